@@ -1,0 +1,212 @@
+//! What may be done with a stored response for a request (RFC 9111 §4).
+
+use http::header::{self, HeaderMap};
+
+use crate::directives::RequestDirectives;
+use crate::freshness::Terms;
+use crate::policy::Policy;
+use crate::time::Timestamp;
+
+/// What the purge log says about an entry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Standing {
+    /// No purge matches it.
+    Valid,
+    /// Softly purged at that time: stale from then on.
+    SoftPurged(Timestamp),
+    /// Its position in the log is unknown: it may be validated, not served stale.
+    BelowFloor,
+}
+
+/// What may be done with a stored response.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reuse {
+    /// Serve it: it is fresh, or stale within what the client accepts by `max-stale`.
+    Fresh,
+    /// Serve it, and refresh it behind the client's back (RFC 5861 §3).
+    StaleWhileRevalidate,
+    /// Ask the origin; when that fails, the stored response may still be served if `stale_if_error` (RFC 5861 §4).
+    Validate { reason: Stale, stale_if_error: bool },
+    /// The client wants nothing but a stored response and none is usable: 504 (RFC 9111 §5.2.1.7).
+    Unsatisfiable,
+}
+
+/// Why a stored response is not used as it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Stale {
+    /// Its lifetime is over (RFC 9111 §4.2).
+    Expired,
+    /// It says `no-cache` (RFC 9111 §5.2.2.4).
+    NoCache,
+    /// The request asks for something fresher (RFC 9111 §5.2.1).
+    RequestDirective,
+    /// It was softly purged.
+    SoftPurged,
+    /// Its position in the purge log is unknown.
+    BelowFloor,
+}
+
+impl Stale {
+    /// All of them.
+    pub const ALL: &[Stale] = &[
+        Self::Expired,
+        Self::NoCache,
+        Self::RequestDirective,
+        Self::SoftPurged,
+        Self::BelowFloor,
+    ];
+
+    /// The one word for it in `Cache-Status`, the log and the metric.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::NoCache => "no-cache",
+            Self::RequestDirective => "request-directive",
+            Self::SoftPurged => "soft-purged",
+            Self::BelowFloor => "below-floor",
+        }
+    }
+}
+
+/// What may be done at `now` with a stored response that is selected for `request` (RFC 9111 §4).
+#[must_use]
+pub fn reuse(
+    request: &HeaderMap,
+    terms: &Terms,
+    now: Timestamp,
+    standing: Standing,
+    policy: &Policy,
+) -> Reuse {
+    if !policy.honour_request_directives || !request.contains_key(header::CACHE_CONTROL) {
+        return unasked(terms, now, standing);
+    }
+    let directives = RequestDirectives::of(request);
+    match asked(&directives, terms, now, standing) {
+        Reuse::Validate { .. } if directives.only_if_cached => Reuse::Unsatisfiable,
+        answer => answer,
+    }
+}
+
+/// Whether the client wants nothing but a stored response: when nothing is stored, the answer is 504
+/// (RFC 9111 §5.2.1.7). False where the route does not heed request directives.
+#[must_use]
+pub fn only_if_cached(request: &HeaderMap, policy: &Policy) -> bool {
+    policy.honour_request_directives && RequestDirectives::of(request).only_if_cached
+}
+
+/// What the stored terms and the purge log allow.
+fn unasked(terms: &Terms, now: Timestamp, standing: Standing) -> Reuse {
+    if standing == Standing::BelowFloor {
+        return Reuse::Validate {
+            reason: Stale::BelowFloor,
+            stale_if_error: false,
+        };
+    }
+    if terms.always_validate {
+        return Reuse::Validate {
+            reason: Stale::NoCache,
+            stale_if_error: false,
+        };
+    }
+    let Some((reason, since)) = stale_since(terms, now, standing) else {
+        return Reuse::Fresh;
+    };
+    if terms.must_revalidate {
+        return Reuse::Validate {
+            reason,
+            stale_if_error: false,
+        };
+    }
+    let staleness = now.since(since);
+    if staleness < terms.stale_while_revalidate {
+        Reuse::StaleWhileRevalidate
+    } else {
+        Reuse::Validate {
+            reason,
+            stale_if_error: staleness < terms.stale_if_error,
+        }
+    }
+}
+
+/// Since when and why the response is stale, if it is: by its lifetime or by a soft purge, whichever came first.
+fn stale_since(terms: &Terms, now: Timestamp, standing: Standing) -> Option<(Stale, Timestamp)> {
+    let expired = (!terms.is_fresh(now)).then(|| (Stale::Expired, terms.expires()));
+    match (standing, expired) {
+        // A purge that lies ahead of an exchange's `now` was applied while it ran, and counts.
+        (Standing::SoftPurged(at), None) => Some((Stale::SoftPurged, at.min(now))),
+        (Standing::SoftPurged(at), Some((_, expires))) if at < expires => {
+            Some((Stale::SoftPurged, at))
+        }
+        (_, expired) => expired,
+    }
+}
+
+/// The same, with what the client asks for on top (RFC 9111 §5.2.1).
+fn asked(
+    directives: &RequestDirectives,
+    terms: &Terms,
+    now: Timestamp,
+    standing: Standing,
+) -> Reuse {
+    let allowed = unasked(terms, now, standing);
+    if directives.no_cache {
+        return match allowed {
+            Reuse::Validate { reason, .. } => Reuse::Validate {
+                reason,
+                stale_if_error: false,
+            },
+            _ => Reuse::Validate {
+                reason: Stale::RequestDirective,
+                stale_if_error: false,
+            },
+        };
+    }
+    if standing == Standing::BelowFloor || terms.always_validate {
+        return allowed;
+    }
+    let staleness = stale_since(terms, now, standing).map(|(_, since)| now.since(since));
+    if !is_fresh_enough(directives, terms, now) {
+        let stale_if_error =
+            !terms.must_revalidate && staleness.unwrap_or_default() < terms.stale_if_error;
+        let reason = match allowed {
+            Reuse::Validate { reason, .. } => reason,
+            _ => Stale::RequestDirective,
+        };
+        return Reuse::Validate {
+            reason,
+            stale_if_error,
+        };
+    }
+    let Some(staleness) = staleness else {
+        return allowed;
+    };
+    let accepted = directives.max_stale.is_some_and(|limit| staleness <= limit);
+    match allowed {
+        Reuse::Validate { .. } if accepted && !terms.must_revalidate => Reuse::Fresh,
+        // `max-age` and `min-fresh` without a sufficient `max-stale` rule stale responses out (§5.2.1.1).
+        Reuse::StaleWhileRevalidate
+            if !accepted && (directives.max_age.is_some() || directives.min_fresh.is_some()) =>
+        {
+            Reuse::Validate {
+                reason: Stale::RequestDirective,
+                stale_if_error: staleness < terms.stale_if_error,
+            }
+        }
+        allowed => allowed,
+    }
+}
+
+/// `max-age` and `min-fresh`; an argument that is no number asks for the strictest.
+fn is_fresh_enough(directives: &RequestDirectives, terms: &Terms, now: Timestamp) -> bool {
+    let age = terms.age(now);
+    let young = directives.max_age.is_none_or(|limit| {
+        let limit = limit.or_zero();
+        // `max-age=0` is how a client asks for validation, also of what arrived this very millisecond.
+        age <= limit && !limit.is_zero()
+    });
+    let lasting = directives
+        .min_fresh
+        .is_none_or(|margin| age.saturating_add(margin.or_zero()) <= terms.lifetime);
+    young && lasting
+}

@@ -1,0 +1,15 @@
+//! The rules of HTTP caching as tables: a row per rule, with its section.
+
+mod cache_status;
+mod dates;
+mod fields;
+mod freshness;
+mod invalidation;
+mod properties;
+mod ranges;
+mod reuse;
+mod storing;
+mod support;
+mod targeted;
+mod validation;
+mod vary;
