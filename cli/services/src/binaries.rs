@@ -1,0 +1,61 @@
+//! Where the servers' binaries are.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+use crate::ServiceError;
+
+/// The packages to install before servers can be started: `postgresql`, `redis-server`, both or none.
+pub fn missing_packages() -> Vec<&'static str> {
+    let mut missing = Vec::new();
+    if postgres_binaries().is_err() {
+        missing.push("postgresql");
+    }
+    if redis_server().is_err() {
+        missing.push("redis-server");
+    }
+    missing
+}
+
+/// The folder of `postgres` and `initdb`: the newest version of Debian's or Red Hat's layout, else from `PATH`.
+pub(crate) fn postgres_binaries() -> Result<PathBuf, ServiceError> {
+    newest("/usr/lib/postgresql", "")
+        .or_else(|| newest("/usr", "pgsql-"))
+        .or_else(|| search_path("initdb").and_then(|initdb| initdb.parent().map(Path::to_owned)))
+        .ok_or(ServiceError::Missing {
+            server: "postgresql",
+        })
+}
+
+/// The path of `redis-server`.
+pub(crate) fn redis_server() -> Result<PathBuf, ServiceError> {
+    search_path("redis-server").ok_or(ServiceError::Missing {
+        server: "redis-server",
+    })
+}
+
+/// The `bin` folder of the highest version among the folders `PREFIXVERSION` in `parent`.
+fn newest(parent: &str, prefix: &str) -> Option<PathBuf> {
+    fs::read_dir(parent)
+        .ok()?
+        .flatten()
+        .filter_map(|entry| {
+            let name = entry.file_name();
+            let version: f32 = name.to_str()?.strip_prefix(prefix)?.parse().ok()?;
+            let binaries = entry.path().join("bin");
+            (binaries.join("initdb").is_file() && binaries.join("postgres").is_file())
+                .then_some((version, binaries))
+        })
+        .max_by(|left, right| left.0.total_cmp(&right.0))
+        .map(|(_, binaries)| binaries)
+}
+
+fn search_path(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path)
+        .chain(["/usr/bin", "/usr/local/bin", "/usr/sbin"].map(PathBuf::from))
+        .map(|folder| folder.join(program))
+        .find(|candidate| candidate.is_file())
+}
