@@ -1,0 +1,228 @@
+//! Answers: how long they may be used, by whom, what they fall by, and whether the client has them already.
+
+use axum::{
+    body::Body,
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    response::Response,
+};
+use bytes::Bytes;
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use crate::error::Problem;
+
+const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
+const SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
+
+/// Who may use an answer, and for how many seconds.
+pub(crate) enum Policy {
+    /// Everyone. Browsers for `browser` seconds; the edge, which can be purged, for `edge` seconds, a minute longer while
+    /// it asks again, and ten while we fail.
+    Public { browser: u32, edge: u32 },
+    /// Everyone, briefly, and never past that.
+    Brief { seconds: u32 },
+    /// The user's own browser (RFC 9111 section 5.2.2.7).
+    Private { browser: u32 },
+    /// Nobody.
+    NoStore,
+}
+
+/// What is not there, which may be made at any moment: its making purges it, and ten seconds heal what that misses.
+pub(crate) const NOT_FOUND: Policy = Policy::Brief { seconds: 10 };
+
+/// Sets the fields that caches read.
+pub(crate) fn cache_headers(headers: &mut HeaderMap, policy: &Policy, tags: &[String]) {
+    let (everyone, edge) = match policy {
+        Policy::Public { browser, edge } => (
+            format!("max-age={browser}"),
+            Some(format!(
+                "max-age={edge}, stale-while-revalidate=60, stale-if-error=600"
+            )),
+        ),
+        Policy::Brief { seconds } => (
+            format!("max-age={seconds}"),
+            Some(format!("max-age={seconds}")),
+        ),
+        Policy::Private { browser } => (format!("private, max-age={browser}"), None),
+        Policy::NoStore => ("no-store".to_owned(), None),
+    };
+    headers.insert(header::CACHE_CONTROL, ascii(everyone));
+    if let Some(edge) = edge {
+        headers.insert(CDN_CACHE_CONTROL, ascii(edge));
+    }
+    if !tags.is_empty() {
+        headers.insert(SURROGATE_KEY, ascii(tags.join(" ")));
+    }
+}
+
+/// A tag of one kind and value. What is not unreserved in a URI (RFC 3986 section 2.3) is percent-encoded, as the SQL
+/// function `tidegate_tag` does it.
+pub(crate) fn tag(kind: &str, value: impl std::fmt::Display) -> String {
+    use std::fmt::Write;
+    let mut tag = format!("{kind}:");
+    for byte in value.to_string().bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            tag.push(char::from(byte));
+        } else {
+            write!(tag, "%{byte:02X}").expect("a string takes what is written");
+        }
+    }
+    tag
+}
+
+/// What a GET answers with.
+pub(crate) struct Representation {
+    body: Bytes,
+    policy: Policy,
+    tags: Vec<String>,
+    modified: Option<OffsetDateTime>,
+}
+
+impl Representation {
+    /// The value as JSON, stored by nobody until `policy` says otherwise.
+    pub(crate) fn of(value: &impl Serialize) -> Result<Self, Problem> {
+        Ok(Self {
+            body: json(value)?,
+            policy: Policy::NoStore,
+            tags: Vec::new(),
+            modified: None,
+        })
+    }
+
+    pub(crate) fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    pub(crate) fn tags(mut self, tags: impl IntoIterator<Item = String>) -> Self {
+        self.tags.extend(tags);
+        self
+    }
+
+    pub(crate) fn modified(mut self, modified: OffsetDateTime) -> Self {
+        self.modified = Some(modified);
+        self
+    }
+
+    /// 200 with the body, or 304 when the client says that it has it (RFC 9110 section 13.1.2).
+    ///
+    /// `If-Modified-Since` is left aside: a second is too coarse for data that may change twice within it.
+    pub(crate) fn answer(self, request: &HeaderMap) -> Response {
+        let etag = format!("\"{}\"", &blake3::hash(&self.body).to_hex()[..32]);
+        let unchanged = is_named_by(request, &etag);
+        let mut response = if unchanged {
+            Response::new(Body::empty())
+        } else {
+            Response::new(Body::from(self.body))
+        };
+        let headers = response.headers_mut();
+        cache_headers(headers, &self.policy, &self.tags);
+        headers.insert(header::ETAG, ascii(etag));
+        if let Some(modified) = self.modified {
+            headers.insert(
+                header::LAST_MODIFIED,
+                ascii(httpdate::fmt_http_date(modified.into())),
+            );
+        }
+        if unchanged {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+        } else {
+            headers.insert(
+                header::CONTENT_TYPE,
+                HeaderValue::from_static("application/json"),
+            );
+        }
+        response
+    }
+}
+
+/// The answer to a write: the value as JSON, stored by nobody.
+pub(crate) fn written(status: StatusCode, value: &impl Serialize) -> Result<Response, Problem> {
+    let mut response = Response::new(Body::from(json(value)?));
+    *response.status_mut() = status;
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    cache_headers(response.headers_mut(), &Policy::NoStore, &[]);
+    Ok(response)
+}
+
+/// The answer to a write that made something, which is now at `location`.
+pub(crate) fn created(location: String, value: &impl Serialize) -> Result<Response, Problem> {
+    let mut response = written(StatusCode::CREATED, value)?;
+    response
+        .headers_mut()
+        .insert(header::LOCATION, ascii(location));
+    Ok(response)
+}
+
+/// The answer to a write that leaves nothing to show.
+pub(crate) fn gone() -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    cache_headers(response.headers_mut(), &Policy::NoStore, &[]);
+    response
+}
+
+fn json(value: &impl Serialize) -> Result<Bytes, Problem> {
+    // Our types have string keys and finite numbers; a date beyond the year 9999 is what can fail.
+    serde_json::to_vec(value)
+        .map(Bytes::from)
+        .map_err(|error| Problem::invalid(error.to_string()))
+}
+
+fn ascii(value: String) -> HeaderValue {
+    HeaderValue::try_from(value).expect("made of digits, fixed words and percent-encoded keys")
+}
+
+/// Whether `If-None-Match` names the validator, by weak comparison (RFC 9110 section 8.8.3.2).
+fn is_named_by(request: &HeaderMap, etag: &str) -> bool {
+    request
+        .get_all(header::IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        // Ours have no comma inside, so what a comma tears apart was not ours.
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .any(|candidate| {
+            candidate == "*" || candidate.strip_prefix("W/").unwrap_or(candidate) == etag
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_is_one_word_whatever_the_key() {
+        for (key, expected) in [
+            ("17", "document:17"),
+            ("a-b_c.d~e", "document:a-b_c.d~e"),
+            ("a b,c/d", "document:a%20b%2Cc%2Fd"),
+            ("100%", "document:100%25"),
+            ("ü", "document:%C3%BC"),
+            ("", "document:"),
+        ] {
+            assert_eq!(tag("document", key), expected);
+        }
+    }
+
+    #[test]
+    fn a_client_that_has_the_answer_is_told_so() {
+        for (condition, named) in [
+            ("\"a\"", true),
+            ("W/\"a\"", true),
+            ("\"b\", \"a\"", true),
+            ("*", true),
+            ("\"b\"", false),
+            ("a", false),
+            ("", false),
+        ] {
+            let mut request = HeaderMap::new();
+            request.insert(header::IF_NONE_MATCH, HeaderValue::from_static(condition));
+            assert_eq!(is_named_by(&request, "\"a\""), named, "{condition}");
+        }
+        assert!(!is_named_by(&HeaderMap::new(), "\"a\""));
+    }
+}

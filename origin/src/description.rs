@@ -1,0 +1,65 @@
+//! What the origin offers, as OpenAPI.
+
+use axum::{
+    Router,
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use sqlx::PgPool;
+use utoipa::OpenApi;
+
+use crate::{courses, documents, enrollments, health, stats, transactions, users};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Tidegate origin",
+        description = "Users, courses, enrollments, documents and transactions."
+    ),
+    paths(
+        users::create,
+        users::show,
+        users::edit,
+        users::remove,
+        courses::list,
+        courses::create,
+        courses::show,
+        courses::edit,
+        courses::publish,
+        enrollments::of_user,
+        enrollments::students,
+        enrollments::enrol,
+        enrollments::progress,
+        enrollments::unenroll,
+        enrollments::transfer,
+        documents::write,
+        documents::read,
+        transactions::write,
+        transactions::read,
+        stats::show,
+        health::show,
+    )
+)]
+struct Description;
+
+pub(crate) fn routes() -> Router<PgPool> {
+    Router::new().route("/openapi.json", get(show))
+}
+
+async fn show() -> Response {
+    let body = Description::openapi()
+        .to_json()
+        .expect("the description is made of strings");
+    let headers = [
+        (
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        ),
+        (
+            header::CACHE_CONTROL,
+            HeaderValue::from_static("max-age=60"),
+        ),
+    ];
+    (headers, body).into_response()
+}

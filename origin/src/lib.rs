@@ -1,0 +1,46 @@
+//! The origin: users, courses, enrollments, documents and transactions on PostgreSQL, behind the edge.
+//!
+//! It keeps no cache of its own, because the edge is the cache. What it does for it: every answer says how long it may
+//! be used and by whom, carries a validator and the tags by which it falls; and every write puts the tags that fall into
+//! the [`outbox`], in the data's own transaction, from where a relay takes them to the purge log.
+//!
+//! # How long answers may be used
+//!
+//! Public data is for everyone. The edge may keep it for as long as its kind seldom changes, since a change purges it;
+//! browsers, which nobody can purge, for a minute. Personal data is `private`: an edge that cannot tell users apart does
+//! not store it, and a browser keeps it briefly.
+//!
+//! | kind | `Cache-Control` | `CDN-Cache-Control` | `Surrogate-Key` |
+//! |---|---|---|---|
+//! | course | `max-age=60` | `max-age=1800, stale-while-revalidate=60, stale-if-error=600` | `course:ID table:courses` |
+//! | list of courses | `max-age=60` | `max-age=900, …` | `courses table:courses` |
+//! | document | `max-age=60` | `max-age=300, …` | `document:KEY table:documents` |
+//! | a course or document that is not there | `max-age=10` | `max-age=10` | that of the missing one |
+//! | user | `private, max-age=60` | | `user:ID` |
+//! | a user's enrollments | `private, max-age=30` | | `user-enrollments:ID` |
+//! | a course's students | `private, max-age=30` | | `course-students:ID` |
+//! | a user's transactions | `private, max-age=10` | | `user-transactions:ID` |
+//! | statistics, health, errors, answers to writes | `no-store` | | |
+//!
+//! Every GET has a strong `ETag` made from its body. Keys in tags are percent-encoded, so that a tag is one word.
+
+mod access;
+mod answer;
+mod config;
+mod courses;
+mod description;
+mod documents;
+mod enrollments;
+mod error;
+mod health;
+mod input;
+pub mod outbox;
+mod sample;
+mod startup;
+mod stats;
+mod transactions;
+mod users;
+
+pub use config::{Config, ConfigError};
+pub use outbox::{PurgeSink, SinkError};
+pub use startup::{Origin, SeedError, StartError};

@@ -1,0 +1,45 @@
+//! Sample data, so that a new origin has something to show.
+
+use sqlx::PgPool;
+
+/// Fills an origin that has no courses; one that has any stays as it is.
+pub(crate) async fn fill(pool: &PgPool) -> Result<(), sqlx::Error> {
+    let mut transaction = pool.begin().await?;
+    // Two origins that start at once would both find nothing; one at a time.
+    sqlx::query("LOCK TABLE courses IN SHARE ROW EXCLUSIVE MODE")
+        .execute(&mut *transaction)
+        .await?;
+    let empty = sqlx::query_scalar!(r#"SELECT NOT EXISTS (SELECT FROM courses) AS "empty!""#)
+        .fetch_one(&mut *transaction)
+        .await?;
+    if empty {
+        for statement in STATEMENTS {
+            sqlx::query(statement).execute(&mut *transaction).await?;
+        }
+    }
+    transaction.commit().await
+}
+
+/// Users are found by name, not by number: numbers may be taken.
+const STATEMENTS: [&str; 4] = [
+    "INSERT INTO users (email, username, full_name, role) VALUES
+        ('ada@example.org', 'ada', 'Ada Park', 'instructor'),
+        ('ben@example.org', 'ben', 'Ben Okafor', 'student'),
+        ('cleo@example.org', 'cleo', 'Cleo Marin', 'student')
+     ON CONFLICT DO NOTHING",
+    "INSERT INTO courses (title, description, instructor_id, category, difficulty_level, max_students, price, is_published)
+     SELECT title, description, (SELECT id FROM users WHERE username = 'ada'), category, level, seats, price, published
+     FROM (VALUES
+        ('Tides and Currents', 'Why the sea moves, and how to tell when.', 'science', 'beginner', 30, 49.00, true),
+        ('Caching on the Web', 'Freshness, validation and purging, with examples.', 'computing', 'intermediate', 20, 89.50, true),
+        ('PostgreSQL in Practice', 'Transactions, indexes and plans.', 'computing', 'advanced', 12, 129.99, true),
+        ('Drawing Harbours', 'Perspective with boats.', 'art', 'beginner', 8, 35.00, true),
+        ('Sails and Rigging', 'A draft that is not published yet.', 'craft', 'beginner', 10, 20.00, false)
+     ) AS sample (title, description, category, level, seats, price, published)",
+    "INSERT INTO documents (key, data) VALUES
+        ('welcome', '{\"title\": \"Welcome\", \"text\": \"Change me, and watch the edge follow.\"}'),
+        ('settings', '{\"theme\": \"sea\", \"beta\": false}')
+     ON CONFLICT DO NOTHING",
+    "INSERT INTO transactions (user_id, amount, transaction_type)
+     SELECT id, 49.00, 'purchase' FROM users WHERE username = 'ben'",
+];

@@ -1,0 +1,241 @@
+//! Starting and stopping: the pool, the migrations, the relay, the listener. The only module that sees all others.
+
+use std::{
+    net::SocketAddr,
+    str::FromStr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::{Router, extract::DefaultBodyLimit, middleware};
+use sqlx::{
+    ConnectOptions, Connection, PgPool,
+    migrate::MigrateError,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+use tokio::{
+    net::TcpListener,
+    sync::watch,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    access::{self, Token},
+    config::Config,
+    courses, description, documents, enrollments,
+    error::Problem,
+    health,
+    input::BODY_LIMIT,
+    outbox::{self, PurgeSink},
+    sample, stats, transactions, users,
+};
+
+/// How long a start waits for a database that refuses connections: both may be starting.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long one attempt to connect may take.
+const ATTEMPT: Duration = Duration::from_secs(2);
+/// How long a request waits for a connection of the pool.
+const ACQUIRE: Duration = Duration::from_secs(2);
+/// How long a statement may run.
+const STATEMENT: Duration = Duration::from_secs(5);
+/// How long requests may take to end once we stop.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Why the origin did not start. No text has a password in it.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The database's address cannot be read.
+    #[error("the database url is not one of postgresql")]
+    Url,
+    /// There is no connecting to the database.
+    #[error("cannot connect to database {database:?} at {host}: {reason}")]
+    Database {
+        /// Host and port.
+        host: String,
+        /// The database's name.
+        database: String,
+        /// What the attempt ended with.
+        reason: String,
+    },
+    /// The database's tables cannot be brought up to date.
+    #[error("cannot migrate the database: {0}")]
+    Migration(#[from] MigrateError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address that was asked for.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// Why the sample data could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write the sample data: {0}")]
+pub struct SeedError(#[from] sqlx::Error);
+
+/// A running origin. Dropping it stops it without waiting; [`Origin::shutdown`] waits.
+pub struct Origin {
+    address: SocketAddr,
+    pool: PgPool,
+    stop: watch::Sender<()>,
+    server: JoinHandle<()>,
+    relay: JoinHandle<()>,
+}
+
+impl Origin {
+    /// Connects, migrates, listens, and relays tags from the outbox to `sink`.
+    ///
+    /// # Errors
+    /// When the database cannot be reached within five seconds or migrated, or the address cannot be listened on.
+    pub async fn start(config: Config, sink: Arc<dyn PurgeSink>) -> Result<Self, StartError> {
+        let options = connection(&config)?;
+        reach(&options).await?;
+        let pool = PgPoolOptions::new()
+            .min_connections(config.pool_min)
+            .max_connections(config.pool_max)
+            .acquire_timeout(ACQUIRE)
+            .connect_lazy_with(options);
+        sqlx::migrate!("./migrations").run(&pool).await?;
+
+        let unable = |source| StartError::Listen {
+            address: config.listen,
+            source,
+        };
+        let listener = TcpListener::bind(config.listen).await.map_err(unable)?;
+        let address = listener.local_addr().map_err(unable)?;
+        let (stop, stopped) = watch::channel(());
+        let server = tokio::spawn(serve(
+            listener,
+            router(pool.clone(), &config.service_token),
+            stopped.clone(),
+        ));
+        let relay = tokio::spawn(outbox::relay(pool.clone(), sink, until(stopped)));
+        tracing::info!(%address, "the origin listens");
+        Ok(Self {
+            address,
+            pool,
+            stop,
+            server,
+            relay,
+        })
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Writes sample data if there are no courses.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn seed(&self) -> Result<(), SeedError> {
+        sample::fill(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Accepts nothing more, lets requests end for up to ten seconds, stops the relay and closes the connections.
+    ///
+    /// Tags that the relay has not delivered stay in the outbox for the next one.
+    pub async fn shutdown(self) {
+        drop(self.stop);
+        let mut server = self.server;
+        if timeout(DRAIN, &mut server).await.is_err() {
+            tracing::warn!("requests were cut off at the end of the drain");
+            server.abort();
+        }
+        // A task that panicked has said so already.
+        let _ = self.relay.await;
+        let _ = timeout(DRAIN, self.pool.close()).await;
+    }
+}
+
+/// All routes, behind the token.
+fn router(pool: PgPool, token: &str) -> Router {
+    Router::new()
+        .merge(users::routes())
+        .merge(courses::routes())
+        .merge(enrollments::routes())
+        .merge(documents::routes())
+        .merge(transactions::routes())
+        .merge(stats::routes())
+        .merge(health::routes())
+        .merge(description::routes())
+        .fallback(|| async { Problem::not_found("there is nothing at this path") })
+        .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(middleware::from_fn_with_state(
+            Token::new(token),
+            access::require,
+        ))
+        .with_state(pool)
+}
+
+async fn serve(listener: TcpListener, router: Router, stopped: watch::Receiver<()>) {
+    if let Err(error) = axum::serve(listener, router)
+        .with_graceful_shutdown(until(stopped))
+        .await
+    {
+        tracing::error!(%error, "the origin's listener failed");
+    }
+}
+
+/// Ready when the sender is gone.
+async fn until(mut stopped: watch::Receiver<()>) {
+    while stopped.changed().await.is_ok() {}
+}
+
+fn connection(config: &Config) -> Result<PgConnectOptions, StartError> {
+    // The parser takes any scheme.
+    let is_postgres = ["postgres://", "postgresql://"]
+        .iter()
+        .any(|scheme| config.database_url.starts_with(scheme));
+    if !is_postgres {
+        return Err(StartError::Url);
+    }
+    let options = PgConnectOptions::from_str(&config.database_url).map_err(|_| StartError::Url)?;
+    Ok(options
+        .application_name("tidegate-origin")
+        .options([("statement_timeout", STATEMENT.as_millis().to_string())])
+        .disable_statement_logging())
+}
+
+/// Tries to connect until it works, the answer is final, or patience ends.
+async fn reach(options: &PgConnectOptions) -> Result<(), StartError> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let (reason, is_final) =
+            match timeout(ATTEMPT, sqlx::PgConnection::connect_with(options)).await {
+                Ok(Ok(connection)) => {
+                    // The pool makes its own; that this one closes badly matters to nobody.
+                    let _ = connection.close().await;
+                    return Ok(());
+                }
+                Ok(Err(error)) => {
+                    // A server that is starting up answers too (class 57); other answers do not change by waiting.
+                    let code = error
+                        .as_database_error()
+                        .and_then(|refused| refused.code().map(String::from));
+                    (
+                        error.to_string(),
+                        code.is_some_and(|code| !code.starts_with("57")),
+                    )
+                }
+                Err(_) => (format!("no answer within {} s", ATTEMPT.as_secs()), false),
+            };
+        if is_final || Instant::now() >= end {
+            return Err(StartError::Database {
+                host: format!("{}:{}", options.get_host(), options.get_port()),
+                database: options
+                    .get_database()
+                    .unwrap_or("(the user's own)")
+                    .to_owned(),
+                reason,
+            });
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+}

@@ -1,0 +1,13 @@
+//! The origin's promises, kept before a real PostgreSQL: a file per promise, a database per test.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod access;
+mod answers;
+mod documents;
+mod enrolling;
+mod input;
+mod outage;
+mod outbox;
+mod resources;
+mod support;

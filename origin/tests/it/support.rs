@@ -1,0 +1,307 @@
+//! An origin before a database of its own, and a sink that tests can read and break.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicU32, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use http_body_util::{BodyExt, Full};
+use hyper::{HeaderMap, Method, Request, StatusCode, body::Bytes};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, postgres::PgPoolOptions};
+use tidegate_origin::{Config, Origin, PurgeSink, SinkError};
+use tidegate_services::Postgres;
+use tokio::{sync::watch, time::timeout};
+
+pub(crate) const TOKEN: &str = "the-edge's-token";
+/// How long an event may take before the test is given up; nothing is measured by it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+static POSTGRES: LazyLock<Postgres> = LazyLock::new(|| Postgres::ephemeral().unwrap());
+
+/// The URL of a new, empty database on the shared server.
+pub(crate) async fn database() -> String {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let url = POSTGRES.url();
+    let name = format!("it_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(format!("CREATE DATABASE {name}")))
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    url.replace("/tidegate", &format!("/{name}"))
+}
+
+pub(crate) fn config(database_url: String) -> Config {
+    Config {
+        database_url,
+        service_token: TOKEN.to_owned(),
+        listen: ([127, 0, 0, 1], 0).into(),
+        pool_min: 2,
+        pool_max: 10,
+    }
+}
+
+/// Where tags go. It can fail a number of times, or refuse always: then the outbox keeps its rows.
+pub(crate) struct Sink {
+    pub(crate) failures: AtomicUsize,
+    refuses: bool,
+    received: watch::Sender<Vec<String>>,
+}
+
+impl Sink {
+    fn new(refuses: bool) -> Arc<Self> {
+        Arc::new(Self {
+            failures: AtomicUsize::new(0),
+            refuses,
+            received: watch::Sender::new(Vec::new()),
+        })
+    }
+
+    pub(crate) fn received(&self) -> Vec<String> {
+        self.received.borrow().clone()
+    }
+
+    /// Waits until every one of the tags has arrived.
+    pub(crate) async fn wait_for(&self, tags: &[&str]) {
+        let mut received = self.received.subscribe();
+        let arrived = received
+            .wait_for(|received| tags.iter().all(|tag| received.iter().any(|one| one == tag)));
+        if timeout(PATIENCE, arrived).await.is_err() {
+            panic!("{tags:?} did not all arrive among {:?}", self.received());
+        }
+    }
+}
+
+impl PurgeSink for Sink {
+    fn append(
+        &self,
+        tags: Vec<String>,
+    ) -> Pin<Box<dyn Future<Output = Result<(), SinkError>> + Send + '_>> {
+        Box::pin(async move {
+            if self.refuses {
+                return Err(SinkError("closed".to_owned()));
+            }
+            let fails = self
+                .failures
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                    left.checked_sub(1)
+                });
+            if fails.is_ok() {
+                return Err(SinkError("told to fail".to_owned()));
+            }
+            self.received.send_modify(|received| received.extend(tags));
+            Ok(())
+        })
+    }
+}
+
+/// A running origin with all that a test needs around it.
+pub(crate) struct House {
+    pub(crate) origin: Origin,
+    pub(crate) sink: Arc<Sink>,
+    /// Connections beside the origin's own, to look and to write by hand.
+    pub(crate) pool: PgPool,
+    client: Client<HttpConnector, Full<Bytes>>,
+}
+
+impl House {
+    /// An origin whose outbox is relayed at once.
+    pub(crate) async fn open() -> Self {
+        Self::with(database().await, Sink::new(false)).await
+    }
+
+    /// An origin whose outbox keeps its rows.
+    pub(crate) async fn with_full_outbox() -> Self {
+        Self::with(database().await, Sink::new(true)).await
+    }
+
+    pub(crate) async fn before(database_url: String) -> Self {
+        Self::with(database_url, Sink::new(false)).await
+    }
+
+    /// A sink by itself.
+    pub(crate) fn sink() -> Arc<Sink> {
+        Sink::new(false)
+    }
+
+    async fn with(database_url: String, sink: Arc<Sink>) -> Self {
+        let pool = PgPoolOptions::new()
+            .max_connections(2)
+            .connect_lazy(&database_url)
+            .unwrap();
+        let origin = Origin::start(config(database_url), sink.clone())
+            .await
+            .unwrap();
+        Self {
+            origin,
+            sink,
+            pool,
+            client: Client::builder(TokioExecutor::new()).build_http(),
+        }
+    }
+
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Answer {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("http://{}{path}", self.origin.addr()));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = self
+            .client
+            .request(request.body(Full::new(body.into())).unwrap())
+            .await
+            .unwrap();
+        let (head, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        Answer {
+            status: head.status,
+            headers: head.headers,
+            bytes,
+        }
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: Value) -> Answer {
+        let headers = [
+            ("x-service-token", TOKEN),
+            ("content-type", "application/json"),
+        ];
+        let body = if body.is_null() {
+            Vec::new()
+        } else {
+            body.to_string().into_bytes()
+        };
+        self.send(method, path, &headers, body).await
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.ask(Method::GET, path, Value::Null).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
+        self.ask(Method::POST, path, body).await
+    }
+
+    pub(crate) async fn patch(&self, path: &str, body: Value) -> Answer {
+        self.ask(Method::PATCH, path, body).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        self.ask(Method::DELETE, path, Value::Null).await
+    }
+
+    /// Makes a user and returns the number.
+    pub(crate) async fn user(&self, name: &str) -> i64 {
+        let email = format!("{name}@example.org");
+        let user = serde_json::json!({"email": email, "username": name, "full_name": name});
+        self.post("/users", user)
+            .await
+            .expect(StatusCode::CREATED)
+            .json()["id"]
+            .as_i64()
+            .unwrap()
+    }
+
+    /// Makes and publishes a course and returns the number.
+    pub(crate) async fn course(&self, seats: i64) -> i64 {
+        let course = serde_json::json!({
+            "title": "Tides", "category": "science", "difficulty_level": "beginner", "max_students": seats,
+            "price": "49.00",
+        });
+        let id = self
+            .post("/courses", course)
+            .await
+            .expect(StatusCode::CREATED)
+            .json()["id"]
+            .as_i64()
+            .unwrap();
+        self.post(&format!("/courses/{id}/publish"), Value::Null)
+            .await
+            .expect(StatusCode::OK);
+        id
+    }
+
+    /// Runs statements by hand, as an operator would.
+    pub(crate) async fn sql(&self, statements: &'static str) {
+        sqlx::raw_sql(statements).execute(&self.pool).await.unwrap();
+    }
+
+    /// All tags that wait in the outbox, sorted, each once.
+    pub(crate) async fn outbox(&self) -> Vec<String> {
+        sqlx::query_scalar(
+            "SELECT DISTINCT tag COLLATE \"C\" AS tag FROM outbox, unnest(tags) AS tag ORDER BY tag",
+        )
+        .fetch_all(&self.pool)
+        .await
+        .unwrap()
+    }
+}
+
+/// A response, read to its end.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) bytes: Bytes,
+}
+
+impl Answer {
+    #[track_caller]
+    pub(crate) fn expect(self, status: StatusCode) -> Self {
+        assert_eq!(
+            self.status,
+            status,
+            "{}",
+            String::from_utf8_lossy(&self.bytes)
+        );
+        self
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.bytes).unwrap()
+    }
+
+    /// The field's value, or nothing when it is not there.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .map(|value| value.to_str().unwrap())
+            .unwrap_or_default()
+    }
+
+    /// Asserts that it is a problem, and returns the field that it names.
+    #[track_caller]
+    pub(crate) fn problem(self, status: StatusCode) -> Option<String> {
+        let answer = self.expect(status);
+        assert_eq!(answer.header("content-type"), "application/problem+json");
+        let problem = answer.json();
+        assert_eq!(problem["status"], status.as_u16());
+        for member in ["type", "title", "detail"] {
+            assert!(
+                problem[member]
+                    .as_str()
+                    .is_some_and(|text| !text.is_empty()),
+                "{member} is missing in {problem}"
+            );
+        }
+        problem
+            .get("field")
+            .map(|field| field.as_str().unwrap().to_owned())
+    }
+}
