@@ -1,0 +1,35 @@
+//! The guests that ship with Tidegate, as components.
+//!
+//! They are built with this crate and embedded in the binary, so that a configuration can name
+//! them as `builtin:rate-limit` without a file to install.
+
+/// Limits how often a client may ask.
+pub const RATE_LIMIT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/rate-limit.wasm"));
+
+/// Says what falls out of the cache after a write.
+pub const INVALIDATE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/invalidate.wasm"));
+
+/// A fixture that does everything wrong, for tests and for showing that it does no harm.
+pub const MISBEHAVING: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/misbehaving.wasm"));
+
+/// Those for use, each with the name it is known by.
+pub const ALL: &[(&str, &[u8])] = &[("rate-limit", RATE_LIMIT), ("invalidate", INVALIDATE)];
+
+/// [`ALL`] and the fixture.
+pub const WITH_FIXTURES: &[(&str, &[u8])] = &[
+    ("rate-limit", RATE_LIMIT),
+    ("invalidate", INVALIDATE),
+    ("misbehaving", MISBEHAVING),
+];
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_guest_is_a_component_of_modest_size() {
+        for (name, bytes) in super::WITH_FIXTURES {
+            // The version and the layer of a component, where a module has 1 and 0.
+            assert_eq!(bytes[..8], *b"\0asm\x0d\0\x01\0", "{name}");
+            assert!(bytes.len() < 256 << 10, "{name} has {} bytes", bytes.len());
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! A fixture that does everything wrong, each wrong by a path of its own.
+//!
+//! It shows that the edge keeps a bad guest's harm to one exchange. On any other path it behaves:
+//! it marks the request and the response with `x-misbehaving: no`.
+
+use std::hint::black_box;
+
+use serde::Deserialize;
+use tidegate_sdk::{
+    Filter, Flow, Hooks, Refusal, Reply, Request, Response, Storing, clock, filter, log,
+};
+
+/// The filter: what its configuration asks of it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Misbehaving {
+    /// Refuses the configuration, with this message.
+    refuse: Option<String>,
+    /// Never comes back from reading it.
+    loop_in_configure: bool,
+}
+
+impl Filter for Misbehaving {
+    fn hooks() -> Hooks {
+        Hooks::ON_REQUEST | Hooks::ON_ORIGIN_RESPONSE | Hooks::ON_RESPONSE
+    }
+
+    fn new(config: &str) -> Result<Misbehaving, String> {
+        let misbehaving: Misbehaving = tidegate_sdk::from_json(config)?;
+        if misbehaving.loop_in_configure {
+            spin();
+        }
+        match misbehaving.refuse {
+            Some(message) => Err(message),
+            None => Ok(misbehaving),
+        }
+    }
+
+    fn on_request(&mut self, request: &Request) -> Flow {
+        match request.path().as_str() {
+            "/loop" => spin(),
+            "/panic" => panic!("as asked"),
+            "/trap" => trap(),
+            "/recurse" => {
+                black_box(recurse(black_box(1)));
+            }
+            "/memory" => hog(),
+            "/flood" => flood(),
+            "/chatter" => chatter(),
+            "/change-then-panic" => {
+                let _ = request.set_header("x-changed", b"yes");
+                let _ = request.set_path_and_query("/changed");
+                let _ = request.append_cache_key("changed");
+                panic!("as asked");
+            }
+            "/crlf" => return Flow::Respond(report(request)),
+            "/crlf-reply" => return Flow::Respond(smuggled()),
+            "/bad-status" => {
+                return Flow::Respond(Reply {
+                    status: 99,
+                    headers: vec![],
+                    body: vec![],
+                });
+            }
+            "/large-fields" => return Flow::Respond(large_fields(request)),
+            _ => {
+                let _ = request.set_header("x-misbehaving", b"no");
+            }
+        }
+        Flow::Continue
+    }
+
+    fn on_origin_response(&mut self, request: &Request, response: &Response, storing: &Storing) {
+        match request.path().as_str() {
+            "/origin/loop" => spin(),
+            "/origin/panic" => panic!("as asked"),
+            "/origin/keep" => {
+                storing.set_ttl(30);
+                let _ = storing.add_tag("kept");
+                assert_eq!(
+                    storing.add_tag("a tag\r\nwith a break"),
+                    Err(Refusal::InvalidValue)
+                );
+                assert_eq!(request.set_header("x-late", b"yes"), Err(Refusal::TooLate));
+            }
+            "/origin/refuse" => storing.refuse(),
+            _ => {
+                let _ = response.set_header("x-origin-misbehaving", b"no");
+            }
+        }
+    }
+
+    fn on_response(&mut self, request: &Request, response: &Response) {
+        match request.path().as_str() {
+            "/response/loop" => spin(),
+            "/response/panic" => panic!("as asked"),
+            _ => {
+                let _ = response.set_header("x-misbehaving", b"no");
+            }
+        }
+    }
+}
+
+fn spin() {
+    let mut turns = 0_u64;
+    while black_box(true) {
+        turns = black_box(turns.wrapping_add(1));
+    }
+}
+
+fn trap() {
+    #[cfg(target_arch = "wasm32")]
+    core::arch::wasm32::unreachable();
+}
+
+/// Uses up the stack of calls; it keeps nothing in memory, where the stack would end earlier.
+#[inline(never)]
+fn recurse(depth: u64) -> u64 {
+    if depth == 0 {
+        return 0;
+    }
+    recurse(depth.wrapping_add(2)).rotate_left(7) ^ depth
+}
+
+fn hog() {
+    let mut hoard = Vec::new();
+    while black_box(true) {
+        hoard.push(vec![1_u8; 1 << 20]);
+    }
+    black_box(hoard);
+}
+
+fn flood() {
+    while black_box(true) {
+        black_box(clock::now());
+    }
+}
+
+fn chatter() {
+    for line in 0..1_000 {
+        log::write(log::Level::Info, &format!("{line} {}", "x".repeat(100)));
+    }
+}
+
+/// Tries what must be refused, and answers with what came of it.
+fn report(request: &Request) -> Reply {
+    let tries = [
+        request.set_header("x-a", b"1\r\nx-b: 2"),
+        request.set_header("x-a\r\nx-b", b"1"),
+        request.append_header("x-a", b"nul\0"),
+        request.set_header("", b"1"),
+        request.set_header("Transfer-Encoding", b"chunked"),
+        request.remove_header("host"),
+        request.set_path_and_query("/a\r\nx: y"),
+        request.set_path_and_query("no-slash"),
+        request.append_cache_key("fine\r\n"),
+    ];
+    let body = tries.map(|result| match result {
+        Ok(()) => "ok",
+        Err(Refusal::InvalidName) => "invalid-name",
+        Err(Refusal::InvalidValue) => "invalid-value",
+        Err(Refusal::Forbidden) => "forbidden",
+        Err(Refusal::TooLarge) => "too-large",
+        Err(Refusal::TooLate) => "too-late",
+    });
+    Reply {
+        status: 200,
+        headers: vec![],
+        body: body.join(" ").into_bytes(),
+    }
+}
+
+/// An answer whose fields would end the head early or say more than they may.
+fn smuggled() -> Reply {
+    let field = |name: &str, value: &[u8]| (name.to_owned(), value.to_vec());
+    Reply {
+        status: 200,
+        headers: vec![
+            field("x-good", b"1"),
+            field("x-a", b"1\r\nset-cookie: a=b"),
+            field("x-c\r\nset-cookie", b"a=b"),
+            field("content-length", b"1000"),
+            field("transfer-encoding", b"chunked"),
+            field("x-nul", b"\0"),
+        ],
+        body: b"body".to_vec(),
+    }
+}
+
+/// Adds fields until they are too many, and answers with how many there were.
+fn large_fields(request: &Request) -> Reply {
+    let value = vec![b'x'; 1_024];
+    let mut added = 0;
+    while request.append_header("x-large", &value).is_ok() {
+        added += 1;
+    }
+    Reply {
+        status: 200,
+        headers: vec![],
+        body: format!("{added}").into_bytes(),
+    }
+}
+
+filter!(Misbehaving);
