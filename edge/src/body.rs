@@ -1,0 +1,168 @@
+//! The body of a message on its way through: empty, in memory, or streaming.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::Sleep;
+
+/// A body that can be sent to a client or to an origin.
+#[derive(Default)]
+pub enum Body {
+    #[default]
+    Empty,
+    Full(Bytes),
+    Stream(Pin<Box<dyn http_body::Body<Data = Bytes, Error = BodyError> + Send>>),
+}
+
+/// Why a body ended before its end.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum BodyError {
+    #[error("the message was cut off: {0}")]
+    Cut(String),
+    #[error("no part of the body arrived within {0:?}")]
+    Timeout(Duration),
+    #[error("the body is larger than {0} bytes")]
+    TooLarge(usize),
+}
+
+impl Body {
+    /// A streaming body.
+    pub fn stream(
+        body: impl http_body::Body<Data = Bytes, Error = BodyError> + Send + 'static,
+    ) -> Body {
+        Body::Stream(Box::pin(body))
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Body {
+        if bytes.is_empty() {
+            Body::Empty
+        } else {
+            Body::Full(bytes)
+        }
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut *self {
+            Body::Empty => Poll::Ready(None),
+            Body::Full(bytes) => {
+                let bytes = std::mem::take(bytes);
+                *self = Body::Empty;
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
+            Body::Stream(stream) => stream.as_mut().poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Body::Empty => true,
+            Body::Full(_) => false,
+            Body::Stream(stream) => stream.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Body::Empty => SizeHint::with_exact(0),
+            Body::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Body::Stream(stream) => stream.size_hint(),
+        }
+    }
+}
+
+/// What a peer sends, watched: it may not pause for longer than a timeout, nor exceed a limit.
+/// Trailers are dropped: none is needed by what we cache, and any field could hide in them.
+pub struct Received {
+    body: Incoming,
+    timeout: Duration,
+    waiting: Option<Pin<Box<Sleep>>>,
+    left: usize,
+    limit: usize,
+    exceeded: Option<Arc<AtomicBool>>,
+}
+
+impl Received {
+    /// Watches `body`; `limit` is in bytes.
+    pub fn new(body: Incoming, timeout: Duration, limit: usize) -> Received {
+        Received {
+            body,
+            timeout,
+            waiting: None,
+            left: limit,
+            limit,
+            exceeded: None,
+        }
+    }
+
+    /// Sets `exceeded` when the limit is: whoever sends the body on learns of the error only.
+    pub fn flagging(self, exceeded: Arc<AtomicBool>) -> Received {
+        Received {
+            exceeded: Some(exceeded),
+            ..self
+        }
+    }
+}
+
+impl http_body::Body for Received {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        loop {
+            let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) else {
+                let timeout = this.timeout;
+                let waiting = this
+                    .waiting
+                    .get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
+                ready!(waiting.as_mut().poll(context));
+                return Poll::Ready(Some(Err(BodyError::Timeout(timeout))));
+            };
+            this.waiting = None;
+            return Poll::Ready(match frame {
+                None => None,
+                Some(Err(error)) => Some(Err(BodyError::Cut(error.to_string()))),
+                Some(Ok(frame)) => match frame.into_data() {
+                    Err(_trailers) => continue,
+                    Ok(data) if data.len() > this.left => {
+                        if let Some(exceeded) = &this.exceeded {
+                            exceeded.store(true, Ordering::Relaxed);
+                        }
+                        Some(Err(BodyError::TooLarge(this.limit)))
+                    }
+                    Ok(data) => {
+                        this.left -= data.len();
+                        Some(Ok(Frame::data(data)))
+                    }
+                },
+            });
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

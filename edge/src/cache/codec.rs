@@ -1,0 +1,338 @@
+//! How an entry is written between processes: a version, a checksum, lengths before everything.
+//!
+//! An unknown version, a wrong checksum or anything out of bounds is no entry: a miss.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use tidegate_semantics::{Terms, Timestamp, Vary};
+
+use super::entry::{Entry, Stored};
+use crate::purge::{Index, Position};
+
+const VERSION: u8 = 1;
+const CHECKSUM: usize = 16;
+
+/// What stands under a key between processes.
+pub enum Encoded {
+    /// The response itself.
+    Entry(Box<Entry>),
+    /// The response depends on these request fields; each variant has a key of its own.
+    Varies(Vec<HeaderName>),
+}
+
+const ENTRY: u8 = 0;
+const VARIES: u8 = 1;
+
+/// Writes an entry.
+pub fn encode(entry: &Entry) -> Vec<u8> {
+    let mut out = Writer::new(ENTRY);
+    out.text(entry.marks.url().as_bytes());
+    out.number(entry.status.as_u16().into());
+    out.number(entry.fetched_at.0);
+    let terms = &entry.terms;
+    out.number(terms.born.0);
+    for duration in [
+        terms.lifetime,
+        terms.stale_while_revalidate,
+        terms.stale_if_error,
+    ] {
+        out.duration(duration);
+    }
+    let flags = [
+        terms.must_revalidate,
+        terms.always_validate,
+        terms.heuristic,
+    ];
+    out.number(
+        flags
+            .iter()
+            .rev()
+            .fold(0, |bits, flag| bits << 1 | u64::from(*flag)),
+    );
+    out.number(entry.fence.epoch);
+    out.number(entry.fence.seq);
+    out.number(entry.tags.len() as u64);
+    for tag in &entry.tags {
+        out.text(tag.as_bytes());
+    }
+    out.number(entry.vary.fields.len() as u64);
+    for (name, value) in &entry.vary.fields {
+        out.text(name.as_str().as_bytes());
+        out.number(value.is_some().into());
+        out.text(value.as_deref().unwrap_or_default());
+    }
+    out.fields(&entry.headers);
+    out.fields(&entry.hidden);
+    out.number(entry.filter_ttl.is_some().into());
+    out.duration(entry.filter_ttl.unwrap_or_default());
+    out.text(&entry.body);
+    out.finish()
+}
+
+/// Writes the names of the request fields on which a response depends.
+pub fn encode_varies<'a>(names: impl Iterator<Item = &'a HeaderName>) -> Vec<u8> {
+    let names: Vec<_> = names.collect();
+    let mut out = Writer::new(VARIES);
+    out.number(names.len() as u64);
+    for name in names {
+        out.text(name.as_str().as_bytes());
+    }
+    out.finish()
+}
+
+/// Reads either; `None` for whatever this version does not understand.
+pub fn decode(bytes: &Bytes, index: &Index) -> Option<Encoded> {
+    let mut input = Reader::open(bytes)?;
+    match input.byte()? {
+        ENTRY => input
+            .entry(index)
+            .map(|entry| Encoded::Entry(Box::new(entry))),
+        VARIES => {
+            let names = (0..input.count()?).map(|_| input.name());
+            Some(Encoded::Varies(names.collect::<Option<_>>()?))
+        }
+        _ => None,
+    }
+}
+
+struct Writer(Vec<u8>);
+
+impl Writer {
+    fn new(kind: u8) -> Writer {
+        let mut bytes = vec![VERSION];
+        bytes.extend([0; CHECKSUM]);
+        bytes.push(kind);
+        Writer(bytes)
+    }
+
+    fn number(&mut self, number: u64) {
+        self.0.extend(number.to_le_bytes());
+    }
+
+    fn text(&mut self, text: &[u8]) {
+        self.number(text.len() as u64);
+        self.0.extend(text);
+    }
+
+    fn duration(&mut self, duration: Duration) {
+        self.number(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
+    }
+
+    fn fields(&mut self, fields: &HeaderMap) {
+        self.number(fields.len() as u64);
+        for (name, value) in fields {
+            self.text(name.as_str().as_bytes());
+            self.text(value.as_bytes());
+        }
+    }
+
+    fn finish(mut self) -> Vec<u8> {
+        let checksum = blake3::hash(&self.0[1 + CHECKSUM..]);
+        self.0[1..=CHECKSUM].copy_from_slice(&checksum.as_bytes()[..CHECKSUM]);
+        self.0
+    }
+}
+
+struct Reader<'a> {
+    whole: &'a Bytes,
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    fn open(whole: &'a Bytes) -> Option<Reader<'a>> {
+        let (version, rest) = whole.split_first()?;
+        let (checksum, rest) = rest.split_at_checked(CHECKSUM)?;
+        let right = *version == VERSION && blake3::hash(rest).as_bytes()[..CHECKSUM] == *checksum;
+        right.then_some(Reader { whole, rest })
+    }
+
+    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.rest.split_at_checked(count)?;
+        self.rest = rest;
+        Some(taken)
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        Some(self.take(1)?[0])
+    }
+
+    fn number(&mut self) -> Option<u64> {
+        Some(u64::from_le_bytes(self.take(8)?.try_into().ok()?))
+    }
+
+    /// A number of things, each of at least eight bytes.
+    fn count(&mut self) -> Option<usize> {
+        let count = usize::try_from(self.number()?).ok()?;
+        (count <= self.rest.len() / 8).then_some(count)
+    }
+
+    fn text(&mut self) -> Option<&'a [u8]> {
+        let length = usize::try_from(self.number()?).ok()?;
+        self.take(length)
+    }
+
+    fn string(&mut self) -> Option<String> {
+        String::from_utf8(self.text()?.to_vec()).ok()
+    }
+
+    fn name(&mut self) -> Option<HeaderName> {
+        HeaderName::from_bytes(self.text()?).ok()
+    }
+
+    fn duration(&mut self) -> Option<Duration> {
+        Some(Duration::from_millis(self.number()?))
+    }
+
+    fn fields(&mut self) -> Option<HeaderMap> {
+        let mut fields = HeaderMap::new();
+        for _ in 0..self.count()? {
+            let value = |text| HeaderValue::from_bytes(text).ok();
+            let (name, value) = (self.name()?, value(self.text()?)?);
+            fields.try_append(name, value).ok()?;
+        }
+        Some(fields)
+    }
+
+    fn entry(&mut self, index: &Index) -> Option<Entry> {
+        let url = self.string()?;
+        let status = StatusCode::from_u16(u16::try_from(self.number()?).ok()?).ok()?;
+        let fetched_at = Timestamp(self.number()?);
+        let born = Timestamp(self.number()?);
+        let lifetime = self.duration()?;
+        let stale_while_revalidate = self.duration()?;
+        let stale_if_error = self.duration()?;
+        let flags = self.number()?;
+        let fence = Position {
+            epoch: self.number()?,
+            seq: self.number()?,
+        };
+        let tags = (0..self.count()?)
+            .map(|_| self.string())
+            .collect::<Option<_>>()?;
+        let mut vary = Vary::default();
+        for _ in 0..self.count()? {
+            let name = self.name()?;
+            let is_present = self.number()? == 1;
+            let value = self.text()?.to_vec();
+            vary.fields.push((name, is_present.then_some(value)));
+        }
+        let headers = self.fields()?;
+        let hidden = self.fields()?;
+        let has_filter_ttl = self.number()? == 1;
+        let filter_ttl = Some(self.duration()?).filter(|_| has_filter_ttl);
+        let body = self.whole.slice_ref(self.text()?);
+        let parts = Stored {
+            status,
+            headers,
+            hidden,
+            filter_ttl,
+            body,
+            terms: Terms {
+                born,
+                lifetime,
+                stale_while_revalidate,
+                stale_if_error,
+                must_revalidate: flags & 1 != 0,
+                always_validate: flags & 2 != 0,
+                heuristic: flags & 4 != 0,
+            },
+            vary,
+            tags,
+            fence,
+            fetched_at,
+        };
+        self.rest.is_empty().then(|| Entry::new(parts, &url, index))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(index: &Index) -> Entry {
+        let mut headers = HeaderMap::new();
+        headers.append(
+            "x-bytes",
+            HeaderValue::from_bytes(b"\xff obs-text").expect("a value"),
+        );
+        headers.append("set-cookie", HeaderValue::from_static("a=1"));
+        headers.append("set-cookie", HeaderValue::from_static("b=2"));
+        let mut vary = Vary::default();
+        vary.fields.push((http::header::ACCEPT, None));
+        vary.fields
+            .push((http::header::ACCEPT_LANGUAGE, Some(b"de".to_vec())));
+        let parts = Stored {
+            status: StatusCode::from_u16(299).expect("a status"),
+            headers,
+            hidden: [(
+                HeaderName::from_static("surrogate-key"),
+                HeaderValue::from_static("one two"),
+            )]
+            .into_iter()
+            .collect(),
+            filter_ttl: Some(Duration::from_secs(7)),
+            body: Bytes::from_static(b"hello"),
+            terms: Terms {
+                born: Timestamp(1_700_000_000_000),
+                lifetime: Duration::from_secs(60),
+                stale_while_revalidate: Duration::from_millis(1_500),
+                stale_if_error: Duration::ZERO,
+                must_revalidate: true,
+                always_validate: false,
+                heuristic: true,
+            },
+            vary,
+            tags: vec!["one".to_owned(), "two".to_owned()],
+            fence: Position { epoch: 9, seq: 42 },
+            fetched_at: Timestamp(1_700_000_000_001),
+        };
+        Entry::new(parts, "example.org/a?b", index)
+    }
+
+    #[test]
+    fn an_entry_comes_back_as_it_was() {
+        let index = Index::new(4, (1, 2));
+        let entry = entry(&index);
+        let Some(Encoded::Entry(read)) = decode(&encode(&entry).into(), &index) else {
+            panic!("what was written can be read");
+        };
+        assert_eq!(read.status, entry.status);
+        assert_eq!(read.headers, entry.headers);
+        assert_eq!(read.hidden, entry.hidden);
+        assert_eq!(read.filter_ttl, entry.filter_ttl);
+        assert_eq!(read.body, entry.body);
+        assert_eq!(read.terms, entry.terms);
+        assert_eq!(read.vary, entry.vary);
+        assert_eq!(read.tags, entry.tags);
+        assert_eq!(read.fence, entry.fence);
+        assert_eq!(read.fetched_at, entry.fetched_at);
+        assert_eq!(read.marks.url(), entry.marks.url());
+    }
+
+    #[test]
+    fn the_names_of_varying_fields_come_back() {
+        let index = Index::new(4, (1, 2));
+        let written = encode_varies([http::header::ACCEPT, http::header::COOKIE].iter());
+        let Some(Encoded::Varies(names)) = decode(&written.into(), &index) else {
+            panic!("what was written can be read");
+        };
+        assert_eq!(names, [http::header::ACCEPT, http::header::COOKIE]);
+    }
+
+    #[test]
+    fn whatever_is_cut_or_changed_is_no_entry() {
+        let index = Index::new(4, (1, 2));
+        let written = encode(&entry(&index));
+        for length in 0..written.len() {
+            let cut = Bytes::copy_from_slice(&written[..length]);
+            assert!(decode(&cut, &index).is_none(), "cut to {length}");
+        }
+        for at in 0..written.len() {
+            let mut changed = written.clone();
+            changed[at] ^= 1;
+            assert!(decode(&changed.into(), &index).is_none(), "changed at {at}");
+        }
+    }
+}

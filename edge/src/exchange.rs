@@ -1,0 +1,269 @@
+//! One request on its way through the edge: what it asks for, checked once at the door.
+
+use std::net::IpAddr;
+
+use http::header::{COOKIE, EXPECT, FORWARDED, HOST, TRANSFER_ENCODING};
+use http::request::Parts;
+use http::uri::{Authority, PathAndQuery};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
+use hyper::body::{Body as _, Incoming};
+use tidegate_semantics::Timestamp;
+
+use crate::error::Failure;
+use crate::interim::Informer;
+
+/// A request target over this many bytes is answered 414.
+const MAX_TARGET: usize = 16 << 10;
+
+/// In which scheme a client asked, as a front tells those behind it.
+pub(crate) const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// The scheme of our own listener.
+const SCHEME: &str = "http";
+
+const NO_HOST: &str = "Host is not a host with an optional port";
+
+const NO_TARGET: &str = "the request target is neither a path nor a URL";
+
+/// A checked request, and when it came. Everything is decided with this one `now`.
+pub struct Exchange {
+    pub now: Timestamp,
+    pub client: IpAddr,
+    pub version: Version,
+    pub method: Method,
+    /// What the client used, where a trusted front says so; ours otherwise. Part of the key: an
+    /// origin may answer the two differently, with a redirect from one to the other, say.
+    pub scheme: &'static str,
+    /// Lower-case, without the default port.
+    pub authority: Authority,
+    pub path_and_query: PathAndQuery,
+    pub headers: HeaderMap,
+    /// `None` where the request has no body.
+    pub body: Option<Incoming>,
+    /// Whether the client waits for 100 (Continue) before it sends the body.
+    pub expects_continue: bool,
+    /// How interim responses reach the client, where they can.
+    pub informer: Option<Informer>,
+    /// What the request filters added to the cache key.
+    pub key_extra: String,
+    /// A request filter decided that the cache is not used.
+    pub bypass_cache: bool,
+}
+
+/// What an exchange needs to know of its connection.
+#[derive(Clone)]
+pub struct Connection {
+    pub client: IpAddr,
+    pub informer: Option<Informer>,
+    /// The field in which a trusted front names the client's address. What else the front says of
+    /// the client is believed only with it.
+    pub client_address_header: Option<HeaderName>,
+}
+
+impl Exchange {
+    /// Checks a request as hyper parsed it: what hyper lets through and a cache must not
+    /// (RFC 9110 §7.2, RFC 9112 §3.2, §6.1).
+    ///
+    /// # Errors
+    /// The [`Failure`] to answer with.
+    pub fn begin(
+        request: Request<Incoming>,
+        connection: &Connection,
+        now: Timestamp,
+    ) -> Result<Exchange, Failure> {
+        let (parts, body) = request.into_parts();
+        check_method(&parts)?;
+        check_transfer_encoding(&parts.headers)?;
+        let authority = target_authority(&parts)?;
+        let Parts {
+            method,
+            uri,
+            version,
+            mut headers,
+            ..
+        } = parts;
+        let path_and_query = rooted(&uri)?;
+        if path_and_query.as_str().len() > MAX_TARGET {
+            return Err(Failure::TargetTooLong(MAX_TARGET));
+        }
+        let expects_continue = headers.contains_key(EXPECT);
+        join_cookies(&mut headers);
+        let is_front_trusted = connection.client_address_header.is_some();
+        if !is_front_trusted {
+            headers.remove(FORWARDED);
+        }
+        Ok(Exchange {
+            now,
+            client: client_address(&headers, connection),
+            version,
+            method,
+            scheme: if is_front_trusted {
+                forwarded_scheme(&headers)
+            } else {
+                SCHEME
+            },
+            authority,
+            path_and_query,
+            headers,
+            body: (!body.is_end_stream()).then_some(body),
+            expects_continue,
+            // A client of HTTP/1.0 takes an interim response for the final one (RFC 9110 §15.2).
+            informer: connection
+                .informer
+                .clone()
+                .filter(|_| version >= Version::HTTP_11),
+            key_extra: String::new(),
+            bypass_cache: false,
+        })
+    }
+
+    /// Whether the cache may answer this kind of request at all.
+    pub fn is_lookup(&self) -> bool {
+        self.body.is_none()
+            && !self.bypass_cache
+            && (self.method == Method::GET || self.method == Method::HEAD)
+    }
+}
+
+fn check_method(parts: &Parts) -> Result<(), Failure> {
+    if parts.method == Method::CONNECT {
+        return Err(Failure::Method("CONNECT"));
+    }
+    // The answer would tell the client what we add for the origin alone (RFC 9110 §9.3.8).
+    if parts.method == Method::TRACE {
+        return Err(Failure::Method("TRACE"));
+    }
+    // `GET x` and `GET host:443` are parsed as an authority alone.
+    if parts.uri.scheme().is_none() && parts.uri.authority().is_some() {
+        return Err(Failure::BadRequest(NO_TARGET));
+    }
+    if parts.uri.path() == "*" && parts.method != Method::OPTIONS {
+        return Err(Failure::BadRequest("only OPTIONS may ask for \"*\""));
+    }
+    Ok(())
+}
+
+/// Path and query of the target. An empty path is "/", also before a query (RFC 9110 §4.2.3):
+/// otherwise one resource had two keys, and purges knew only one of them.
+fn rooted(uri: &Uri) -> Result<PathAndQuery, Failure> {
+    let path_and_query = match uri.path_and_query() {
+        Some(path_and_query) => path_and_query,
+        None => return Ok(PathAndQuery::from_static("/")),
+    };
+    match path_and_query.as_str() {
+        "" => Ok(PathAndQuery::from_static("/")),
+        text if text.starts_with('/') || text == "*" => Ok(path_and_query.clone()),
+        text if text.starts_with('?') => {
+            PathAndQuery::try_from(format!("/{text}")).map_err(|_| Failure::BadRequest(NO_TARGET))
+        }
+        // HTTP/2 may bring any text as `:path`.
+        _ => Err(Failure::BadRequest(NO_TARGET)),
+    }
+}
+
+/// HTTP/2 may bring cookies one a line; everybody else expects one line (RFC 9113 §8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut lines = headers.get_all(COOKIE).iter();
+    let (Some(first), Some(second)) = (lines.next(), lines.next()) else {
+        return;
+    };
+    let mut joined = first.as_bytes().to_vec();
+    for line in std::iter::once(second).chain(lines) {
+        joined.extend_from_slice(b"; ");
+        joined.extend_from_slice(line.as_bytes());
+    }
+    let joined = HeaderValue::from_bytes(&joined).expect("field values joined by \"; \" are one");
+    headers.insert(COOKIE, joined);
+}
+
+/// What a trusted front says of the scheme, if it says one that there is, once.
+fn forwarded_scheme(headers: &HeaderMap) -> &'static str {
+    let mut lines = headers.get_all(FORWARDED_PROTO).iter();
+    match (lines.next(), lines.next()) {
+        (Some(line), None) if line.as_bytes().eq_ignore_ascii_case(b"https") => "https",
+        _ => SCHEME,
+    }
+}
+
+/// Only the last coding decides for hyper; anything but one `chunked` would reach us still coded.
+fn check_transfer_encoding(headers: &HeaderMap) -> Result<(), Failure> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(()),
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        (Some(coding), _) => Err(Failure::TransferCoding(
+            String::from_utf8_lossy(coding.as_bytes()).into_owned(),
+        )),
+    }
+}
+
+/// Host, or what takes its place: the authority of an absolute-form target, or `:authority`.
+fn target_authority(parts: &Parts) -> Result<Authority, Failure> {
+    let mut hosts = parts.headers.get_all(HOST).iter();
+    let (host, second) = (hosts.next(), hosts.next());
+    if second.is_some() {
+        return Err(Failure::BadRequest("more than one Host"));
+    }
+    let host = host.map(|host| {
+        Authority::try_from(host.as_bytes())
+            .map_err(|_| Failure::BadRequest(NO_HOST))
+            .and_then(canonical)
+    });
+    match (parts.uri.authority(), host.transpose()?) {
+        (Some(authority), host) => {
+            check_scheme(&parts.uri)?;
+            let authority = canonical(authority.clone())?;
+            if host.is_some_and(|host| host != authority) {
+                return Err(Failure::BadRequest(
+                    "Host is not that of the request target",
+                ));
+            }
+            Ok(authority)
+        }
+        (None, Some(host)) => Ok(host),
+        (None, None) => Err(Failure::BadRequest("no Host")),
+    }
+}
+
+fn check_scheme(uri: &Uri) -> Result<(), Failure> {
+    match uri.scheme_str() {
+        Some("http" | "https") => Ok(()),
+        _ => Err(Failure::BadRequest(
+            "the scheme of the request target is not http",
+        )),
+    }
+}
+
+fn canonical(authority: Authority) -> Result<Authority, Failure> {
+    let text = authority.as_str();
+    if text.contains('@') || authority.host().is_empty() {
+        return Err(Failure::BadRequest(NO_HOST));
+    }
+    let port = &text[authority.host().len()..];
+    let is_port = port.is_empty() || authority.port_u16().is_some() || port == ":";
+    if !is_port {
+        return Err(Failure::BadRequest("the port of Host is no port"));
+    }
+    // Nearly every request comes with a name that is canonical already.
+    let is_plain = !text.bytes().any(|byte| byte.is_ascii_uppercase());
+    if is_plain && !text.ends_with(":80") && !text.ends_with(':') {
+        return Ok(authority);
+    }
+    let lower = text.to_ascii_lowercase();
+    let short = lower
+        .strip_suffix(":80")
+        .or(lower.strip_suffix(':'))
+        .unwrap_or(&lower);
+    Authority::try_from(short).map_err(|_| Failure::BadRequest(NO_HOST))
+}
+
+fn client_address(headers: &HeaderMap, connection: &Connection) -> IpAddr {
+    let named = connection
+        .client_address_header
+        .as_ref()
+        .and_then(|name| headers.get(name));
+    let named = named
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.trim().parse().ok());
+    named.unwrap_or(connection.client)
+}

@@ -1,0 +1,43 @@
+//! The filters of a route: sandboxed WebAssembly components that look at an exchange.
+//!
+//! [`Plugins`] are compiled once from the configuration; a route's [`Chain`] is made of them;
+//! each exchange [`begin`](Chain::begin)s its own [`Filters`], whose instances live as long as it
+//! does. What guests may reach beyond the exchange are the [`Capabilities`]. A guest that traps,
+//! loops, hoards or floods ends its own instance and is answered for by what the route says.
+//!
+//! The world that guests are written against is `plugins/wit/tidegate-plugin.wit`.
+
+mod bindings;
+mod chain;
+mod convert;
+mod engine;
+mod error;
+mod failure;
+mod host;
+mod limits;
+mod plugin;
+mod purge;
+mod run;
+mod subject;
+
+pub use chain::Chain;
+pub use error::PluginError;
+pub use failure::{Failure, FailureKind, failures};
+pub use limits::{Limits, LocalLimits, RedisLimits, Standing, Verdict, Window};
+pub use plugin::Plugins;
+pub use purge::{Purge, PurgeOrder};
+pub use run::{Filters, Flow};
+pub use subject::Subject;
+
+pub use crate::config::{Grant, OnFailure, Source, Use};
+
+use std::sync::Arc;
+
+/// What guests may reach beyond the exchange, where their route grants it. Cheap to clone.
+#[derive(Clone)]
+pub struct Capabilities {
+    /// What the capability `limits` counts with.
+    pub limits: Arc<dyn Limits>,
+    /// What the capability `purge` orders from.
+    pub purge: Arc<dyn Purge>,
+}

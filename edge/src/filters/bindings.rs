@@ -1,0 +1,28 @@
+//! The world `filter`, as generated from its WIT package.
+//!
+//! Every import may end the guest (`trappable`), since every import is counted; those that wait
+//! are async. The three resources stand for parts of the one [`Subject`](super::Subject) in the
+//! store, so a handle carries nothing.
+
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "generated from the WIT package"
+)]
+
+wasmtime::component::bindgen!({
+    path: "../plugins/wit",
+    world: "filter",
+    imports: {
+        "tidegate:plugin/limits.take": async | trappable,
+        "tidegate:plugin/purge.purge": async | trappable,
+        default: trappable,
+    },
+    exports: { default: async },
+    with: {
+        "tidegate:plugin/exchange.request": super::host::Request,
+        "tidegate:plugin/exchange.response": super::host::Response,
+        "tidegate:plugin/exchange.storing": super::host::Storing,
+    },
+});

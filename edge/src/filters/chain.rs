@@ -1,0 +1,158 @@
+//! The filters of a route, each with its configuration, asked once whether it can work with it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use wasmtime::Store;
+
+use super::bindings::Filter;
+use super::bindings::tidegate::plugin::exchange::HookSet;
+use super::engine::slices;
+use super::error::PluginError;
+use super::failure::{Exceeded, FailureKind};
+use super::host::{Hook, State};
+use super::plugin::Compiled;
+use super::run::Filters;
+use super::{Capabilities, OnFailure, Subject, Use};
+
+/// How long a guest may take over its configuration.
+const CONFIGURE: Duration = Duration::from_secs(1);
+
+/// The filters of a route, in order. Cheap to clone.
+#[derive(Clone)]
+pub struct Chain {
+    steps: Arc<[Step]>,
+    hooks: HookSet,
+}
+
+/// One filter of a route.
+pub(super) struct Step {
+    pub(super) plugin: Arc<str>,
+    config: Arc<str>,
+    pub(super) compiled: Arc<Compiled>,
+    pub(super) hooks: HookSet,
+    pub(super) on_failure: OnFailure,
+    pub(super) deadline: Duration,
+    memory: usize,
+}
+
+/// A guest with its store.
+pub(super) struct Instance {
+    pub(super) store: Store<State>,
+    pub(super) filter: Filter,
+}
+
+impl Step {
+    /// A step that has not been asked yet whether it likes its configuration.
+    pub(super) fn new(used: &Use, config: String, compiled: Arc<Compiled>) -> Step {
+        Step {
+            plugin: used.name.as_str().into(),
+            config: config.into(),
+            compiled,
+            hooks: HookSet::empty(),
+            on_failure: used.on_failure,
+            deadline: used.deadline,
+            memory: used.memory,
+        }
+    }
+
+    /// A new instance, which may run for `slices` ticks while it starts.
+    pub(super) async fn instance(
+        &self,
+        capabilities: Option<Capabilities>,
+        slices: u64,
+    ) -> wasmtime::Result<Instance> {
+        let state = State::new(
+            Arc::clone(&self.plugin),
+            Arc::clone(&self.config),
+            capabilities,
+            self.memory,
+        );
+        let mut store = self.compiled.machine.store(state);
+        let hook = Hook {
+            is_request: false,
+            may_fail: false,
+            slices,
+        };
+        store.data_mut().begin(Subject::default(), &hook);
+        store.set_epoch_deadline(1);
+        let filter = self.compiled.filter.instantiate_async(&mut store).await?;
+        Ok(Instance { store, filter })
+    }
+
+    /// Asks the guest whether it can work with its configuration, and which hooks it has.
+    async fn configure(&self) -> wasmtime::Result<Result<HookSet, String>> {
+        let mut instance = self.instance(None, slices(CONFIGURE)).await?;
+        let Instance { store, filter } = &mut instance;
+        if let Err(reason) = filter.call_configure(&mut *store, &self.config).await? {
+            return Ok(Err(reason));
+        }
+        filter.call_hooks(store).await.map(Ok)
+    }
+}
+
+impl Chain {
+    /// Makes a chain of steps that like their configurations.
+    ///
+    /// # Errors
+    /// What the first of them says that does not.
+    pub(super) fn new(mut steps: Vec<Step>) -> Result<Chain, PluginError> {
+        let mut hooks = HookSet::empty();
+        if !steps.is_empty() {
+            // A thread of its own: this may be called from within a runtime or from without.
+            let asked = std::thread::scope(|scope| {
+                scope.spawn(|| ask(&steps)).join().unwrap_or_else(|_| {
+                    Err(PluginError::Engine(
+                        "a guest's configuration made the edge panic".to_owned(),
+                    ))
+                })
+            });
+            for (step, has) in steps.iter_mut().zip(asked?) {
+                step.hooks = has;
+                hooks |= has;
+            }
+        }
+        Ok(Chain {
+            steps: steps.into(),
+            hooks,
+        })
+    }
+
+    /// Whether there is nothing to run.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// Whether a filter runs on every exchange, also on one that is answered from the cache.
+    pub fn runs_on_hits(&self) -> bool {
+        self.hooks
+            .intersects(HookSet::ON_REQUEST | HookSet::ON_RESPONSE)
+    }
+
+    /// The filters for one exchange. Nothing is instantiated before the first hook.
+    pub fn begin(&self, capabilities: &Capabilities) -> Filters {
+        Filters::new(Arc::clone(&self.steps), self.hooks, capabilities.clone())
+    }
+}
+
+fn ask(steps: &[Step]) -> Result<Vec<HookSet>, PluginError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .map_err(|error| PluginError::Engine(error.to_string()))?;
+    let ask = |step: &Step| {
+        let plugin = step.plugin.to_string();
+        let answer =
+            runtime.block_on(async { tokio::time::timeout(CONFIGURE * 2, step.configure()).await });
+        match answer.unwrap_or_else(|_| Err(wasmtime::Error::new(Exceeded::Deadline))) {
+            Ok(Ok(hooks)) => Ok(hooks),
+            Ok(Err(reason)) => Err(PluginError::Refused { plugin, reason }),
+            Err(error) => Err(PluginError::Failed {
+                plugin,
+                kind: FailureKind::of(&error).name(),
+                reason: error.root_cause().to_string(),
+            }),
+        }
+    };
+    steps.iter().map(ask).collect()
+}

@@ -1,0 +1,122 @@
+//! The one engine of the process: how guests are compiled, laid out in memory and interrupted.
+//!
+//! A thread raises the epoch every millisecond, from the first plugin on. A guest that notices
+//! lets its worker do something else, and ends when it has used the ticks its hook was given. So
+//! a guest that loops delays others by a tick, and time that a guest spends waiting for the edge
+//! (which has deadlines of its own) is not held against it.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use wasmtime::component::{HasSelf, Linker};
+use wasmtime::{Config, Engine, PoolingAllocationConfig, Store, UpdateDeadline};
+
+use super::bindings::Filter;
+use super::error::PluginError;
+use super::host::{State, TABLE_ENTRIES};
+
+/// The most memory that an instance can be given, in bytes.
+pub(super) const MOST_MEMORY: usize = 64 << 20;
+/// The most instances alive at once. Each is one exchange's, so this bounds how many exchanges
+/// can be waiting for their origin while a filter with a response hook looks after them.
+const INSTANCES: u32 = 4_000;
+/// How deep a guest's calls may go, in bytes.
+const STACK: usize = 128 << 10;
+/// The stack that a call runs on: the guest's part, and what the edge needs below it.
+const CALL_STACK: usize = STACK + (384 << 10);
+/// How much of an instance's memory is cleared by hand for the next one, which is cheaper than
+/// giving it back; more than the bundled guests use.
+const KEPT_MEMORY: usize = 128 << 10;
+/// The same for tables and stacks.
+const KEPT_OTHER: usize = 64 << 10;
+/// How long a guest runs without looking up.
+pub(super) const TICK: Duration = Duration::from_millis(1);
+
+/// The engine, and what guests are linked with.
+pub(super) struct Machine {
+    pub(super) engine: Engine,
+    pub(super) linker: Linker<State>,
+}
+
+/// The machine, which is made when it is first asked for.
+///
+/// # Errors
+/// When there is not enough address space, say.
+pub(super) fn machine() -> Result<&'static Machine, PluginError> {
+    static MACHINE: OnceLock<Result<Machine, String>> = OnceLock::new();
+    let made = MACHINE.get_or_init(|| Machine::new().map_err(|error| format!("{error:#}")));
+    made.as_ref()
+        .map_err(|reason| PluginError::Engine(reason.clone()))
+}
+
+impl Machine {
+    fn new() -> wasmtime::Result<Machine> {
+        let engine = Engine::new(&config())?;
+        let mut linker = Linker::new(&engine);
+        Filter::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+        tick(&engine)?;
+        Ok(Machine { engine, linker })
+    }
+
+    /// A store whose guest has what `state` allows it.
+    pub(super) fn store(&self, state: State) -> Store<State> {
+        let mut store = Store::new(&self.engine, state);
+        store.limiter(|state| state);
+        store.epoch_deadline_callback(|mut store| {
+            Ok(if store.data_mut().tick() {
+                UpdateDeadline::Yield(1)
+            } else {
+                UpdateDeadline::Interrupt
+            })
+        });
+        store
+    }
+}
+
+/// How many ticks make up a deadline. One more than it is long, since the first may be nearly over.
+pub(super) fn slices(deadline: Duration) -> u64 {
+    u64::try_from(deadline.div_duration_f64(TICK).ceil() as u128)
+        .unwrap_or(u64::MAX)
+        .saturating_add(1)
+}
+
+fn config() -> Config {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(INSTANCES)
+        // A component made of one module brings two more that tie it to its imports.
+        .total_core_instances(INSTANCES * 3)
+        .total_memories(INSTANCES)
+        .total_tables(INSTANCES * 2)
+        .total_stacks(INSTANCES)
+        .max_memory_size(MOST_MEMORY)
+        .table_elements(TABLE_ENTRIES)
+        .linear_memory_keep_resident(KEPT_MEMORY)
+        .table_keep_resident(KEPT_OTHER)
+        .async_stack_keep_resident(KEPT_OTHER)
+        .max_component_instance_size(1 << 20)
+        .max_core_instance_size(1 << 20);
+    let mut config = Config::new();
+    config
+        .concurrency_support(false)
+        .epoch_interruption(true)
+        .max_wasm_stack(STACK)
+        .async_stack_size(CALL_STACK)
+        .allocation_strategy(pool);
+    config
+}
+
+/// Starts the thread that raises the epoch, for as long as the process lives.
+fn tick(engine: &Engine) -> wasmtime::Result<()> {
+    let engine = engine.clone();
+    std::thread::Builder::new()
+        .name("plugin-ticks".to_owned())
+        .spawn(move || {
+            loop {
+                std::thread::sleep(TICK);
+                engine.increment_epoch();
+            }
+        })
+        .map(drop)
+        .map_err(wasmtime::Error::new)
+}

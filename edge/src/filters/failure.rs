@@ -1,0 +1,109 @@
+//! How guests fail, and how often they have.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+
+use wasmtime::Trap;
+
+/// A plugin failed, and its route says that the request then fails as well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The plugin's name in the configuration.
+    pub plugin: String,
+    pub kind: FailureKind,
+}
+
+/// In which way an instance failed. It is gone afterwards, whatever the kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FailureKind {
+    /// It panicked, or did what WebAssembly does not allow.
+    Trap,
+    /// It ran longer than its deadline.
+    Deadline,
+    /// It asked for more memory than it may have.
+    Memory,
+    /// It used up its stack of calls.
+    Stack,
+    /// It called the edge more often than one hook may.
+    HostCalls,
+    /// It answered with what is no response.
+    Answer,
+    /// There was no room for another instance.
+    Refused,
+}
+
+impl FailureKind {
+    /// The one word for this case in logs, metrics and `Proxy-Status`.
+    pub fn name(self) -> &'static str {
+        match self {
+            FailureKind::Trap => "trap",
+            FailureKind::Deadline => "deadline",
+            FailureKind::Memory => "memory",
+            FailureKind::Stack => "stack",
+            FailureKind::HostCalls => "host-calls",
+            FailureKind::Answer => "answer",
+            FailureKind::Refused => "refused",
+        }
+    }
+
+    /// What an error that ended a call means.
+    pub(super) fn of(error: &wasmtime::Error) -> FailureKind {
+        if let Some(limit) = error.downcast_ref::<Exceeded>() {
+            return match limit {
+                Exceeded::Memory => FailureKind::Memory,
+                Exceeded::HostCalls => FailureKind::HostCalls,
+                Exceeded::Deadline => FailureKind::Deadline,
+                Exceeded::Answer => FailureKind::Answer,
+            };
+        }
+        if error.is::<wasmtime::PoolConcurrencyLimitError>() {
+            return FailureKind::Refused;
+        }
+        match error.downcast_ref::<Trap>() {
+            Some(Trap::Interrupt) => FailureKind::Deadline,
+            Some(Trap::StackOverflow) => FailureKind::Stack,
+            Some(Trap::AllocationTooLarge) => FailureKind::Memory,
+            _ => FailureKind::Trap,
+        }
+    }
+}
+
+impl fmt::Display for FailureKind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+/// Limits of the edge's own, as errors that end a guest's call.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Exceeded {
+    #[error("more memory than the route allows")]
+    Memory,
+    #[error("more calls of the edge than a hook may make")]
+    HostCalls,
+    #[error("more time than the route allows")]
+    Deadline,
+    #[error("an answer without a final status")]
+    Answer,
+}
+
+type Counts = BTreeMap<(String, FailureKind), u64>;
+
+static COUNTS: Mutex<Counts> = Mutex::new(Counts::new());
+
+/// Counts a failure.
+pub(super) fn count(plugin: &str, kind: FailureKind) {
+    let mut counts = COUNTS.lock().unwrap_or_else(PoisonError::into_inner);
+    *counts.entry((plugin.to_owned(), kind)).or_default() += 1;
+}
+
+/// How often each plugin has failed in each way since the process started, fail-open or not:
+/// `(plugin, kind, count)`, in a stable order.
+pub fn failures() -> Vec<(String, FailureKind, u64)> {
+    let counts = COUNTS.lock().unwrap_or_else(PoisonError::into_inner);
+    counts
+        .iter()
+        .map(|((plugin, kind), count)| (plugin.clone(), *kind, *count))
+        .collect()
+}

@@ -1,0 +1,158 @@
+//! What a guest reaches: the exchange in its store, and the capabilities behind its imports.
+//!
+//! Every import begins by counting itself. A hook that calls the edge more often than
+//! [`CALLS_PER_HOOK`] ends there, since the edge's own work is not interrupted by the deadline.
+
+mod capabilities;
+mod exchange;
+mod wasi;
+
+use std::sync::Arc;
+
+use wasmtime::ResourceLimiter;
+
+#[allow(unreachable_pub, reason = "the generated bindings export them again")]
+pub use self::exchange::{Request, Response, Storing};
+use self::wasi::Wasi;
+use super::Capabilities;
+use super::bindings::tidegate::plugin::exchange::Refusal;
+use super::failure::Exceeded;
+use super::subject::Subject;
+
+/// How often one hook may call the edge.
+const CALLS_PER_HOOK: u32 = 10_000;
+/// How many log lines an instance may write.
+const LINES: u32 = 64;
+/// The most entries of an instance's tables of functions.
+pub(super) const TABLE_ENTRIES: usize = 20_000;
+
+/// The data of a guest's store.
+pub(super) struct State {
+    plugin: Arc<str>,
+    config: Arc<str>,
+    /// None while the guest reads its configuration.
+    capabilities: Option<Capabilities>,
+    subject: Subject,
+    /// The subject before the running hook changed it, where a failure takes its changes back.
+    before: Option<Box<Subject>>,
+    keeps_before: bool,
+    is_request_open: bool,
+    memory: usize,
+    calls_left: u32,
+    lines_left: u32,
+    slices_left: u64,
+    wasi: Option<Box<Wasi>>,
+}
+
+impl State {
+    /// The state of an instance that may have `memory` bytes.
+    pub(super) fn new(
+        plugin: Arc<str>,
+        config: Arc<str>,
+        capabilities: Option<Capabilities>,
+        memory: usize,
+    ) -> State {
+        State {
+            plugin,
+            config,
+            capabilities,
+            subject: Subject::default(),
+            before: None,
+            keeps_before: false,
+            is_request_open: false,
+            memory,
+            calls_left: CALLS_PER_HOOK,
+            lines_left: LINES,
+            slices_left: 0,
+            wasi: None,
+        }
+    }
+
+    /// Makes ready for a hook that may run for `slices` ticks.
+    pub(super) fn begin(&mut self, subject: Subject, hook: &Hook) {
+        self.subject = subject;
+        self.before = None;
+        self.keeps_before = hook.may_fail;
+        self.is_request_open = hook.is_request;
+        self.calls_left = CALLS_PER_HOOK;
+        self.slices_left = hook.slices;
+    }
+
+    /// Gives the subject back: as the hook left it, or as it was before a hook that failed.
+    pub(super) fn end(&mut self, has_failed: bool) -> Subject {
+        let subject = std::mem::take(&mut self.subject);
+        match self.before.take() {
+            Some(before) if has_failed => *before,
+            _ => subject,
+        }
+    }
+
+    /// Takes a tick from the running hook's time; false when that was the last.
+    pub(super) fn tick(&mut self) -> bool {
+        self.slices_left = self.slices_left.saturating_sub(1);
+        self.slices_left > 0
+    }
+
+    fn enter(&mut self) -> wasmtime::Result<()> {
+        match self.calls_left.checked_sub(1) {
+            Some(left) => {
+                self.calls_left = left;
+                Ok(())
+            }
+            None => Err(wasmtime::Error::new(Exceeded::HostCalls)),
+        }
+    }
+
+    /// The subject, about to be changed.
+    fn change(&mut self) -> &mut Subject {
+        if self.keeps_before && self.before.is_none() {
+            self.before = Some(Box::new(self.subject.clone()));
+        }
+        &mut self.subject
+    }
+
+    /// The request, about to be changed; refused once it has been sent.
+    fn change_request(&mut self) -> Result<&mut Subject, Refusal> {
+        if self.is_request_open {
+            Ok(self.change())
+        } else {
+            Err(Refusal::TooLate)
+        }
+    }
+}
+
+/// What a hook may do, and for how long.
+pub(super) struct Hook {
+    /// Whether the request may still be changed.
+    pub(super) is_request: bool,
+    /// Whether the exchange goes on without the plugin when the hook fails.
+    pub(super) may_fail: bool,
+    /// The ticks that it may run for.
+    pub(super) slices: u64,
+}
+
+impl ResourceLimiter for State {
+    fn memory_growing(
+        &mut self,
+        _: usize,
+        desired: usize,
+        _: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        if desired > self.memory {
+            return Err(wasmtime::Error::new(Exceeded::Memory));
+        }
+        Ok(true)
+    }
+
+    fn table_growing(
+        &mut self,
+        _: usize,
+        desired: usize,
+        _: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        if desired > TABLE_ENTRIES {
+            return Err(wasmtime::Error::new(Exceeded::Memory));
+        }
+        Ok(true)
+    }
+}

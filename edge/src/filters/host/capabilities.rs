@@ -1,0 +1,97 @@
+//! The capabilities behind a guest's imports.
+
+use std::sync::LazyLock;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use super::super::bindings::tidegate::plugin::{clock, config, limits, log, purge};
+use super::super::convert;
+use super::State;
+
+/// The longest log line, in bytes.
+const LONGEST_LINE: usize = 2 << 10;
+
+impl limits::Host for State {
+    async fn take(
+        &mut self,
+        name: String,
+        key: String,
+        windows: Vec<limits::Window>,
+        cost: u32,
+    ) -> wasmtime::Result<Result<limits::Verdict, String>> {
+        self.enter()?;
+        let Some(capabilities) = &self.capabilities else {
+            return Ok(Err(
+                "nothing is counted while a configuration is read".to_owned()
+            ));
+        };
+        let windows = match convert::windows(&windows) {
+            Ok(windows) => windows,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let verdict = capabilities.limits.take(&name, &key, &windows, cost).await;
+        Ok(Ok(convert::verdict(&verdict)))
+    }
+}
+
+impl purge::Host for State {
+    async fn purge(&mut self, order: purge::Order) -> wasmtime::Result<Result<(), String>> {
+        self.enter()?;
+        let Some(capabilities) = &self.capabilities else {
+            return Ok(Err(
+                "nothing is purged while a configuration is read".to_owned()
+            ));
+        };
+        let order = convert::purge_order(order, self.subject.scheme, &self.subject.authority);
+        Ok(match order {
+            Ok(order) if order.tags.is_empty() && order.urls.is_empty() => Ok(()),
+            Ok(order) => capabilities.purge.purge(order).await,
+            Err(reason) => Err(reason),
+        })
+    }
+}
+
+impl log::Host for State {
+    fn write(&mut self, level: log::Level, message: String) -> wasmtime::Result<()> {
+        self.enter()?;
+        let plugin = &*self.plugin;
+        match self.lines_left {
+            0 => return Ok(()),
+            1 => tracing::warn!(plugin, "further lines of this exchange are left out"),
+            _ => {
+                let message = convert::log_line(&message, LONGEST_LINE);
+                match level {
+                    log::Level::Debug => tracing::debug!(plugin, "{message}"),
+                    log::Level::Info => tracing::info!(plugin, "{message}"),
+                    log::Level::Warn => tracing::warn!(plugin, "{message}"),
+                    log::Level::Error => tracing::error!(plugin, "{message}"),
+                }
+            }
+        }
+        self.lines_left -= 1;
+        Ok(())
+    }
+}
+
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+impl clock::Host for State {
+    fn now(&mut self) -> wasmtime::Result<u64> {
+        self.enter()?;
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Ok(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn monotonic(&mut self) -> wasmtime::Result<u64> {
+        self.enter()?;
+        Ok(u64::try_from(START.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
+}
+
+impl config::Host for State {
+    fn get(&mut self) -> wasmtime::Result<String> {
+        self.enter()?;
+        Ok(self.config.as_ref().to_owned())
+    }
+}

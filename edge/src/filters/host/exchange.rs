@@ -1,0 +1,274 @@
+//! The exchange, as a guest reads and changes it.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+use wasmtime::component::Resource;
+
+use super::super::bindings::tidegate::plugin::exchange::{
+    self, Header, HostRequest, HostResponse, HostStoring, Refusal,
+};
+use super::super::convert;
+use super::State;
+
+/// The request of the exchange. Handles carry nothing: there is one in the store.
+#[allow(unreachable_pub, reason = "the generated bindings export it again")]
+pub struct Request;
+/// The response of the exchange.
+#[allow(unreachable_pub, reason = "the generated bindings export it again")]
+pub struct Response;
+/// How the response will be kept.
+#[allow(unreachable_pub, reason = "the generated bindings export it again")]
+pub struct Storing;
+
+impl State {
+    fn response_headers(&self) -> Option<&HeaderMap> {
+        self.subject.response.as_ref().map(|(_, headers)| headers)
+    }
+
+    /// The response's fields, about to be changed.
+    fn change_response(&mut self) -> Result<&mut HeaderMap, Refusal> {
+        let response = self.change().response.as_mut();
+        response.map(|(_, headers)| headers).ok_or(Refusal::TooLate)
+    }
+}
+
+fn first(headers: Option<&HeaderMap>, name: &str) -> Option<Vec<u8>> {
+    headers?.get(name).map(|value| value.as_bytes().to_vec())
+}
+
+fn all(headers: Option<&HeaderMap>, name: &str) -> Vec<Vec<u8>> {
+    let values = headers
+        .into_iter()
+        .flat_map(|headers| headers.get_all(name));
+    values.map(|value| value.as_bytes().to_vec()).collect()
+}
+
+impl exchange::Host for State {}
+
+impl HostRequest for State {
+    fn method(&mut self, _: Resource<Request>) -> wasmtime::Result<String> {
+        self.enter()?;
+        Ok(self.subject.method.as_str().to_owned())
+    }
+
+    fn scheme(&mut self, _: Resource<Request>) -> wasmtime::Result<String> {
+        self.enter()?;
+        Ok(self.subject.scheme.to_owned())
+    }
+
+    fn authority(&mut self, _: Resource<Request>) -> wasmtime::Result<String> {
+        self.enter()?;
+        Ok(self.subject.authority.clone())
+    }
+
+    fn path(&mut self, _: Resource<Request>) -> wasmtime::Result<String> {
+        self.enter()?;
+        Ok(self.subject.path_and_query.path().to_owned())
+    }
+
+    fn query(&mut self, _: Resource<Request>) -> wasmtime::Result<Option<String>> {
+        self.enter()?;
+        Ok(self.subject.path_and_query.query().map(str::to_owned))
+    }
+
+    fn set_path_and_query(
+        &mut self,
+        _: Resource<Request>,
+        value: String,
+    ) -> wasmtime::Result<Result<(), Refusal>> {
+        self.enter()?;
+        let path = convert::path_and_query(&value);
+        Ok(path.and_then(|path| {
+            self.change_request()
+                .map(|subject| subject.path_and_query = path)
+        }))
+    }
+
+    fn client(&mut self, _: Resource<Request>) -> wasmtime::Result<String> {
+        self.enter()?;
+        Ok(self.subject.client.to_canonical().to_string())
+    }
+
+    fn header(&mut self, _: Resource<Request>, name: String) -> wasmtime::Result<Option<Vec<u8>>> {
+        self.enter()?;
+        Ok(first(Some(&self.subject.headers), &name))
+    }
+
+    fn header_values(
+        &mut self,
+        _: Resource<Request>,
+        name: String,
+    ) -> wasmtime::Result<Vec<Vec<u8>>> {
+        self.enter()?;
+        Ok(all(Some(&self.subject.headers), &name))
+    }
+
+    fn headers(&mut self, _: Resource<Request>) -> wasmtime::Result<Vec<Header>> {
+        self.enter()?;
+        Ok(convert::fields(&self.subject.headers))
+    }
+
+    fn set_header(
+        &mut self,
+        _: Resource<Request>,
+        name: String,
+        value: Vec<u8>,
+    ) -> wasmtime::Result<Result<(), Refusal>> {
+        self.enter()?;
+        let subject = self.change_request();
+        Ok(subject.and_then(|subject| put(&mut subject.headers, &name, &value, false)))
+    }
+
+    fn append_header(
+        &mut self,
+        _: Resource<Request>,
+        name: String,
+        value: Vec<u8>,
+    ) -> wasmtime::Result<Result<(), Refusal>> {
+        self.enter()?;
+        let subject = self.change_request();
+        Ok(subject.and_then(|subject| put(&mut subject.headers, &name, &value, true)))
+    }
+
+    fn remove_header(
+        &mut self,
+        _: Resource<Request>,
+        name: String,
+    ) -> wasmtime::Result<Result<(), Refusal>> {
+        self.enter()?;
+        let subject = self.change_request();
+        Ok(subject.and_then(|subject| remove(&mut subject.headers, &name)))
+    }
+
+    fn append_cache_key(
+        &mut self,
+        _: Resource<Request>,
+        part: String,
+    ) -> wasmtime::Result<Result<(), Refusal>> {
+        self.enter()?;
+        let subject = self.change_request();
+        Ok(subject.and_then(|subject| convert::append_key(&mut subject.key_extra, &part)))
+    }
+
+    fn bypass_cache(&mut self, _: Resource<Request>) -> wasmtime::Result<Result<(), Refusal>> {
+        self.enter()?;
+        Ok(self
+            .change_request()
+            .map(|subject| subject.bypass_cache = true))
+    }
+
+    fn drop(&mut self, _: Resource<Request>) -> wasmtime::Result<()> {
+        Ok(())
+    }
+}
+
+impl HostResponse for State {
+    fn status(&mut self, _: Resource<Response>) -> wasmtime::Result<u16> {
+        self.enter()?;
+        Ok(self
+            .subject
+            .response
+            .as_ref()
+            .map_or(0, |(status, _)| status.as_u16()))
+    }
+
+    fn header(&mut self, _: Resource<Response>, name: String) -> wasmtime::Result<Option<Vec<u8>>> {
+        self.enter()?;
+        Ok(first(self.response_headers(), &name))
+    }
+
+    fn header_values(
+        &mut self,
+        _: Resource<Response>,
+        name: String,
+    ) -> wasmtime::Result<Vec<Vec<u8>>> {
+        self.enter()?;
+        Ok(all(self.response_headers(), &name))
+    }
+
+    fn headers(&mut self, _: Resource<Response>) -> wasmtime::Result<Vec<Header>> {
+        self.enter()?;
+        Ok(self
+            .response_headers()
+            .map(convert::fields)
+            .unwrap_or_default())
+    }
+
+    fn set_header(
+        &mut self,
+        _: Resource<Response>,
+        name: String,
+        value: Vec<u8>,
+    ) -> wasmtime::Result<Result<(), Refusal>> {
+        self.enter()?;
+        let headers = self.change_response();
+        Ok(headers.and_then(|headers| put(headers, &name, &value, false)))
+    }
+
+    fn append_header(
+        &mut self,
+        _: Resource<Response>,
+        name: String,
+        value: Vec<u8>,
+    ) -> wasmtime::Result<Result<(), Refusal>> {
+        self.enter()?;
+        let headers = self.change_response();
+        Ok(headers.and_then(|headers| put(headers, &name, &value, true)))
+    }
+
+    fn remove_header(
+        &mut self,
+        _: Resource<Response>,
+        name: String,
+    ) -> wasmtime::Result<Result<(), Refusal>> {
+        self.enter()?;
+        let headers = self.change_response();
+        Ok(headers.and_then(|headers| remove(headers, &name)))
+    }
+
+    fn drop(&mut self, _: Resource<Response>) -> wasmtime::Result<()> {
+        Ok(())
+    }
+}
+
+fn put(headers: &mut HeaderMap, name: &str, value: &[u8], append: bool) -> Result<(), Refusal> {
+    convert::put_field(
+        headers,
+        convert::field_name(name)?,
+        convert::field_value(value)?,
+        append,
+    )
+}
+
+fn remove(headers: &mut HeaderMap, name: &str) -> Result<(), Refusal> {
+    headers.remove(convert::field_name(name)?);
+    Ok(())
+}
+
+impl HostStoring for State {
+    fn set_ttl(&mut self, _: Resource<Storing>, seconds: u32) -> wasmtime::Result<()> {
+        self.enter()?;
+        self.change().ttl = Some(Duration::from_secs(seconds.into()));
+        Ok(())
+    }
+
+    fn add_tag(
+        &mut self,
+        _: Resource<Storing>,
+        tag: String,
+    ) -> wasmtime::Result<Result<(), Refusal>> {
+        self.enter()?;
+        Ok(convert::add_tag(&mut self.change().tags, tag))
+    }
+
+    fn refuse(&mut self, _: Resource<Storing>) -> wasmtime::Result<()> {
+        self.enter()?;
+        self.change().refuse_storing = true;
+        Ok(())
+    }
+
+    fn drop(&mut self, _: Resource<Storing>) -> wasmtime::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,290 @@
+//! The plugins of a configuration: read, compiled and checked against the world.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use wasmtime::component::Component;
+use wasmtime::component::types::ComponentItem;
+
+use super::bindings::FilterPre;
+use super::chain::{Chain, Step};
+use super::engine::{MOST_MEMORY, Machine, machine};
+use super::error::PluginError;
+use super::host::State;
+use super::{Grant, Source, Use, convert};
+
+/// The exports that make a component a filter.
+const EXPORTS: [&str; 5] = [
+    "configure",
+    "hooks",
+    "on-request",
+    "on-origin-response",
+    "on-response",
+];
+
+/// The parts of WASI that can be linked inert. Guests built with the standard library import some
+/// of them, whether they use them or not.
+const INERT: [&str; 5] = [
+    "wasi:cli/",
+    "wasi:clocks/",
+    "wasi:filesystem/",
+    "wasi:io/",
+    "wasi:random/",
+];
+
+/// The plugins of a configuration, compiled.
+pub struct Plugins {
+    by_name: BTreeMap<String, Arc<Compiled>>,
+}
+
+/// A component, ready to be instantiated.
+pub(super) struct Compiled {
+    pub(super) filter: FilterPre<State>,
+    pub(super) machine: &'static Machine,
+    /// The capabilities that it imports.
+    needs: BTreeSet<Grant>,
+    /// Whether it has WASI, whose waiting no tick interrupts.
+    pub(super) has_wasi: bool,
+}
+
+impl Plugins {
+    /// Reads and compiles the plugins of a configuration. `builtin` are those that ship with the
+    /// edge. What an earlier configuration that is still in use has compiled is not compiled again.
+    ///
+    /// # Errors
+    /// [`PluginError`], naming the plugin and its file: it cannot be read, is no component, or
+    /// does not fit the world.
+    pub fn load(
+        sources: &BTreeMap<String, Source>,
+        builtin: &[(&str, &[u8])],
+    ) -> Result<Plugins, PluginError> {
+        let load = |(name, source): (&String, &Source)| {
+            let read;
+            let bytes = match source.builtin() {
+                Some(wanted) => find(name, wanted, builtin)?,
+                None => {
+                    read = std::fs::read(&source.file).map_err(|error| PluginError::Read {
+                        plugin: name.clone(),
+                        file: source.file.clone(),
+                        source: error,
+                    })?;
+                    &read
+                }
+            };
+            Ok((name.clone(), compile_once(name, &source.file, bytes)?))
+        };
+        let by_name: Result<_, PluginError> = sources.iter().map(load).collect();
+        by_name.map(|by_name| Plugins { by_name })
+    }
+
+    /// The filters of a route. Each is asked whether it can work with its configuration; this
+    /// takes as long as they need, a second each at most.
+    ///
+    /// # Errors
+    /// [`PluginError`], naming the plugin: there is none of that name, it needs what the route
+    /// does not grant, or it refuses its configuration.
+    pub fn chain(&self, uses: &[Use]) -> Result<Chain, PluginError> {
+        let steps: Result<Vec<Step>, PluginError> =
+            uses.iter().map(|used| self.step(used)).collect();
+        Chain::new(steps?)
+    }
+
+    fn step(&self, used: &Use) -> Result<Step, PluginError> {
+        let plugin = || used.name.clone();
+        let compiled = self
+            .by_name
+            .get(&used.name)
+            .ok_or_else(|| PluginError::Unknown { plugin: plugin() })?;
+        let denied = compiled
+            .needs
+            .iter()
+            .find(|grant| !used.grants.contains(grant));
+        if let Some(grant) = denied {
+            return Err(PluginError::NotGranted {
+                plugin: plugin(),
+                grant: grant.name(),
+            });
+        }
+        if used.memory > MOST_MEMORY {
+            return Err(PluginError::TooMuchMemory {
+                plugin: plugin(),
+                memory: used.memory,
+                most: MOST_MEMORY,
+            });
+        }
+        let config =
+            convert::json(&used.config).map_err(|reason| PluginError::Unrepresentable {
+                plugin: plugin(),
+                reason,
+            })?;
+        Ok(Step::new(used, config, Arc::clone(compiled)))
+    }
+}
+
+fn find<'a>(
+    plugin: &str,
+    wanted: &str,
+    builtin: &[(&str, &'a [u8])],
+) -> Result<&'a [u8], PluginError> {
+    let found = builtin.iter().find(|(name, _)| *name == wanted);
+    found.map(|(_, bytes)| *bytes).ok_or_else(|| {
+        let known: Vec<&str> = builtin.iter().map(|(name, _)| *name).collect();
+        PluginError::NoBuiltin {
+            plugin: plugin.to_owned(),
+            name: wanted.to_owned(),
+            known: known.join(", "),
+        }
+    })
+}
+
+/// Compiles a component, unless the same bytes are in use already.
+fn compile_once(plugin: &str, file: &str, bytes: &[u8]) -> Result<Arc<Compiled>, PluginError> {
+    static IN_USE: Mutex<Option<HashMap<blake3::Hash, Weak<Compiled>>>> = Mutex::new(None);
+    let hash = blake3::hash(bytes);
+    let lock = || IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = lock()
+        .as_ref()
+        .and_then(|known| known.get(&hash)?.upgrade());
+    if let Some(compiled) = known {
+        return Ok(compiled);
+    }
+    let compiled = Arc::new(compile(plugin, file, bytes)?);
+    let mut in_use = lock();
+    let in_use = in_use.get_or_insert_default();
+    in_use.retain(|_, compiled| compiled.strong_count() > 0);
+    in_use.insert(hash, Arc::downgrade(&compiled));
+    Ok(compiled)
+}
+
+fn compile(plugin: &str, file: &str, bytes: &[u8]) -> Result<Compiled, PluginError> {
+    let plugin = plugin.to_owned();
+    let file = file.to_owned();
+    // The preamble of a core module, version 1 (WebAssembly core specification §5.5.16).
+    if bytes.starts_with(b"\0asm\x01\0\0\0") {
+        return Err(PluginError::CoreModule { plugin, file });
+    }
+    let machine = machine()?;
+    let component = match Component::from_binary(&machine.engine, bytes) {
+        Ok(component) => component,
+        Err(error) => {
+            let reason = format!("{error:#}");
+            return Err(PluginError::NoComponent {
+                plugin,
+                file,
+                reason,
+            });
+        }
+    };
+    let world = component.component_type();
+    let mut needs = BTreeSet::new();
+    let mut has_wasi = false;
+    for (import, item) in world.imports(&machine.engine) {
+        // Types that the world takes from its interfaces; whose they are, linking checks.
+        if matches!(item.ty, ComponentItem::Type(_) | ComponentItem::Resource(_)) {
+            continue;
+        }
+        match Import::of(import) {
+            Import::Exchange => {}
+            Import::Wasi => has_wasi = true,
+            Import::Capability(grant) => {
+                needs.insert(grant);
+            }
+            Import::Unknown => {
+                let import = import.to_owned();
+                return Err(PluginError::UnknownImport {
+                    plugin,
+                    file,
+                    import,
+                });
+            }
+        }
+    }
+    for export in EXPORTS {
+        let found = world.get_export(&machine.engine, export);
+        if !found.is_some_and(|item| matches!(item.ty, ComponentItem::ComponentFunc(_))) {
+            let export = export.to_owned();
+            return Err(PluginError::MissingExport {
+                plugin,
+                file,
+                export,
+            });
+        }
+    }
+    let filter = machine
+        .linker
+        .instantiate_pre(&component)
+        .and_then(FilterPre::new);
+    match filter {
+        Ok(filter) => Ok(Compiled {
+            filter,
+            machine,
+            needs,
+            has_wasi,
+        }),
+        Err(error) => {
+            let reason = format!("{error:#}");
+            Err(PluginError::OtherWorld {
+                plugin,
+                file,
+                reason,
+            })
+        }
+    }
+}
+
+/// What an import of a component asks for.
+#[derive(Debug, PartialEq)]
+enum Import {
+    /// The exchange itself, or the plugin's own configuration: of every filter.
+    Exchange,
+    /// WASI, which is there and does nothing.
+    Wasi,
+    /// What the route must grant.
+    Capability(Grant),
+    Unknown,
+}
+
+impl Import {
+    fn of(name: &str) -> Import {
+        if INERT.iter().any(|inert| name.starts_with(inert)) {
+            return Import::Wasi;
+        }
+        let interface = name.strip_prefix("tidegate:plugin/").unwrap_or_default();
+        match interface.split('@').next().unwrap_or_default() {
+            "exchange" | "config" => Import::Exchange,
+            "limits" => Import::Capability(Grant::Limits),
+            "purge" => Import::Capability(Grant::Purge),
+            "log" => Import::Capability(Grant::Log),
+            "clock" => Import::Capability(Grant::Clock),
+            _ => Import::Unknown,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Grant, Import};
+
+    #[test]
+    fn imports_are_known_by_their_interface() {
+        for (name, expected) in [
+            ("tidegate:plugin/exchange@0.1.0", Import::Exchange),
+            ("tidegate:plugin/config@0.1.0", Import::Exchange),
+            (
+                "tidegate:plugin/limits@0.1.0",
+                Import::Capability(Grant::Limits),
+            ),
+            (
+                "tidegate:plugin/purge@0.1.0",
+                Import::Capability(Grant::Purge),
+            ),
+            ("tidegate:plugin/kv@0.1.0", Import::Unknown),
+            ("wasi:cli/stderr@0.2.6", Import::Wasi),
+            ("wasi:sockets/tcp@0.2.6", Import::Unknown),
+            ("wasi:http/outgoing-handler@0.2.6", Import::Unknown),
+            ("other", Import::Unknown),
+        ] {
+            assert_eq!(Import::of(name), expected, "{name}");
+        }
+    }
+}

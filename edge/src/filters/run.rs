@@ -1,0 +1,259 @@
+//! The filters of a route over one exchange.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use wasmtime::component::Resource;
+
+use super::bindings::tidegate::plugin::exchange::{self, HookSet};
+use super::chain::{Instance, Step};
+use super::engine::slices;
+use super::failure::{self, Exceeded, Failure, FailureKind};
+use super::host::Hook;
+use super::{Capabilities, OnFailure, Subject, convert};
+
+/// What happens to an exchange after its filters.
+#[derive(Debug)]
+pub enum Flow {
+    Continue,
+    /// A filter answers; neither cache nor origin is asked.
+    Respond(http::Response<Bytes>),
+    /// A plugin failed and its route says that the request then fails as well.
+    Failed(Failure),
+}
+
+/// The moments of an exchange at which filters run, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    Request,
+    OriginResponse,
+    Response,
+}
+
+impl Stage {
+    fn hook(self) -> HookSet {
+        match self {
+            Stage::Request => HookSet::ON_REQUEST,
+            Stage::OriginResponse => HookSet::ON_ORIGIN_RESPONSE,
+            Stage::Response => HookSet::ON_RESPONSE,
+        }
+    }
+
+    /// Whether a filter with these hooks will be called after this stage.
+    fn has_later(self, hooks: HookSet) -> bool {
+        [Stage::OriginResponse, Stage::Response]
+            .into_iter()
+            .any(|later| later > self && hooks.contains(later.hook()))
+    }
+}
+
+/// The filters of one exchange: its instances, made at the first hook and kept for the later ones.
+pub struct Filters {
+    steps: Arc<[Step]>,
+    hooks: HookSet,
+    slots: Vec<Slot>,
+    capabilities: Capabilities,
+    /// The place of the filter that answered; those after it never saw the request.
+    answered_by: Option<usize>,
+}
+
+enum Slot {
+    /// Not made yet, or not needed any more; a hook that comes again has a new one.
+    Vacant,
+    Alive(Box<Instance>),
+    /// Failed: its hooks are passed over from now on.
+    Gone,
+}
+
+impl Filters {
+    pub(super) fn new(steps: Arc<[Step]>, hooks: HookSet, capabilities: Capabilities) -> Filters {
+        Filters {
+            steps,
+            hooks,
+            slots: Vec::new(),
+            capabilities,
+            answered_by: None,
+        }
+    }
+
+    /// Whether [`on_request`](Filters::on_request) has anything to run.
+    pub fn has_on_request(&self) -> bool {
+        self.has(Stage::Request)
+    }
+
+    /// Whether [`on_origin_response`](Filters::on_origin_response) has anything to run.
+    pub fn has_on_origin_response(&self) -> bool {
+        self.has(Stage::OriginResponse)
+    }
+
+    /// Whether [`on_response`](Filters::on_response) has anything to run.
+    pub fn has_on_response(&self) -> bool {
+        self.has(Stage::Response)
+    }
+
+    /// Runs the filters, in order, before the cache is looked into.
+    pub async fn on_request(&mut self, subject: &mut Subject) -> Flow {
+        if !self.has_on_request() {
+            return Flow::Continue;
+        }
+        for at in 0..self.steps.len() {
+            match self.run(at, Stage::Request, subject).await {
+                Flow::Continue => {}
+                flow => {
+                    self.answered_by = Some(at);
+                    return flow;
+                }
+            }
+        }
+        Flow::Continue
+    }
+
+    /// Runs the filters, last to first, over what the origin has answered. Without a response in
+    /// the subject, nothing runs.
+    pub async fn on_origin_response(&mut self, subject: &mut Subject) -> Flow {
+        if !self.has_on_origin_response() {
+            return Flow::Continue;
+        }
+        self.run_back(Stage::OriginResponse, subject).await
+    }
+
+    /// Runs the filters, last to first, over what the client will get: of an answer that a filter
+    /// gave, only that filter and those before it, since the others have not seen the request.
+    /// Without a response in the subject, nothing runs.
+    pub async fn on_response(&mut self, subject: &mut Subject) -> Flow {
+        if !self.has_on_response() {
+            return Flow::Continue;
+        }
+        self.run_back(Stage::Response, subject).await
+    }
+
+    fn has(&self, stage: Stage) -> bool {
+        self.hooks.contains(stage.hook())
+    }
+
+    async fn run_back(&mut self, stage: Stage, subject: &mut Subject) -> Flow {
+        if subject.response.is_none() {
+            return Flow::Continue;
+        }
+        let end = self.answered_by.map_or(self.steps.len(), |at| at + 1);
+        for at in (0..end).rev() {
+            match self.run(at, stage, subject).await {
+                Flow::Continue => {}
+                flow => return flow,
+            }
+        }
+        Flow::Continue
+    }
+
+    /// Runs one filter's hook, if it has it and is still there.
+    async fn run(&mut self, at: usize, stage: Stage, subject: &mut Subject) -> Flow {
+        let steps = Arc::clone(&self.steps);
+        let step = &steps[at];
+        if !step.hooks.contains(stage.hook()) {
+            return Flow::Continue;
+        }
+        if self.slots.is_empty() {
+            self.slots.resize_with(steps.len(), || Slot::Vacant);
+        }
+        // Out of its slot while it runs: an instance whose hook was dropped half-way is not used
+        // again.
+        let slot = std::mem::replace(&mut self.slots[at], Slot::Gone);
+        // Boxed, so that the state of a guest's call does not make every exchange's future large.
+        let ran = Box::pin(call(step, slot, stage, &self.capabilities, subject)).await;
+        match ran {
+            Ok((flow, instance)) => {
+                self.slots[at] = match instance {
+                    Some(instance) if stage.has_later(step.hooks) => Slot::Alive(instance),
+                    Some(_) => Slot::Vacant,
+                    None => Slot::Gone,
+                };
+                flow
+            }
+            Err(error) => {
+                let kind = FailureKind::of(&error);
+                failure::count(&step.plugin, kind);
+                let reason = error.root_cause().to_string();
+                tracing::warn!(
+                    plugin = &*step.plugin,
+                    kind = kind.name(),
+                    reason,
+                    "plugin failed"
+                );
+                match step.on_failure {
+                    OnFailure::Open => Flow::Continue,
+                    OnFailure::Closed => Flow::Failed(Failure {
+                        plugin: step.plugin.to_string(),
+                        kind,
+                    }),
+                }
+            }
+        }
+    }
+}
+
+/// How long, beyond its deadline, a guest with WASI may take with all its waiting.
+const WASI_WAIT: Duration = Duration::from_secs(1);
+
+type Ran = (Flow, Option<Box<Instance>>);
+
+/// Runs a hook: in the slot's instance, or in a new one. The subject is in the guest's store
+/// meanwhile, and comes back whatever happens there.
+async fn call(
+    step: &Step,
+    slot: Slot,
+    stage: Stage,
+    capabilities: &Capabilities,
+    subject: &mut Subject,
+) -> wasmtime::Result<Ran> {
+    let slices = slices(step.deadline);
+    let mut instance = match slot {
+        Slot::Alive(instance) => instance,
+        Slot::Vacant => Box::new(step.instance(Some(capabilities.clone()), slices).await?),
+        Slot::Gone => return Ok((Flow::Continue, None)),
+    };
+    let rules = Hook {
+        is_request: stage == Stage::Request,
+        may_fail: step.on_failure == OnFailure::Open,
+        slices,
+    };
+    instance
+        .store
+        .data_mut()
+        .begin(std::mem::take(subject), &rules);
+    instance.store.set_epoch_deadline(1);
+    let called = if step.compiled.has_wasi {
+        // A guest with WASI can wait where no tick finds it.
+        tokio::time::timeout(step.deadline + WASI_WAIT, enter(&mut instance, stage))
+            .await
+            .unwrap_or_else(|_| Err(wasmtime::Error::new(Exceeded::Deadline)))
+    } else {
+        enter(&mut instance, stage).await
+    };
+    let called = called.and_then(|flow| match flow {
+        exchange::Flow::Continue => Ok(Flow::Continue),
+        exchange::Flow::Respond(reply) => {
+            let reply = convert::reply(reply).ok_or(Exceeded::Answer);
+            reply.map(Flow::Respond).map_err(wasmtime::Error::new)
+        }
+    });
+    *subject = instance.store.data_mut().end(called.is_err());
+    called.map(|flow| (flow, Some(instance)))
+}
+
+async fn enter(instance: &mut Instance, stage: Stage) -> wasmtime::Result<exchange::Flow> {
+    let Instance { store, filter } = instance;
+    let request = Resource::new_borrow(0);
+    let response = Resource::new_borrow(0);
+    match stage {
+        Stage::Request => return filter.call_on_request(store, request).await,
+        Stage::OriginResponse => {
+            let storing = Resource::new_borrow(0);
+            filter
+                .call_on_origin_response(store, request, response, storing)
+                .await?;
+        }
+        Stage::Response => filter.call_on_response(store, request, response).await?,
+    }
+    Ok(exchange::Flow::Continue)
+}

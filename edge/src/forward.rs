@@ -1,0 +1,75 @@
+//! What a message loses and gains as it passes through (RFC 9110 §7.6).
+
+use http::header::{
+    AUTHORIZATION, CONTENT_LENGTH, COOKIE, HOST, HeaderName, TRANSFER_ENCODING, VIA,
+};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
+use tidegate_semantics::strip_hop_by_hop;
+
+use crate::body::Body;
+use crate::exchange::{Exchange, FORWARDED_PROTO};
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// A request for an origin, without a body.
+#[derive(Clone)]
+pub struct Outbound {
+    pub method: Method,
+    pub path_and_query: PathAndQuery,
+    pub headers: HeaderMap,
+}
+
+impl Outbound {
+    /// The client's request as an origin shall see it; `via` is our name in `Via`.
+    pub fn of(exchange: &Exchange, via: &HeaderValue) -> Outbound {
+        let mut headers = exchange.headers.clone();
+        strip_hop_by_hop(&mut headers);
+        // The body's own size decides the framing, never what was received.
+        headers.remove(CONTENT_LENGTH);
+        headers.remove(TRANSFER_ENCODING);
+        let authority = HeaderValue::try_from(exchange.authority.as_str())
+            .expect("an authority is made of visible characters");
+        headers.insert(HOST, authority.clone());
+        headers.append(VIA, via.clone());
+        headers.insert(FORWARDED_HOST, authority);
+        headers.insert(FORWARDED_PROTO, HeaderValue::from_static(exchange.scheme));
+        let client = HeaderValue::try_from(exchange.client.to_string())
+            .expect("an address is made of visible characters");
+        headers.append(FORWARDED_FOR, client);
+        Outbound {
+            method: exchange.method.clone(),
+            path_and_query: exchange.path_and_query.clone(),
+            headers,
+        }
+    }
+
+    /// The same request on nobody's behalf, for a refresh in the background.
+    pub fn anonymous(mut self) -> Outbound {
+        self.headers.remove(AUTHORIZATION);
+        self.headers.remove(COOKIE);
+        self
+    }
+
+    /// The message for the connection.
+    pub fn with_body(self, body: Body) -> Request<Body> {
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method;
+        *request.uri_mut() = Uri::from(self.path_and_query);
+        *request.version_mut() = Version::HTTP_11;
+        *request.headers_mut() = self.headers;
+        request
+    }
+}
+
+/// An origin's fields as they go on: without hop-by-hop ones, without framing, with our `Via`.
+/// The length of a response to HEAD says what GET would have brought, and stays.
+pub fn inbound(headers: &mut HeaderMap, method: &Method, via: &HeaderValue) {
+    strip_hop_by_hop(headers);
+    headers.remove(TRANSFER_ENCODING);
+    if method != Method::HEAD {
+        headers.remove(CONTENT_LENGTH);
+    }
+    headers.append(VIA, via.clone());
+}

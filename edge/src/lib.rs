@@ -1,0 +1,30 @@
+//! Tidegate's edge: a programmable caching reverse proxy.
+//!
+//! Read `proxy` first: it is the life of a request. `startup` puts everything together; the rooms
+//! below are listed from the ground up, and import downwards only.
+
+pub mod clock;
+pub mod config;
+mod random;
+pub mod router;
+pub mod telemetry;
+
+pub mod body;
+pub mod error;
+pub mod interim;
+pub mod redis;
+
+pub mod exchange;
+pub mod forward;
+pub mod server;
+pub mod upstream;
+
+pub mod purge;
+
+pub mod cache;
+pub mod filters;
+
+pub mod admin;
+pub mod proxy;
+
+pub mod startup;

@@ -1,0 +1,408 @@
+//! The life of a request, top to bottom.
+//!
+//! ```text
+//! handle    begin the exchange → answer → finish
+//! answer    request filters → resolve → response filters
+//! resolve   key → look up → reuse → hit | stale and refresh | fetch | forward
+//! ```
+//!
+//! Deciding is left to `tidegate-semantics` and the purge log; this module acts on what they say.
+//! How a fetch is shared is in `fetch` and how it is done in `job`, how a write goes through and what it
+//! invalidates in `write`, how a stored response becomes an answer in `respond`.
+
+mod fetch;
+mod filtering;
+mod job;
+mod purging;
+mod respond;
+mod write;
+
+use std::sync::Arc;
+
+use http::header::{CONNECTION, HeaderName, IF_MATCH, IF_UNMODIFIED_SINCE};
+use http::{HeaderValue, Method, Request, Response, Version};
+use hyper::body::Incoming;
+use tidegate_semantics::{
+    CacheStatus, Forwarded, Policy, Reuse, Stale, Standing, is_safe, only_if_cached, reuse,
+};
+
+use crate::body::Body;
+use crate::cache::{Cache, Entry, Found, Key, KeyParts, Tier};
+use crate::clock::Clock;
+use crate::config::{OnPartition, Secret};
+use crate::error::Failure;
+use crate::exchange::{Connection, Exchange};
+use crate::filters::{Capabilities, Chain, Filters};
+use crate::forward::Outbound;
+use crate::purge::{Log, Verdict, url};
+use crate::router::Router;
+use crate::server::Answering;
+use crate::telemetry::{Metrics, Outcome, RouteCounters};
+use crate::upstream::Upstream;
+
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
+/// One worker's way of answering requests.
+pub struct Proxy {
+    pub settings: Settings,
+    pub router: Router<Arc<Route>>,
+    pub clock: Clock,
+    pub cache: Cache,
+    pub log: Log,
+    pub capabilities: Capabilities,
+    pub metrics: Metrics,
+}
+
+/// What the configuration says about the whole proxy.
+#[derive(Clone)]
+pub struct Settings {
+    /// The name in `Cache-Status` and `Proxy-Status`.
+    pub name: String,
+    /// What we append to `Via`.
+    pub via: HeaderValue,
+    /// Bytes of a request body at most.
+    pub max_body: usize,
+    /// Bytes of a stored body at most.
+    pub max_entry: usize,
+    pub purge_token: Option<Secret>,
+}
+
+/// A route, ready to be used.
+pub struct Route {
+    pub name: String,
+    pub policy: Policy,
+    pub caches: bool,
+    pub on_partition: OnPartition,
+    pub upstream: Arc<Upstream>,
+    pub chain: Chain,
+    pub counters: RouteCounters,
+}
+
+/// A response, and what is to be said and counted of it.
+struct Answer {
+    response: Response<Body>,
+    /// `None` when the head says it already.
+    status: Option<CacheStatus>,
+    outcome: Outcome,
+}
+
+/// A stored response that may not be used as it is.
+struct Unusable {
+    entry: Arc<Entry>,
+    reason: Stale,
+    /// It may stand in when the origin fails.
+    stale_if_error: bool,
+}
+
+/// What has to be asked of the origin.
+struct Missing {
+    key: Key,
+    /// What is said of it in `Cache-Status`.
+    why: Forwarded,
+    stale: Option<Unusable>,
+}
+
+/// What looking up came to.
+enum LookedUp {
+    Answer(Box<Answer>),
+    Validate(Unusable),
+    Missing(Forwarded),
+}
+
+impl Proxy {
+    /// Answers a request. A hit that no filter wants to see is answered without waiting.
+    pub fn handle(
+        self: &Arc<Self>,
+        request: Request<Incoming>,
+        connection: &Connection,
+    ) -> Answering {
+        let mut exchange = match Exchange::begin(request, connection, self.clock.now()) {
+            Ok(exchange) => exchange,
+            Err(failure) => return Answering::AtOnce(self.refuse(failure)),
+        };
+        let path = exchange.path_and_query.path();
+        let Some(route) = self.router.find(exchange.authority.as_str(), path).cloned() else {
+            let failure = Failure::NoRoute(format!("{}{path}", exchange.authority));
+            return Answering::AtOnce(self.refuse(failure));
+        };
+        if !route.chain.runs_on_hits()
+            && let Some(answer) = self.answer_at_once(&exchange, &route)
+        {
+            return Answering::AtOnce(self.finish(answer, &route));
+        }
+        let proxy = Arc::clone(self);
+        Answering::Later(Box::pin(async move {
+            let informer = exchange.informer.clone();
+            let must_close = exchange.expects_continue && exchange.body.is_some();
+            let answer = proxy.answer(&mut exchange, &route);
+            let answer = match informer {
+                Some(informer) => informer.drive(answer).await,
+                None => answer.await,
+            };
+            let mut response = proxy.finish(answer, &route);
+            // An announced body that nobody read would be taken for the next request.
+            if must_close && exchange.body.is_some() && exchange.version < Version::HTTP_2 {
+                response
+                    .headers_mut()
+                    .insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            response
+        }))
+    }
+
+    /// A hit, if finding it takes no waiting.
+    fn answer_at_once(self: &Arc<Self>, exchange: &Exchange, route: &Arc<Route>) -> Option<Answer> {
+        if !route.caches || !exchange.is_lookup() || is_guarded(exchange) {
+            return None;
+        }
+        let key = self.cache.key(&key_parts(exchange));
+        let Found::Entry(entry, tier) = self.cache.find_here(key, &exchange.headers) else {
+            return None;
+        };
+        match self.decide(exchange, route, &entry) {
+            Some(Reuse::Fresh) => Some(self.hit(exchange, key, &entry, tier)),
+            _ => None,
+        }
+    }
+
+    async fn answer(self: &Arc<Self>, exchange: &mut Exchange, route: &Arc<Route>) -> Answer {
+        if exchange.method.as_str() == "PURGE" {
+            return self.purge(exchange).await;
+        }
+        let mut filters = route.chain.begin(&self.capabilities);
+        let (mut answer, filters) = match self.filter_request(&mut filters, exchange).await {
+            Some(answer) => (answer, Some(filters)),
+            None => self.resolve(exchange, route, filters).await,
+        };
+        if let Some(mut filters) = filters {
+            self.filter_response(&mut filters, exchange, &mut answer)
+                .await;
+        }
+        answer
+    }
+
+    async fn resolve(
+        self: &Arc<Self>,
+        exchange: &mut Exchange,
+        route: &Arc<Route>,
+        filters: Filters,
+    ) -> (Answer, Option<Filters>) {
+        if !is_safe(&exchange.method) {
+            return self.write(exchange, route, filters).await;
+        }
+        if !route.caches || !exchange.is_lookup() {
+            let why = match exchange.method {
+                Method::GET | Method::HEAD => Forwarded::Bypass,
+                _ => Forwarded::Method,
+            };
+            return self.forward(exchange, route, filters, None, why).await;
+        }
+        if is_guarded(exchange) {
+            return self
+                .forward(exchange, route, filters, None, Forwarded::Request)
+                .await;
+        }
+        let key = self.cache.key(&key_parts(exchange));
+        let missing = match self.look_up(key, exchange, route).await {
+            LookedUp::Answer(answer) => return (*answer, Some(filters)),
+            LookedUp::Validate(unusable) => Missing {
+                key,
+                why: Forwarded::Stale,
+                stale: Some(unusable),
+            },
+            LookedUp::Missing(why) => Missing {
+                key,
+                why,
+                stale: None,
+            },
+        };
+        if only_if_cached(&exchange.headers, &route.policy) {
+            return (self.failed(Failure::OnlyIfCached), Some(filters));
+        }
+        if exchange.method == Method::HEAD {
+            let Missing { stale, why, .. } = missing;
+            return self.forward(exchange, route, filters, stale, why).await;
+        }
+        if missing.stale.is_none() && self.cache.passes(key, exchange.now) {
+            return self.fetch_alone(exchange, route, filters, missing).await;
+        }
+        self.fetch(exchange, route, filters, missing).await
+    }
+
+    async fn look_up(
+        self: &Arc<Self>,
+        key: Key,
+        exchange: &Exchange,
+        route: &Arc<Route>,
+    ) -> LookedUp {
+        let mut missing = Forwarded::UriMiss;
+        let mut unusable = None;
+        match self.cache.find_here(key, &exchange.headers) {
+            Found::Entry(entry, tier) => match self.use_or_not(key, exchange, route, entry, tier) {
+                LookedUp::Validate(here) => unusable = Some(here),
+                LookedUp::Missing(_) => missing = Forwarded::Miss,
+                answer @ LookedUp::Answer(_) => return answer,
+            },
+            Found::OtherVariant => missing = Forwarded::VaryMiss,
+            Found::Nothing => {}
+        }
+        // Another edge of the region may have a newer one.
+        let parts = key_parts(exchange);
+        let index = self.log.index();
+        match self
+            .cache
+            .find_in_region(key, parts, &exchange.headers, index)
+            .await
+        {
+            Ok(Some(entry)) => match self.use_or_not(key, exchange, route, entry, Tier::Regional) {
+                LookedUp::Validate(there) => unusable = unusable.or(Some(there)),
+                LookedUp::Missing(_) => {}
+                answer @ LookedUp::Answer(_) => return answer,
+            },
+            Ok(None) => {}
+            Err(error) => {
+                tracing::debug!(%error, "going on without the regional tier");
+                Metrics::count_reason(&self.metrics.regional_unavailable, error.name());
+            }
+        }
+        match unusable {
+            Some(unusable) => LookedUp::Validate(unusable),
+            None => LookedUp::Missing(missing),
+        }
+    }
+
+    fn use_or_not(
+        self: &Arc<Self>,
+        key: Key,
+        exchange: &Exchange,
+        route: &Arc<Route>,
+        entry: Arc<Entry>,
+        tier: Tier,
+    ) -> LookedUp {
+        match self.decide(exchange, route, &entry) {
+            None => LookedUp::Missing(Forwarded::Miss),
+            Some(Reuse::Fresh) => LookedUp::Answer(Box::new(self.hit(exchange, key, &entry, tier))),
+            // What depends on who asks cannot be refreshed behind their back.
+            Some(Reuse::StaleWhileRevalidate) if entry.vary.depends_on_user() => {
+                LookedUp::Validate(Unusable {
+                    entry,
+                    reason: Stale::Expired,
+                    stale_if_error: true,
+                })
+            }
+            Some(Reuse::StaleWhileRevalidate) => {
+                self.refresh(key, exchange, route, &entry);
+                let stale = self.stale(exchange, &entry, "stale-while-revalidate");
+                LookedUp::Answer(Box::new(stale))
+            }
+            Some(Reuse::Validate {
+                reason,
+                stale_if_error,
+            }) => LookedUp::Validate(Unusable {
+                entry,
+                reason,
+                stale_if_error,
+            }),
+            Some(Reuse::Unsatisfiable) => {
+                LookedUp::Answer(Box::new(self.failed(Failure::OnlyIfCached)))
+            }
+        }
+    }
+
+    /// What may be done with a stored response; `None` when it was purged.
+    fn decide(&self, exchange: &Exchange, route: &Route, entry: &Entry) -> Option<Reuse> {
+        let standing = match entry.judge(self.log.index()) {
+            Verdict::Purged => return None,
+            Verdict::Usable(Standing::Valid) if self.must_ask(exchange, route, entry) => {
+                Standing::BelowFloor
+            }
+            Verdict::Usable(standing) => standing,
+        };
+        Some(reuse(
+            &exchange.headers,
+            &entry.terms,
+            exchange.now,
+            standing,
+            &route.policy,
+        ))
+    }
+
+    /// Cut off from the purge log, a route may want its entries validated once per `log.trust`.
+    fn must_ask(&self, exchange: &Exchange, route: &Route, entry: &Entry) -> bool {
+        route.on_partition == OnPartition::Revalidate
+            && !self.log.is_trusted(exchange.now)
+            && exchange.now.since(entry.fetched_at) > self.log.trust()
+    }
+
+    /// Says what the cache did, and counts it.
+    fn finish(&self, answer: Answer, route: &Route) -> Response<Body> {
+        let mut response = answer.response;
+        if let Some(status) = &answer.status {
+            response
+                .headers_mut()
+                .append(CACHE_STATUS, status.to_header_value(&self.settings.name));
+        }
+        route.counters.count(answer.outcome);
+        tracing::trace!(
+            target: "tidegate::access",
+            route = route.name,
+            status = response.status().as_u16(),
+            outcome = answer.outcome.name(),
+        );
+        response
+    }
+
+    /// An answer of our own, outside any route.
+    fn refuse(&self, failure: Failure) -> Response<Body> {
+        tracing::debug!(%failure, "request refused");
+        let mut response = failure.into_response(&self.settings.name);
+        // What else the client meant by these bytes is anybody's guess.
+        response
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
+        response
+    }
+
+    /// An answer of our own on a route.
+    fn failed(&self, failure: Failure) -> Answer {
+        let status = CacheStatus {
+            detail: Some(failure.name()),
+            ..CacheStatus::default()
+        };
+        Answer {
+            response: failure.into_response(&self.settings.name),
+            status: Some(status),
+            outcome: Outcome::Failed,
+        }
+    }
+}
+
+/// Whether the request shall only be done if the origin's state is as the client knows it
+/// (RFC 9110 §13.1.1, §13.1.4): what is stored cannot tell.
+fn is_guarded(exchange: &Exchange) -> bool {
+    let headers = &exchange.headers;
+    headers.contains_key(IF_MATCH) || headers.contains_key(IF_UNMODIFIED_SINCE)
+}
+
+/// The parts of an exchange's key.
+fn key_parts(exchange: &Exchange) -> KeyParts<'_> {
+    KeyParts {
+        scheme: exchange.scheme,
+        authority: exchange.authority.as_str(),
+        path_and_query: exchange.path_and_query.as_str(),
+        extra: &exchange.key_extra,
+    }
+}
+
+/// The URL by which purges name what an exchange asks for.
+fn purge_url(exchange: &Exchange) -> String {
+    url(
+        exchange.authority.as_str(),
+        exchange.path_and_query.as_str(),
+    )
+}
+
+/// The request for the origin.
+fn outbound(exchange: &Exchange, settings: &Settings) -> Outbound {
+    Outbound::of(exchange, &settings.via)
+}

@@ -1,0 +1,281 @@
+//! Getting what is not stored: from the origin, or from whoever is getting it already.
+//!
+//! A fetch (`job`) is a task of its own. It lands in one of four ways (`Landing`): a response that
+//! may be stored, a stored one that was validated, a response for one client alone, or a failure.
+//! Only the first two are shared, and only while they are fresh.
+
+use std::sync::Arc;
+
+use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE};
+use http::{HeaderMap, Response, StatusCode};
+use tidegate_semantics::{
+    CacheStatus, Forwarded, Precondition, Reuse, Stale, Standing, Terms, Vary, evaluate, reuse,
+};
+use tokio::sync::oneshot;
+
+use super::job::{Delivery, Job};
+use super::respond::not_modified;
+use super::{Answer, Missing, Proxy, Route, Unusable};
+use crate::body::Body;
+use crate::cache::{Entry, Found, Head, Key, Landing, Lead, Role};
+use crate::error::Failure;
+use crate::exchange::Exchange;
+use crate::filters::Filters;
+use crate::purge::Verdict;
+use crate::telemetry::Outcome;
+
+/// Flights that a request joins before it goes for itself.
+const ROUNDS: usize = 3;
+
+impl Proxy {
+    /// Gets a response from the origin, or from whoever is getting it already.
+    pub(super) async fn fetch(
+        self: &Arc<Self>,
+        exchange: &mut Exchange,
+        route: &Arc<Route>,
+        filters: Filters,
+        missing: Missing,
+    ) -> (Answer, Option<Filters>) {
+        let mut flight = missing.key;
+        for _ in 0..ROUNDS {
+            let follow = match self.cache.join(flight) {
+                Role::Lead(lead) => {
+                    return self.lead(exchange, route, filters, missing, lead).await;
+                }
+                Role::Follow(follow) => follow,
+            };
+            match follow.landing().await {
+                Landing::Shared(head, filling) => {
+                    if !head.vary.matches(&exchange.headers) {
+                        // Those who want the same other variant share a flight of their own.
+                        let variant = Vary::select(&names(&head.vary), &exchange.headers);
+                        flight = flight.derive(&variant.variant());
+                        continue;
+                    }
+                    if self.log.index().has_matched_since(&head.marks, head.fence) {
+                        // A purge overtook it; those who came later share a newer one.
+                        flight = flight.derive(&head.fence.seq.to_le_bytes());
+                        continue;
+                    }
+                    if !self.is_fresh(exchange, route, &head.terms) {
+                        break;
+                    }
+                    let Some(reader) = filling.reader() else {
+                        break;
+                    };
+                    self.metrics.collapsed.inc();
+                    let body = Body::stream(reader);
+                    let answer = self.shared(exchange, &head, body, missing.why, true);
+                    return (answer, Some(filters));
+                }
+                Landing::Validated(entry) => {
+                    let is_overtaken = self
+                        .log
+                        .index()
+                        .has_matched_since(&entry.marks, entry.fence);
+                    if is_overtaken || !entry.vary.matches(&exchange.headers) {
+                        flight = flight.derive(&entry.fence.seq.to_le_bytes());
+                        continue;
+                    }
+                    if !self.is_fresh(exchange, route, &entry.terms) {
+                        break;
+                    }
+                    self.metrics.collapsed.inc();
+                    return (self.validated(exchange, &entry, true), Some(filters));
+                }
+                Landing::Alone => break,
+                Landing::Failed(failure) => {
+                    let answer = self.failed_upstream(exchange, missing.stale, failure);
+                    return (answer, Some(filters));
+                }
+            }
+        }
+        self.fetch_alone(exchange, route, filters, missing).await
+    }
+
+    /// Gets a response without waiting for anybody, nor anybody for us. What may be stored is.
+    pub(super) async fn fetch_alone(
+        self: &Arc<Self>,
+        exchange: &mut Exchange,
+        route: &Arc<Route>,
+        filters: Filters,
+        missing: Missing,
+    ) -> (Answer, Option<Filters>) {
+        // What the client would have a part or a comparison of goes through as it is: fetched for
+        // one client alone, nothing is gained by asking for all of it.
+        if has_conditions(&exchange.headers) {
+            let Missing { stale, why, .. } = missing;
+            return self.forward(exchange, route, filters, stale, why).await;
+        }
+        self.lead(exchange, route, filters, missing, Lead::alone())
+            .await
+    }
+
+    /// Whether others than the one who asked may have a response without asking themselves.
+    fn is_fresh(&self, exchange: &Exchange, route: &Route, terms: &Terms) -> bool {
+        let now = self.clock.now();
+        let request = &exchange.headers;
+        reuse(request, terms, now, Standing::Valid, &route.policy) == Reuse::Fresh
+    }
+
+    async fn lead(
+        self: &Arc<Self>,
+        exchange: &mut Exchange,
+        route: &Arc<Route>,
+        filters: Filters,
+        missing: Missing,
+        lead: Lead,
+    ) -> (Answer, Option<Filters>) {
+        let Missing { key, why, stale } = missing;
+        // The one before us may have landed between our look-up and our joining.
+        if let Found::Entry(entry, tier) = self.cache.find_here(key, &exchange.headers)
+            && let Some(Reuse::Fresh) = self.decide(exchange, route, &entry)
+        {
+            lead.land(Landing::Validated(Arc::clone(&entry)));
+            return (self.hit(exchange, key, &entry, tier), Some(filters));
+        }
+        let job = Job::new(self, key, exchange, route, filters, stale.as_ref());
+        let (reply, delivery) = oneshot::channel();
+        tokio::spawn(job.run(lead, Some(reply)));
+        let Ok((delivery, filters)) = delivery.await else {
+            let origin = route.upstream.name().to_owned();
+            let reason = "the fetch was lost".to_owned();
+            return (self.failed(Failure::Terminated { origin, reason }), None);
+        };
+        let answer = match delivery {
+            Delivery::Shared(head, body) => self.shared(exchange, &head, body, why, false),
+            Delivery::Validated(entry) => self.validated(exchange, &entry, false),
+            Delivery::Private(response, detail) => passed(response, why, detail),
+            Delivery::Failed(failure) => self.failed_upstream(exchange, stale, failure),
+        };
+        (answer, Some(filters))
+    }
+
+    /// Renews a stale entry behind the client's back; nothing if somebody does so already.
+    pub(super) fn refresh(
+        self: &Arc<Self>,
+        key: Key,
+        exchange: &Exchange,
+        route: &Arc<Route>,
+        entry: &Arc<Entry>,
+    ) {
+        let Role::Lead(lead) = self.cache.join(key) else {
+            return;
+        };
+        self.metrics.refreshes.inc();
+        let filters = route.chain.begin(&self.capabilities);
+        let unusable = Unusable {
+            entry: Arc::clone(entry),
+            reason: Stale::Expired,
+            stale_if_error: true,
+        };
+        let job = Job::new(self, key, exchange, route, filters, Some(&unusable)).anonymous();
+        tokio::spawn(job.run(lead, None));
+    }
+
+    /// A response that is being stored while it is read.
+    fn shared(
+        &self,
+        exchange: &Exchange,
+        head: &Head,
+        body: Body,
+        why: Forwarded,
+        collapsed: bool,
+    ) -> Answer {
+        let status = CacheStatus {
+            fwd: Some(why),
+            fwd_status: Some(head.status),
+            ttl: Some(head.terms.ttl(exchange.now)),
+            stored: !collapsed,
+            collapsed,
+            ..CacheStatus::default()
+        };
+        let condition = evaluate(
+            &exchange.headers,
+            &exchange.method,
+            head.status,
+            &head.headers,
+        );
+        let response = if condition == Precondition::NotModified {
+            not_modified(&head.headers)
+        } else {
+            let mut response = Response::new(body);
+            *response.status_mut() = head.status;
+            *response.headers_mut() = head.headers.clone();
+            response
+        };
+        Answer {
+            response,
+            status: Some(status),
+            outcome: Outcome::Miss,
+        }
+    }
+
+    /// A stored response that the origin has just confirmed.
+    fn validated(&self, exchange: &Exchange, entry: &Arc<Entry>, collapsed: bool) -> Answer {
+        let status = CacheStatus {
+            fwd: Some(Forwarded::Stale),
+            fwd_status: Some(StatusCode::NOT_MODIFIED),
+            ttl: Some(entry.terms.ttl(exchange.now)),
+            stored: !collapsed,
+            collapsed,
+            ..CacheStatus::default()
+        };
+        self.stored(exchange, entry, &status, Outcome::Revalidated)
+    }
+
+    /// The origin failed: a stored response stands in where it may (RFC 5861 §4).
+    pub(super) fn failed_upstream(
+        &self,
+        exchange: &Exchange,
+        stale: Option<Unusable>,
+        failure: Failure,
+    ) -> Answer {
+        // It may have been purged while the origin was asked.
+        let stale = stale.filter(|unusable| {
+            let verdict = unusable.entry.judge(self.log.index());
+            unusable.stale_if_error
+                && matches!(
+                    verdict,
+                    Verdict::Usable(Standing::Valid | Standing::SoftPurged(_))
+                )
+        });
+        match stale {
+            Some(unusable) if failure.is_upstream() => {
+                tracing::debug!(%failure, reason = unusable.reason.name(), "served stale");
+                self.stale(exchange, &unusable.entry, "stale-if-error")
+            }
+            _ => self.failed(failure),
+        }
+    }
+}
+
+/// A response that passes through and is not stored, for the reason `detail` names.
+pub(super) fn passed(
+    response: Response<Body>,
+    why: Forwarded,
+    detail: Option<&'static str>,
+) -> Answer {
+    let status = CacheStatus {
+        fwd: Some(why),
+        fwd_status: Some(response.status()),
+        detail,
+        ..CacheStatus::default()
+    };
+    Answer {
+        response,
+        status: Some(status),
+        outcome: Outcome::Pass,
+    }
+}
+
+fn names(vary: &Vary) -> Vec<http::HeaderName> {
+    vary.names().cloned().collect()
+}
+
+/// Whether the client wants a part, or something only if it differs.
+fn has_conditions(headers: &HeaderMap) -> bool {
+    [IF_NONE_MATCH, IF_MODIFIED_SINCE, RANGE]
+        .iter()
+        .any(|name| headers.contains_key(name))
+}

@@ -1,0 +1,163 @@
+//! Moves the parts of an exchange into the filters' hands and back.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use http::StatusCode;
+use http::response::Parts;
+use http::uri::PathAndQuery;
+use tidegate_semantics::CacheStatus;
+
+use super::{Answer, Proxy};
+use crate::body::Body;
+use crate::error::Failure;
+use crate::exchange::Exchange;
+use crate::filters::{self, Filters, Flow, Subject};
+use crate::forward::Outbound;
+use crate::telemetry::Outcome;
+
+/// What filters see of a request beside the message itself.
+#[derive(Clone, Copy)]
+pub(super) struct Seen<'a> {
+    pub(super) scheme: &'static str,
+    pub(super) authority: &'a str,
+    pub(super) client: IpAddr,
+}
+
+/// What the filters ask of the storing of an origin's response.
+#[derive(Default)]
+pub(super) struct Wishes {
+    pub(super) ttl: Option<Duration>,
+    pub(super) tags: Vec<String>,
+    pub(super) refuse_storing: bool,
+}
+
+impl Proxy {
+    /// Runs `on-request`; an answer where a filter gave one, or failed on a fail-closed route.
+    pub(super) async fn filter_request(
+        &self,
+        filters: &mut Filters,
+        exchange: &mut Exchange,
+    ) -> Option<Answer> {
+        if !filters.has_on_request() {
+            return None;
+        }
+        let mut subject = lend(exchange);
+        let flow = filters.on_request(&mut subject).await;
+        exchange.path_and_query = subject.path_and_query;
+        exchange.headers = subject.headers;
+        exchange.key_extra = subject.key_extra;
+        exchange.bypass_cache |= subject.bypass_cache;
+        match flow {
+            Flow::Continue => None,
+            Flow::Failed(failure) => Some(self.failed(plugin_failed(failure))),
+            Flow::Respond(response) => Some(Answer {
+                response: response.map(Body::from),
+                status: Some(CacheStatus {
+                    detail: Some("plugin"),
+                    ..CacheStatus::default()
+                }),
+                outcome: Outcome::Filtered,
+            }),
+        }
+    }
+
+    /// Runs `on-origin-response`: once for each response of an origin, before it is stored.
+    ///
+    /// # Errors
+    /// When a filter fails and its route is fail-closed.
+    pub(super) async fn filter_origin_response(
+        &self,
+        filters: &mut Filters,
+        seen: Seen<'_>,
+        outbound: &mut Outbound,
+        response: &mut Parts,
+    ) -> Result<Wishes, Failure> {
+        if !filters.has_on_origin_response() {
+            return Ok(Wishes::default());
+        }
+        let mut subject = Subject {
+            method: outbound.method.clone(),
+            scheme: seen.scheme,
+            authority: seen.authority.to_owned(),
+            path_and_query: outbound.path_and_query.clone(),
+            headers: std::mem::take(&mut outbound.headers),
+            client: seen.client,
+            response: Some((response.status, std::mem::take(&mut response.headers))),
+            ..Subject::default()
+        };
+        let flow = filters.on_origin_response(&mut subject).await;
+        outbound.headers = subject.headers;
+        give_back(
+            subject.response,
+            &mut response.status,
+            &mut response.headers,
+        );
+        match flow {
+            Flow::Failed(failure) => Err(plugin_failed(failure)),
+            Flow::Continue | Flow::Respond(_) => Ok(Wishes {
+                ttl: subject.ttl,
+                tags: subject.tags,
+                refuse_storing: subject.refuse_storing,
+            }),
+        }
+    }
+
+    /// Runs `on-response`: on each delivery, whoever answered.
+    pub(super) async fn filter_response(
+        &self,
+        filters: &mut Filters,
+        exchange: &mut Exchange,
+        answer: &mut Answer,
+    ) {
+        if !filters.has_on_response() {
+            return;
+        }
+        let mut subject = lend(exchange);
+        let headers = std::mem::take(answer.response.headers_mut());
+        subject.response = Some((answer.response.status(), headers));
+        let flow = filters.on_response(&mut subject).await;
+        let mut status = answer.response.status();
+        give_back(subject.response, &mut status, answer.response.headers_mut());
+        *answer.response.status_mut() = status;
+        exchange.path_and_query = subject.path_and_query;
+        exchange.headers = subject.headers;
+        if let Flow::Failed(failure) = flow {
+            *answer = self.failed(plugin_failed(failure));
+        }
+    }
+}
+
+fn lend(exchange: &mut Exchange) -> Subject {
+    Subject {
+        method: exchange.method.clone(),
+        scheme: exchange.scheme,
+        authority: exchange.authority.as_str().to_owned(),
+        path_and_query: std::mem::replace(
+            &mut exchange.path_and_query,
+            PathAndQuery::from_static("/"),
+        ),
+        headers: std::mem::take(&mut exchange.headers),
+        client: exchange.client,
+        key_extra: std::mem::take(&mut exchange.key_extra),
+        ..Subject::default()
+    }
+}
+
+fn give_back(
+    response: Option<(StatusCode, http::HeaderMap)>,
+    status: &mut StatusCode,
+    headers: &mut http::HeaderMap,
+) {
+    if let Some((filtered, fields)) = response {
+        *status = filtered;
+        *headers = fields;
+    }
+}
+
+fn plugin_failed(failure: filters::Failure) -> Failure {
+    Failure::Plugin {
+        plugin: failure.plugin,
+        kind: failure.kind.name(),
+    }
+}

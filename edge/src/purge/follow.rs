@@ -1,0 +1,338 @@
+//! Follows the log that is kept in Redis, for as long as the edge runs.
+//!
+//! The follower reads from its own position. What it cannot have seen raises the floor before
+//! anything newer is applied: an entry whose `previous` is not our position (trimmed, or a tail
+//! lost in a fail-over). A stream that restarts with lower ids would leave a blocked read silent,
+//! so a read that brought nothing looks at the last entry too.
+//!
+//! The last entry of the stream alone says which log is followed. The stream is read from its first
+//! entry whenever that changes, and entries of the logs before it are passed over.
+
+use std::time::Duration;
+
+use redis::RedisError;
+use redis::aio::MultiplexedConnection;
+use tokio::sync::watch;
+
+use super::log::Log;
+use super::record::Position;
+use super::stream::{AppendError, BATCH, Entry, ReadError, Stream};
+
+/// How long one read waits; also how often a silent log is looked after.
+const BLOCK: Duration = Duration::from_millis(250);
+/// Added to [`BLOCK`] until a read is given up: a stopped server keeps its connections open.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// The pause before the log is looked for again.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// Whether the edge has caught up with the log at least once.
+pub type Followed = watch::Receiver<bool>;
+
+/// Starts following on the current runtime.
+pub fn follow(log: Log) -> Followed {
+    let (caught_up, followed) = watch::channel(false);
+    let unrecorded = log.clone();
+    tokio::spawn(async move { unrecorded.append_unrecorded().await });
+    tokio::spawn(async move {
+        let Some(stream) = log.stream() else {
+            caught_up.send_replace(true);
+            return;
+        };
+        let mut follower = Follower {
+            log: &log,
+            stream,
+            read_to: 0,
+            caught_up: &caught_up,
+            is_told: false,
+        };
+        loop {
+            let error = follower.run().await;
+            if !std::mem::replace(&mut follower.is_told, true) {
+                tracing::warn!(%error, "no word from the purge log, trying again");
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    });
+    followed
+}
+
+struct Follower<'a> {
+    log: &'a Log,
+    stream: &'a Stream,
+    /// The `seq` of the last entry read, of whatever log.
+    read_to: u64,
+    caught_up: &'a watch::Sender<bool>,
+    /// Said that the log is lost; until it is heard again, everybody knows.
+    is_told: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Lost {
+    #[error("{0}")]
+    Redis(#[from] RedisError),
+    #[error("{0}")]
+    Read(#[from] ReadError),
+    #[error("{0}")]
+    Append(#[from] AppendError),
+    #[error("no answer within {0:?}")]
+    Silent(Duration),
+}
+
+impl Follower<'_> {
+    /// Follows until the connection is lost.
+    async fn run(&mut self) -> Lost {
+        match self.follow().await {
+            Ok(never) => match never {},
+            Err(lost) => lost,
+        }
+    }
+
+    async fn follow(&mut self) -> Result<std::convert::Infallible, Lost> {
+        let mut connection = within(self.stream.connect()).await?;
+        self.check_last(&mut connection).await?;
+        loop {
+            let read = self.stream.read(&mut connection, self.read_to, BLOCK);
+            let entries = within(read).await?;
+            let epoch = self.log.fence().epoch;
+            let are_ours = entries.iter().all(|entry| entry.may_be_of(epoch));
+            if (entries.is_empty() || !are_ours)
+                && self.check_last(&mut connection).await? == Last::Another
+            {
+                continue;
+            }
+            for entry in &entries {
+                self.apply(entry);
+            }
+            if entries.len() < BATCH {
+                self.caught_up();
+            }
+        }
+    }
+
+    /// Nothing more was there a moment ago.
+    fn caught_up(&mut self) {
+        self.log.heard();
+        self.is_told = false;
+        if self
+            .caught_up
+            .send_if_modified(|done| !std::mem::replace(done, true))
+        {
+            tracing::info!(position = %self.log.fence(), "caught up with the purge log");
+        }
+    }
+
+    /// Makes sure that we follow the log that stands last in the stream, and founds one where there
+    /// is none.
+    async fn check_last(&mut self, connection: &mut MultiplexedConnection) -> Result<Last, Lost> {
+        let epoch = self.log.fence().epoch;
+        loop {
+            let last = match within(self.stream.last(connection)).await? {
+                // A tail was lost and its ids will be given out again: that must be another log.
+                Some(last) if last.may_be_of(epoch) && last.seq < self.read_to => {
+                    within(self.stream.refound(last.seq)).await?
+                }
+                Some(Entry {
+                    seq,
+                    place: Some(place),
+                    ..
+                }) => Position {
+                    epoch: place.epoch,
+                    seq,
+                },
+                // Nobody has written yet, everything was lost, or the last one to write was none of
+                // us: appending nothing finds the log, or founds it.
+                _ => within(self.stream.append(&[])).await?,
+            };
+            if last.epoch != epoch {
+                self.begin(last);
+                return Ok(Last::Another);
+            }
+            if last.seq >= self.read_to {
+                return Ok(Last::Ours);
+            }
+        }
+    }
+
+    /// Takes up the log that ends with `last`, from its first retained entry on.
+    fn begin(&mut self, last: Position) {
+        tracing::info!(
+            epoch = format_args!("{:016x}", last.epoch),
+            "following a purge log"
+        );
+        // An edge that serves already knows nothing of what the new log says until it has read it,
+        // and the regional tier may hold entries fetched under it: they are asked for again.
+        let is_serving = *self.caught_up.borrow();
+        let floor = if is_serving { last.seq } else { 0 };
+        self.log.begin_epoch(last.epoch, floor);
+        self.read_to = 0;
+    }
+
+    fn apply(&mut self, entry: &Entry) {
+        self.read_to = entry.seq;
+        let ours = self.log.fence();
+        if let Some(place) = entry.place {
+            if place.epoch != ours.epoch {
+                // A log that stood in the stream before the one we follow.
+                return;
+            }
+            if place.previous != ours.seq {
+                // One that stands behind us tells of a lost tail, whose ids were given out again
+                // until this one.
+                let missed = if place.previous > ours.seq {
+                    place.previous
+                } else {
+                    entry.seq
+                };
+                tracing::info!(missed_up_to = missed, "missed part of the purge log");
+                self.log.raise_floor(missed);
+            }
+        }
+        let position = Position {
+            epoch: ours.epoch,
+            seq: entry.seq,
+        };
+        self.log.apply(position, entry.record.as_ref());
+    }
+}
+
+/// Which log the last entry of the stream belongs to.
+#[derive(PartialEq, Eq)]
+enum Last {
+    Ours,
+    /// One that was taken up just now, and has to be read.
+    Another,
+}
+
+async fn within<T, E>(work: impl Future<Output = Result<T, E>>) -> Result<T, Lost>
+where
+    Lost: From<E>,
+{
+    let limit = BLOCK + PATIENCE;
+    tokio::time::timeout(limit, work)
+        .await
+        .map_err(|_| Lost::Silent(limit))?
+        .map_err(Lost::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicU64;
+
+    use tidegate_semantics::{Standing, Timestamp};
+
+    use super::super::index::{Index, Verdict};
+    use super::super::record::{Record, Scope};
+    use super::super::stream::Place;
+    use super::*;
+    use crate::clock::Clock;
+
+    const BELOW: Verdict = Verdict::Usable(Standing::BelowFloor);
+    const VALID: Verdict = Verdict::Usable(Standing::Valid);
+
+    fn log() -> Log {
+        let stream = Stream::new("redis://127.0.0.1:1", "unused").expect("a URL");
+        let index = Arc::new(Index::new(8, (1, 2)));
+        let clock = Clock::manual(Timestamp(1));
+        Log::in_redis(index, clock, stream, Duration::MAX, Duration::MAX)
+    }
+
+    fn entry(epoch: u64, previous: u64, seq: u64, tag: Option<&str>) -> Entry {
+        let record = tag.map(|tag| Record::hard(Scope::Tag(tag.to_owned())));
+        let place = Some(Place { epoch, previous });
+        Entry { seq, place, record }
+    }
+
+    fn judged(log: &Log, epoch: u64, seq: u64) -> Verdict {
+        let marks = log.index().marks("example.org/", ["red"]);
+        let fence = Position { epoch, seq };
+        log.index().judge(&marks, fence, &AtomicU64::new(0))
+    }
+
+    #[test]
+    fn a_log_before_the_one_that_is_followed_is_passed_over() {
+        let log = log();
+        for is_serving in [false, true] {
+            let caught_up = watch::Sender::new(is_serving);
+            let stream = log.stream().expect("a stream");
+            let mut follower = Follower {
+                log: &log,
+                stream,
+                read_to: 77,
+                caught_up: &caught_up,
+                is_told: false,
+            };
+            follower.begin(Position { epoch: 2, seq: 60 });
+            assert_eq!(follower.read_to, 0, "from the first entry on");
+            for older in [
+                entry(1, 0, 10, None),
+                entry(1, 10, 20, Some("blue")),
+                entry(1, 20, 30, Some("red")),
+            ] {
+                follower.apply(&older);
+                assert_eq!(follower.read_to, older.seq);
+                assert_eq!(log.fence(), Position { epoch: 2, seq: 0 });
+                assert_eq!(judged(&log, 1, 15), BELOW, "never alive again");
+                assert_eq!(judged(&log, 1, 35), BELOW);
+            }
+            // What another edge fetched under the new log may be purged by what we have not read.
+            let unread = if is_serving { BELOW } else { VALID };
+            assert_eq!(judged(&log, 2, 45), unread, "serving: {is_serving}");
+            follower.apply(&entry(2, 0, 40, None));
+            follower.apply(&entry(2, 40, 50, Some("red")));
+            follower.apply(&entry(2, 50, 60, Some("blue")));
+            assert_eq!(log.fence(), Position { epoch: 2, seq: 60 });
+            assert_eq!(judged(&log, 2, 45), Verdict::Purged);
+            assert_eq!(judged(&log, 2, 60), VALID, "no entry was missed");
+        }
+    }
+
+    #[test]
+    fn what_was_missed_puts_what_is_older_below_the_floor() {
+        for (previous, fence, expected, reason) in [
+            (20, 20, VALID, "nothing was missed"),
+            (30, 29, BELOW, "missed up to there"),
+            (30, 30, VALID, "fetched after what was missed"),
+            (10, 20, BELOW, "ids of a lost tail were given out again"),
+            (10, 40, VALID, "fetched after that"),
+        ] {
+            let log = log();
+            let caught_up = watch::Sender::new(false);
+            let mut follower = Follower {
+                log: &log,
+                stream: log.stream().expect("a stream"),
+                read_to: 0,
+                caught_up: &caught_up,
+                is_told: false,
+            };
+            follower.begin(Position { epoch: 1, seq: 20 });
+            follower.apply(&entry(1, 0, 20, None));
+            follower.apply(&entry(1, previous, 40, Some("blue")));
+            assert_eq!(judged(&log, 1, fence), expected, "{reason}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_entry_of_any_log_is_applied_where_it_stands() {
+        let log = log();
+        let caught_up = watch::Sender::new(true);
+        let mut follower = Follower {
+            log: &log,
+            stream: log.stream().expect("a stream"),
+            read_to: 0,
+            caught_up: &caught_up,
+            is_told: false,
+        };
+        follower.begin(Position { epoch: 1, seq: 10 });
+        follower.apply(&entry(1, 0, 10, None));
+        follower.apply(&Entry {
+            seq: 20,
+            place: None,
+            record: Some(Record::hard(Scope::All)),
+        });
+        follower.apply(&entry(1, 20, 30, None));
+        assert_eq!(judged(&log, 1, 19), Verdict::Purged);
+        assert_eq!(judged(&log, 1, 20), VALID);
+    }
+}

@@ -1,0 +1,313 @@
+//! The log as the rest of the edge uses it: read the fence, append, and know whether to trust it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tidegate_semantics::Timestamp;
+use tokio::sync::{Notify, watch};
+
+use super::index::Index;
+use super::record::{COUNTER_BITS, Position, Record};
+use super::stream::{AppendError, Stream};
+use crate::clock::Clock;
+
+/// The pause before an append is tried again; it doubles up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// The purge log of this process. Cheap to clone.
+#[derive(Clone)]
+pub struct Log {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    index: Arc<Index>,
+    clock: Clock,
+    kept: Kept,
+    /// How long a follower may be silent before the cache is not trusted.
+    trust: Duration,
+    /// How long an append may take, and its way back to us.
+    deadline: Duration,
+    /// When the log was last heard, in milliseconds; only followers move it.
+    heard: AtomicU64,
+    /// The last position applied. Its sender is the applier's mutex.
+    applied: watch::Sender<Position>,
+    /// Wakes the one that appends what could not be recorded.
+    has_unrecorded: Notify,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let records = self.index.unrecorded().len();
+        if records > 0 {
+            tracing::error!(
+                records,
+                "ending with purges that other edges never heard of"
+            );
+        }
+    }
+}
+
+enum Kept {
+    /// A counter in this process: alone, there is nobody to agree with.
+    Here,
+    /// A stream in Redis that every edge follows.
+    InRedis(Box<Stream>),
+}
+
+/// A purge that is in force on this edge but not in the log.
+#[derive(Debug, thiserror::Error)]
+#[error("applied here, not recorded: {0}")]
+pub struct NotRecorded(#[from] AppendError);
+
+impl Log {
+    /// A log in this process alone.
+    pub fn in_process(index: Arc<Index>, clock: Clock) -> Log {
+        let start = Position {
+            epoch: 1,
+            seq: clock.now().0 << COUNTER_BITS,
+        };
+        index.begin_epoch(start);
+        Log::new(
+            index,
+            clock,
+            Kept::Here,
+            start,
+            Duration::MAX,
+            Duration::MAX,
+        )
+    }
+
+    /// A log kept in Redis; [`follow`](super::follow) brings what is in it.
+    pub fn in_redis(
+        index: Arc<Index>,
+        clock: Clock,
+        stream: Stream,
+        trust: Duration,
+        deadline: Duration,
+    ) -> Log {
+        let kept = Kept::InRedis(Box::new(stream));
+        Log::new(index, clock, kept, Position::default(), trust, deadline)
+    }
+
+    fn new(
+        index: Arc<Index>,
+        clock: Clock,
+        kept: Kept,
+        start: Position,
+        trust: Duration,
+        deadline: Duration,
+    ) -> Log {
+        Log {
+            shared: Arc::new(Shared {
+                index,
+                clock,
+                kept,
+                trust,
+                deadline,
+                heard: AtomicU64::new(0),
+                applied: watch::Sender::new(start),
+                has_unrecorded: Notify::new(),
+            }),
+        }
+    }
+
+    /// The index that judges entries.
+    pub fn index(&self) -> &Index {
+        &self.shared.index
+    }
+
+    /// The position applied here. Read before a request is sent, it is the fence of the answer.
+    pub fn fence(&self) -> Position {
+        *self.shared.applied.borrow()
+    }
+
+    /// Whether the log was heard recently enough to use the cache without asking.
+    pub fn is_trusted(&self, now: Timestamp) -> bool {
+        match self.shared.kept {
+            Kept::Here => true,
+            Kept::InRedis(_) => {
+                let heard = Timestamp(self.shared.heard.load(Ordering::Acquire));
+                heard.0 != 0 && now.since(heard) <= self.shared.trust
+            }
+        }
+    }
+
+    /// How long the log may be silent.
+    pub fn trust(&self) -> Duration {
+        self.shared.trust
+    }
+
+    /// Whether this log is shared with other edges.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.shared.kept, Kept::InRedis(_))
+    }
+
+    /// Appends records and waits until they are applied here; the last one's position.
+    ///
+    /// # Errors
+    /// [`NotRecorded`] when the log could not be reached within its deadline: the records are in
+    /// force on this edge all the same, and are appended again until that succeeds.
+    pub async fn append(&self, records: &[Record]) -> Result<Position, NotRecorded> {
+        let stream = match &self.shared.kept {
+            Kept::Here => return Ok(self.append_here(records)),
+            Kept::InRedis(stream) => stream,
+        };
+        let before = self.fence().epoch;
+        let appended = tokio::time::timeout(self.shared.deadline, async {
+            let position = stream.append(records).await?;
+            self.applied(before, position).await;
+            Ok(position)
+        })
+        .await
+        .unwrap_or(Err(AppendError::Deadline(self.shared.deadline)));
+        appended.map_err(|error| {
+            tracing::warn!(%error, records = records.len(), "purge applied here, not recorded");
+            self.shared.index.apply_unrecorded(records);
+            self.shared.has_unrecorded.notify_one();
+            NotRecorded(error)
+        })
+    }
+
+    /// Appends what could not be recorded, again and again, for as long as the edge runs: one for
+    /// all of them, so that an hour without the log leaves no more work than there are records.
+    pub(super) async fn append_unrecorded(&self) {
+        let Kept::InRedis(stream) = &self.shared.kept else {
+            return;
+        };
+        let mut pause = FIRST_PAUSE;
+        loop {
+            if self.shared.index.unrecorded().is_empty() {
+                self.shared.has_unrecorded.notified().await;
+                continue;
+            }
+            tokio::time::sleep(pause).await;
+            pause = match self.append_all_unrecorded(stream).await {
+                Ok(()) => FIRST_PAUSE,
+                Err(error) => {
+                    tracing::debug!(%error, "purges still not recorded");
+                    (pause * 2).min(LONGEST_PAUSE)
+                }
+            };
+        }
+    }
+
+    /// Appending twice is harmless: invalidations repeat and commute.
+    async fn append_all_unrecorded(&self, stream: &Stream) -> Result<(), AppendError> {
+        let before = self.fence().epoch;
+        let unrecorded = self.shared.index.unrecorded();
+        let records: Vec<_> = unrecorded.keys().cloned().collect();
+        let deadline = self.shared.deadline;
+        let position = tokio::time::timeout(deadline, stream.append(&records))
+            .await
+            .map_err(|_| AppendError::Deadline(deadline))??;
+        // However long that takes: they are in the log, and in force here.
+        self.applied(before, position).await;
+        self.shared.index.recorded(&unrecorded);
+        tracing::info!(records = records.len(), "purges recorded");
+        Ok(())
+    }
+
+    /// Waits until `position` is applied here, or a third log has taken the place of both the one
+    /// that was followed `before` the append and its own (then everything older is below the floor,
+    /// which is as good). While the one from before is followed still, the follower is behind.
+    async fn applied(&self, before: u64, position: Position) {
+        let mut applied = self.shared.applied.subscribe();
+        // The sender lives as long as `self`.
+        let _ = applied
+            .wait_for(|now| has_reached(*now, before, position))
+            .await;
+    }
+
+    fn append_here(&self, records: &[Record]) -> Position {
+        let shared = &self.shared;
+        shared.applied.send_modify(|position| {
+            for record in records {
+                position.seq = (shared.clock.now().0 << COUNTER_BITS).max(position.seq + 1);
+                shared.index.apply(*position, record);
+            }
+        });
+        *shared.applied.borrow()
+    }
+
+    /// The log was heard: also when it had nothing to say.
+    pub(super) fn heard(&self) {
+        let now = self.shared.clock.now().0;
+        self.shared.heard.store(now.max(1), Ordering::Release);
+    }
+
+    /// Applies what the follower read, in log order. `None` is the record that founds a log.
+    pub(super) fn apply(&self, position: Position, record: Option<&Record>) {
+        self.shared.applied.send_modify(|applied| {
+            match record {
+                Some(record) => self.shared.index.apply(position, record),
+                None => self.shared.index.advance(position),
+            }
+            *applied = position;
+        });
+    }
+
+    /// Takes up another log, all of which will be applied. What was fetched before `floor` of it is
+    /// asked for again.
+    pub(super) fn begin_epoch(&self, epoch: u64, floor: u64) {
+        let start = Position { epoch, seq: 0 };
+        self.shared.applied.send_modify(|applied| {
+            self.shared.index.begin_epoch_above(start, floor);
+            *applied = start;
+        });
+    }
+
+    /// Records up to `seq` were missed.
+    pub(super) fn raise_floor(&self, seq: u64) {
+        self.shared
+            .applied
+            .send_modify(|_| self.shared.index.raise_floor(seq));
+    }
+
+    /// The stream, where the log is kept in one.
+    pub(super) fn stream(&self) -> Option<&Stream> {
+        match &self.shared.kept {
+            Kept::Here => None,
+            Kept::InRedis(stream) => Some(stream),
+        }
+    }
+}
+
+fn has_reached(now: Position, before: u64, position: Position) -> bool {
+    if now.epoch == position.epoch {
+        now.seq >= position.seq
+    } else {
+        now.epoch != before
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Position, has_reached};
+
+    #[test]
+    fn an_append_is_applied_when_its_own_log_or_a_third_one_has_got_there() {
+        for (now, before, appended, expected, reason) in [
+            ((1, 9), 1, (1, 9), true, "its own position"),
+            ((1, 8), 1, (1, 9), false, "not yet"),
+            ((1, 99), 1, (2, 9), false, "the new log is not followed yet"),
+            ((2, 8), 1, (2, 9), false, "the new log is still read"),
+            ((2, 9), 1, (2, 9), true, "the new log was read"),
+            ((0, 0), 0, (1, 9), false, "no log is followed yet"),
+            ((3, 0), 1, (2, 9), true, "a third log"),
+            (
+                (3, 0),
+                1,
+                (1, 9),
+                true,
+                "the log was replaced after the append",
+            ),
+        ] {
+            let at = |(epoch, seq)| Position { epoch, seq };
+            let reached = has_reached(at(now), before, at(appended));
+            assert_eq!(reached, expected, "{reason}");
+        }
+    }
+}

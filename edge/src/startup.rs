@@ -1,0 +1,534 @@
+//! Puts the edge together from its configuration, starts it, and drains it.
+//!
+//! One thread follows the purge log and serves administration. Each worker is a thread of its
+//! own with a current-thread runtime, its own listener (SO_REUSEPORT), upstream connections,
+//! Redis connection and hot entries; the memory tier, the purge index, the compiled plugins and
+//! the metrics are shared.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use http::{HeaderName, HeaderValue};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
+
+use crate::admin::Admin;
+use crate::cache::{Cache, Memory, Regional};
+use crate::clock::Clock;
+use crate::config::{self, Config};
+use crate::exchange::Connection;
+use crate::filters::{
+    Capabilities, Chain, Limits, LocalLimits, PluginError, Plugins, Purge, PurgeOrder, RedisLimits,
+};
+use crate::interim::Informer;
+use crate::proxy::{Proxy, Route, Settings};
+use crate::purge::{self, Followed, Index, Log, Order, Receipt, Stream};
+use crate::redis::Redis;
+use crate::router::Router;
+use crate::server::{self, Answering, Handler};
+use crate::telemetry::Metrics;
+use crate::upstream::Upstream;
+
+/// How long the listener waits for the purge log before it opens without trusting its cache.
+const LOG_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Between two looks at whether a drained worker has work left.
+const FINISH_INTERVAL: Duration = Duration::from_millis(5);
+
+/// Keys whose rate limits are counted in this process.
+const LIMIT_KEYS: usize = 100_000;
+
+/// What a program or a test passes in beside the configuration.
+pub struct Options {
+    pub clock: Clock,
+    /// Components that `builtin:NAME` may name.
+    pub builtin_plugins: &'static [(&'static str, &'static [u8])],
+    /// The size of the purge index: 2^slots cells a row.
+    pub index_slots: u32,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            clock: Clock::system(),
+            builtin_plugins: &[],
+            index_slots: 20,
+        }
+    }
+}
+
+/// Why the edge does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        address: SocketAddr,
+        source: io::Error,
+    },
+    #[error("{0}")]
+    Plugins(#[from] PluginError),
+    #[error("route {0:?}: {1}")]
+    Plugin(String, PluginError),
+    #[error("{0}")]
+    Config(String),
+    #[error("cannot start a worker: {0}")]
+    Worker(io::Error),
+}
+
+/// A running edge. Dropped, it drains.
+pub struct Edge {
+    address: SocketAddr,
+    admin: Option<SocketAddr>,
+    drain: watch::Sender<bool>,
+    workers: Vec<JoinHandle<()>>,
+    /// Says that the workers have ended.
+    ended: watch::Sender<bool>,
+    control: Option<JoinHandle<()>>,
+}
+
+impl Edge {
+    /// Starts listening. Returns when requests are answered.
+    ///
+    /// # Errors
+    /// A [`StartError`] that names what and where.
+    pub fn start(config: Config, options: Options) -> Result<Edge, StartError> {
+        let shared = Arc::new(Shared::new(config, &options)?);
+        let config = &shared.config;
+        let workers = match config.server.workers {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            workers => workers,
+        };
+        let listen = |address: SocketAddr, workers| {
+            server::bind(address, workers).map_err(|source| StartError::Listen { address, source })
+        };
+        let admin = match config.server.admin {
+            Some(address) => listen(address, 1)?.pop(),
+            None => None,
+        };
+        let admin_address = admin
+            .as_ref()
+            .and_then(|listener| listener.local_addr().ok());
+        let (drain, draining) = watch::channel(false);
+        let (ended, ending) = watch::channel(false);
+        let mut edge = Edge {
+            address: config.server.listen,
+            admin: admin_address,
+            drain,
+            workers: Vec::new(),
+            ended,
+            control: None,
+        };
+        let (followed, following) = mpsc::sync_channel(1);
+        edge.control = Some(shared.start_control(admin, draining.clone(), ending, followed)?);
+        // A thread that failed has told why; then there is nothing to wait for.
+        if let Ok(followed) = following.recv() {
+            shared.wait_for_log(followed);
+        }
+        let listeners = listen(config.server.listen, workers)?;
+        edge.address = listeners[0].local_addr().map_err(StartError::Worker)?;
+        let (ready, started) = mpsc::sync_channel(workers);
+        for (number, listener) in listeners.into_iter().enumerate() {
+            let thread = shared.start_worker(number, listener, draining.clone(), ready.clone())?;
+            edge.workers.push(thread);
+        }
+        drop(ready);
+        for result in started {
+            result.map_err(StartError::Config)?;
+        }
+        tracing::info!(address = %edge.address, workers, "edge is listening");
+        Ok(edge)
+    }
+
+    /// Where clients connect.
+    pub fn addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where administration listens.
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin
+    }
+
+    /// Stops accepting, lets the exchanges under way finish within `server.drain_timeout`, and
+    /// what goes on without a client too: writes, fills and refreshes. Then stops. The purge log
+    /// is followed and administration answers until then.
+    pub fn drain(mut self) {
+        self.stop();
+    }
+
+    fn stop(&mut self) {
+        self.drain.send_replace(true);
+        // A panic has been reported by the thread itself.
+        for worker in self.workers.drain(..) {
+            let _ = worker.join();
+        }
+        // As long as a worker served, purges had to reach it.
+        self.ended.send_replace(true);
+        if let Some(control) = self.control.take() {
+            let _ = control.join();
+        }
+    }
+}
+
+impl Drop for Edge {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// What all threads of an edge share.
+struct Shared {
+    config: Config,
+    clock: Clock,
+    log: Log,
+    memory: Memory,
+    cache: Cache,
+    metrics: Metrics,
+    /// Of each route, in their order.
+    chains: Vec<Chain>,
+    local_limits: Arc<LocalLimits>,
+    settings: Settings,
+}
+
+impl Shared {
+    fn new(config: Config, options: &Options) -> Result<Shared, StartError> {
+        let keys = (crate::random::word(), crate::random::word());
+        let clock = options.clock.clone();
+        let index = Arc::new(Index::new(options.index_slots, keys));
+        let log = match config.log_url() {
+            None => Log::in_process(index, clock.clone()),
+            Some(url) => {
+                let prefix = config
+                    .redis
+                    .as_ref()
+                    .map_or("tidegate", |redis| &redis.prefix);
+                let stream = Stream::new(url.expose(), prefix)
+                    .map_err(|error| StartError::Config(format!("log.url: {error}")))?;
+                Log::in_redis(
+                    index,
+                    clock.clone(),
+                    stream,
+                    config.log.trust,
+                    config.log.deadline,
+                )
+            }
+        };
+        let memory = Memory::new(config.cache.memory);
+        let via = HeaderValue::try_from(format!("1.1 {}", config.server.name))
+            .map_err(|_| StartError::Config("server.name is no token".to_owned()))?;
+        let limits_clock = clock.clone();
+        let plugins = Plugins::load(&config.plugins, options.builtin_plugins)?;
+        let chains = config.routes.iter().map(|route| {
+            let named = |error| StartError::Plugin(route.name().to_owned(), error);
+            plugins.chain(&route.plugins).map_err(named)
+        });
+        Ok(Shared {
+            cache: Cache::new(keys, memory.clone(), config.cache.hot),
+            chains: chains.collect::<Result<_, _>>()?,
+            local_limits: Arc::new(LocalLimits::new(LIMIT_KEYS, move || limits_clock.now().0)),
+            settings: Settings {
+                name: config.server.name.clone(),
+                via,
+                max_body: config.server.max_body_bytes,
+                max_entry: config.cache.max_entry,
+                purge_token: config.purge.token.clone(),
+            },
+            metrics: Metrics::default(),
+            config,
+            clock,
+            log,
+            memory,
+        })
+    }
+
+    fn wait_for_log(&self, mut followed: Followed) {
+        let until = Instant::now() + LOG_PATIENCE;
+        while !*followed.borrow_and_update() {
+            if Instant::now() > until {
+                tracing::warn!(
+                    "the purge log cannot be reached: starting without trust in the cache"
+                );
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn start_control(
+        self: &Arc<Self>,
+        listener: Option<std::net::TcpListener>,
+        draining: watch::Receiver<bool>,
+        ending: watch::Receiver<bool>,
+        followed: mpsc::SyncSender<Followed>,
+    ) -> Result<JoinHandle<()>, StartError> {
+        let shared = Arc::clone(self);
+        start_thread("tidegate-control".to_owned(), move |runtime| {
+            runtime.block_on(shared.control(listener, draining, ending, followed));
+        })
+    }
+
+    async fn control(
+        self: Arc<Self>,
+        listener: Option<std::net::TcpListener>,
+        draining: watch::Receiver<bool>,
+        mut ending: watch::Receiver<bool>,
+        followed: mpsc::SyncSender<Followed>,
+    ) {
+        let following = purge::follow(self.log.clone());
+        // `start` waits for exactly this one.
+        let _ = followed.send(following.clone());
+        let Some(listener) = listener else {
+            let _ = ending.wait_for(|ended| *ended).await;
+            return;
+        };
+        let is_local = listener
+            .local_addr()
+            .is_ok_and(|address| address.ip().is_loopback());
+        let admin = Arc::new(Admin {
+            name: self.settings.name.clone(),
+            log: self.log.clone(),
+            memory: self.memory.clone(),
+            metrics: self.metrics.clone(),
+            token: self.config.server.admin_token.clone(),
+            is_local,
+            followed: following,
+            draining: draining.clone(),
+        });
+        let serving = self.serve(listener, admin, ending.clone());
+        if self.within_drain(draining, serving).await.is_none() {
+            tracing::warn!("administration was still under way when the drain ended");
+        }
+        let _ = ending.wait_for(|ended| *ended).await;
+    }
+
+    fn start_worker(
+        self: &Arc<Self>,
+        number: usize,
+        listener: std::net::TcpListener,
+        draining: watch::Receiver<bool>,
+        ready: mpsc::SyncSender<Result<(), String>>,
+    ) -> Result<JoinHandle<()>, StartError> {
+        let shared = Arc::clone(self);
+        start_thread(format!("tidegate-{number}"), move |runtime| {
+            runtime.block_on(async move {
+                let worker = match shared.worker().await {
+                    Ok(worker) => Arc::new(worker),
+                    Err(error) => {
+                        let _ = ready.send(Err(error));
+                        return;
+                    }
+                };
+                let _ = ready.send(Ok(()));
+                drop(ready);
+                let serving = async {
+                    shared
+                        .serve(listener, Arc::clone(&worker), draining.clone())
+                        .await;
+                    worker.finished().await;
+                };
+                if shared
+                    .within_drain(draining.clone(), serving)
+                    .await
+                    .is_none()
+                {
+                    tracing::warn!("exchanges were still under way when the drain ended");
+                }
+            });
+        })
+    }
+
+    /// Serves until `stop` says true and what is under way has ended.
+    async fn serve<H: Handler>(
+        &self,
+        listener: std::net::TcpListener,
+        handler: Arc<H>,
+        stop: watch::Receiver<bool>,
+    ) {
+        let server = &self.config.server;
+        let limits = server::Limits {
+            max_header: server.max_header_bytes,
+            header_timeout: server.header_timeout,
+        };
+        if let Err(error) = server::serve(listener, handler, limits, stop).await {
+            tracing::error!(%error, "a listener stopped");
+        }
+    }
+
+    /// The work's outcome; `None` when it is not done `server.drain_timeout` after the signal.
+    async fn within_drain<T>(
+        &self,
+        mut draining: watch::Receiver<bool>,
+        work: impl Future<Output = T>,
+    ) -> Option<T> {
+        let too_late = async {
+            let _ = draining.wait_for(|drain| *drain).await;
+            tokio::time::sleep(self.config.server.drain_timeout).await;
+        };
+        tokio::select! {
+            // What ends just in time has ended.
+            biased;
+            outcome = work => Some(outcome),
+            () = too_late => None,
+        }
+    }
+
+    /// A worker's own half of the edge. Runs on the worker's runtime.
+    async fn worker(&self) -> Result<Worker, String> {
+        let connect = async |config: &config::Redis| {
+            let redis = Redis::connect(config.url.expose(), config.deadline)
+                .map_err(|error| format!("redis.url: {error}"))?;
+            redis.warm_up().await;
+            Ok::<_, String>(redis)
+        };
+        let (limits, regional): (Arc<dyn Limits>, _) = match &self.config.redis {
+            None => (Arc::clone(&self.local_limits) as _, None),
+            Some(config) => {
+                // A connection each: a count does not wait behind a large body.
+                let local = Arc::clone(&self.local_limits);
+                let limits =
+                    RedisLimits::new(connect(config).await?, local).with_prefix(&config.prefix);
+                let redis = Arc::new(connect(config).await?);
+                let regional = Regional::new(redis, &config.prefix, config.max_entry);
+                (Arc::new(limits), Some(regional))
+            }
+        };
+        // Routes to one origin share its connections.
+        let upstreams = self.config.origins.iter().map(|(name, origin)| {
+            let upstream =
+                Upstream::new(name, origin).map_err(|error| format!("origin {name:?}: {error}"))?;
+            Ok((name.as_str(), Arc::new(upstream)))
+        });
+        let upstreams = upstreams.collect::<Result<BTreeMap<_, _>, String>>()?;
+        let routes = self.config.routes.iter().zip(&self.chains);
+        let routes = routes.map(|(route, chain)| {
+            let upstream = upstreams.get(route.origin.as_str()).ok_or_else(|| {
+                format!(
+                    "route {:?}: no origin named {:?}",
+                    route.name(),
+                    route.origin
+                )
+            })?;
+            let ready = Arc::new(self.route(route, chain, upstream));
+            Ok((route.host.clone(), route.path.clone(), ready))
+        });
+        let header = self.config.server.client_address_header.as_deref();
+        Ok(Worker {
+            proxy: Arc::new(Proxy {
+                settings: self.settings.clone(),
+                router: Router::new(routes.collect::<Result<Vec<_>, String>>()?),
+                clock: self.clock.clone(),
+                cache: self.cache.with_regional(regional),
+                log: self.log.clone(),
+                capabilities: Capabilities {
+                    limits,
+                    purge: Arc::new(LogPurge {
+                        log: self.log.clone(),
+                        metrics: self.metrics.clone(),
+                    }),
+                },
+                metrics: self.metrics.clone(),
+            }),
+            client_address_header: header.and_then(|name| HeaderName::try_from(name).ok()),
+            relays_interim: self.config.server.interim_responses,
+        })
+    }
+
+    fn route(&self, config: &config::Route, chain: &Chain, upstream: &Arc<Upstream>) -> Route {
+        Route {
+            name: config.name().to_owned(),
+            policy: config.policy(),
+            caches: config.cache,
+            on_partition: config.on_partition,
+            upstream: Arc::clone(upstream),
+            chain: chain.clone(),
+            counters: self.metrics.route(config.name()),
+        }
+    }
+}
+
+/// What serves the connections of one worker.
+struct Worker {
+    proxy: Arc<Proxy>,
+    client_address_header: Option<HeaderName>,
+    relays_interim: bool,
+}
+
+impl Worker {
+    /// Waits until what goes on without a client has ended: writes that are still to invalidate,
+    /// fills, refreshes. All of it holds the proxy.
+    async fn finished(&self) {
+        while Arc::strong_count(&self.proxy) > 1 {
+            tokio::time::sleep(FINISH_INTERVAL).await;
+        }
+    }
+}
+
+impl Handler for Worker {
+    type Connection = Connection;
+
+    fn accept(&self, peer: SocketAddr, informer: Option<Informer>) -> Connection {
+        Connection {
+            client: peer.ip().to_canonical(),
+            informer: informer.filter(|_| self.relays_interim),
+            client_address_header: self.client_address_header.clone(),
+        }
+    }
+
+    fn handle(
+        self: &Arc<Self>,
+        request: http::Request<hyper::body::Incoming>,
+        connection: &Connection,
+    ) -> Answering {
+        self.proxy.handle(request, connection)
+    }
+}
+
+/// The purge log as a plugin's capability.
+struct LogPurge {
+    log: Log,
+    metrics: Metrics,
+}
+
+impl Purge for LogPurge {
+    fn purge<'a>(
+        &'a self,
+        order: PurgeOrder,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>> {
+        Box::pin(async move {
+            let order = Order {
+                urls: order.urls,
+                tags: order.tags,
+                soft: order.soft,
+                ..Order::default()
+            };
+            let records = order.into_records()?;
+            Receipt::of(&self.log, &self.metrics, &records)
+                .await
+                .map_err(|error| error.to_string())?;
+            Ok(())
+        })
+    }
+}
+
+fn start_thread(
+    name: String,
+    run: impl FnOnce(&Runtime) + Send + 'static,
+) -> Result<JoinHandle<()>, StartError> {
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(StartError::Worker)?;
+    std::thread::Builder::new()
+        .name(name)
+        .spawn(move || {
+            run(&runtime);
+            // Fetches and refreshes nobody waits for end here.
+            runtime.shutdown_background();
+        })
+        .map_err(StartError::Worker)
+}

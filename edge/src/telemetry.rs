@@ -1,0 +1,212 @@
+//! What the edge counts. Names are `tidegate_*`; no label holds a URL.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// All metrics of a process. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Metrics {
+    requests: Family<RequestLabels, Counter>,
+    upstream: Family<UpstreamLabels, Counter>,
+    /// Requests that were answered by another one's fetch.
+    pub collapsed: Counter,
+    /// Background refreshes begun.
+    pub refreshes: Counter,
+    /// Lookups and writes in Redis that did not come back in time, by reason.
+    pub regional_unavailable: Family<Reason, Counter>,
+    /// Responses not stored, by reason.
+    pub not_stored: Family<Reason, Counter>,
+    /// Purge records accepted, and those that could not be recorded.
+    pub purges: Counter,
+    pub purges_not_recorded: Counter,
+    memory_bytes: Gauge<u64, AtomicU64>,
+    memory_objects: Gauge<u64, AtomicU64>,
+    plugin_failures: Family<PluginLabels, Gauge<u64, AtomicU64>>,
+}
+
+/// How a request was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    HitHot,
+    HitMemory,
+    HitRegional,
+    Stale,
+    Revalidated,
+    Miss,
+    Pass,
+    Filtered,
+    Failed,
+}
+
+impl Outcome {
+    const ALL: [Outcome; 9] = [
+        Outcome::HitHot,
+        Outcome::HitMemory,
+        Outcome::HitRegional,
+        Outcome::Stale,
+        Outcome::Revalidated,
+        Outcome::Miss,
+        Outcome::Pass,
+        Outcome::Filtered,
+        Outcome::Failed,
+    ];
+
+    /// The name in metrics and log.
+    pub fn name(self) -> &'static str {
+        match self {
+            Outcome::HitHot => "hit-hot",
+            Outcome::HitMemory => "hit-memory",
+            Outcome::HitRegional => "hit-redis",
+            Outcome::Stale => "stale",
+            Outcome::Revalidated => "revalidated",
+            Outcome::Miss => "miss",
+            Outcome::Pass => "pass",
+            Outcome::Filtered => "filtered",
+            Outcome::Failed => "failed",
+        }
+    }
+}
+
+impl EncodeLabelValue for Outcome {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+        EncodeLabelValue::encode(&self.name(), encoder)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    route: String,
+    outcome: Outcome,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct UpstreamLabels {
+    origin: String,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PluginLabels {
+    plugin: String,
+    kind: String,
+}
+
+/// A named reason, as a label.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Reason {
+    pub reason: &'static str,
+}
+
+/// The counters of one route, found once, so that a request looks nothing up.
+pub struct RouteCounters([Counter; Outcome::ALL.len()]);
+
+impl RouteCounters {
+    /// Counts one request.
+    pub fn count(&self, outcome: Outcome) {
+        self.0[outcome as usize].inc();
+    }
+}
+
+impl Metrics {
+    /// The counters of a route.
+    pub fn route(&self, name: &str) -> RouteCounters {
+        RouteCounters(Outcome::ALL.map(|outcome| {
+            let labels = RequestLabels {
+                route: name.to_owned(),
+                outcome,
+            };
+            self.requests.get_or_create_owned(&labels)
+        }))
+    }
+
+    /// Counts one request to an origin; `result` is "ok" or the name of a failure.
+    pub fn count_upstream(&self, origin: &str, result: &'static str) {
+        let labels = UpstreamLabels {
+            origin: origin.to_owned(),
+            result,
+        };
+        self.upstream.get_or_create(&labels).inc();
+    }
+
+    /// Counts under a reason.
+    pub fn count_reason(family: &Family<Reason, Counter>, reason: &'static str) {
+        family.get_or_create(&Reason { reason }).inc();
+    }
+
+    /// The metrics as text, in the OpenMetrics format. `usage` is bytes and objects in memory.
+    pub fn encode(
+        &self,
+        usage: (u64, u64),
+        plugin_failures: impl IntoIterator<Item = (String, String, u64)>,
+    ) -> String {
+        self.memory_bytes.set(usage.0);
+        self.memory_objects.set(usage.1);
+        for (plugin, kind, count) in plugin_failures {
+            self.plugin_failures
+                .get_or_create(&PluginLabels { plugin, kind })
+                .set(count);
+        }
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry())
+            .expect("a String takes everything");
+        text
+    }
+
+    fn registry(&self) -> Registry {
+        let mut registry = Registry::with_prefix("tidegate");
+        let all = self.clone();
+        registry.register(
+            "requests",
+            "Requests answered, by route and outcome",
+            all.requests,
+        );
+        registry.register(
+            "upstream_requests",
+            "Requests to origins, by result",
+            all.upstream,
+        );
+        registry.register(
+            "collapsed",
+            "Requests answered by another one's fetch",
+            all.collapsed,
+        );
+        registry.register("refreshes", "Background refreshes begun", all.refreshes);
+        registry.register(
+            "redis_unavailable",
+            "Uses of the regional tier that got no answer, by reason",
+            all.regional_unavailable,
+        );
+        registry.register(
+            "not_stored",
+            "Responses not stored, by reason",
+            all.not_stored,
+        );
+        registry.register("purges", "Purge records accepted", all.purges);
+        registry.register(
+            "purges_not_recorded",
+            "Purge records in force here that the log did not take",
+            all.purges_not_recorded,
+        );
+        registry.register(
+            "memory_bytes",
+            "Bytes held by the memory tier",
+            all.memory_bytes,
+        );
+        registry.register(
+            "memory_objects",
+            "Keys held by the memory tier",
+            all.memory_objects,
+        );
+        registry.register(
+            "plugin_failures",
+            "Plugin calls that failed, by kind",
+            all.plugin_failures,
+        );
+        registry
+    }
+}

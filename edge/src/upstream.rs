@@ -1,0 +1,272 @@
+//! The way to one origin: connections that are kept, and requests that are repeated only where
+//! that is safe.
+//!
+//! The pool is our own on hyper's connections, because a safe retry must know whether a
+//! connection was reused and how many bytes went each way; hyper-util's client tells neither.
+
+mod idle;
+mod wire;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::uri::Authority;
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use idle::Idle;
+use tokio::net::TcpStream;
+use wire::{Counted, Traffic};
+
+use crate::body::Body;
+use crate::config;
+use crate::error::Failure;
+
+/// The head of a response may be this large.
+const MAX_HEAD: usize = 64 << 10;
+
+/// One origin, as one worker reaches it.
+pub struct Upstream {
+    name: String,
+    authority: Authority,
+    host: Option<HeaderValue>,
+    fields: Vec<(HeaderName, HeaderValue)>,
+    connect_timeout: Duration,
+    timeout: Duration,
+    idle: Mutex<Idle<Connection>>,
+}
+
+struct Connection {
+    sender: SendRequest<Body>,
+    traffic: Arc<Traffic>,
+}
+
+impl Upstream {
+    /// The origin that `config` describes under `name`.
+    ///
+    /// # Errors
+    /// What is wrong with the description.
+    pub fn new(name: &str, config: &config::Origin) -> Result<Upstream, String> {
+        let field = |(name, value): (&String, &config::Secret)| {
+            let parsed = (
+                HeaderName::try_from(name),
+                HeaderValue::try_from(value.expose()),
+            );
+            let (Ok(field), Ok(mut content)) = parsed else {
+                return Err(format!("headers: {name:?} or its value is not a field"));
+            };
+            content.set_sensitive(true);
+            Ok((field, content))
+        };
+        Ok(Upstream {
+            name: name.to_owned(),
+            authority: config.authority()?,
+            host: match &config.host {
+                Some(host) => Some(HeaderValue::try_from(host).map_err(|error| error.to_string())?),
+                None => None,
+            },
+            fields: config.headers.iter().map(field).collect::<Result<_, _>>()?,
+            connect_timeout: config.connect_timeout,
+            timeout: config.timeout,
+            idle: Mutex::new(Idle::new(config.idle_connections)),
+        })
+    }
+
+    /// Its name in the configuration.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How long it may be silent.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Sends a request in origin form and waits for the head of the response.
+    ///
+    /// A connection that died while it was idle is replaced without a word: for any request that
+    /// was not sent, and once for an idempotent one without a body that was (RFC 9110 §9.2.2).
+    /// The origin sees a request at most twice.
+    ///
+    /// # Errors
+    /// A [`Failure`] that names the origin.
+    pub async fn send(
+        self: &Arc<Self>,
+        mut request: Request<Body>,
+    ) -> Result<Response<Incoming>, Failure> {
+        self.set_fields(&mut request);
+        let mut was_sent = false;
+        loop {
+            // What was sent once is repeated over a connection that cannot have died of idleness.
+            let reused = if was_sent { None } else { self.take_idle() };
+            let is_reused = reused.is_some();
+            let Connection {
+                mut sender,
+                traffic,
+            } = match reused {
+                Some(connection) => connection,
+                None => self.connect().await?,
+            };
+            let again = if is_reused {
+                copy_if_repeatable(&request)
+            } else {
+                None
+            };
+            let before = traffic.now();
+            let answer = sender.try_send_request(request);
+            let error = match self.wait(answer, &traffic).await? {
+                Ok(response) => {
+                    let framed_twice = response.headers().contains_key(CONTENT_LENGTH)
+                        && response.headers().contains_key(TRANSFER_ENCODING);
+                    if !framed_twice {
+                        self.keep(Connection { sender, traffic });
+                    }
+                    return self.check(response);
+                }
+                Err(error) => error,
+            };
+            let mut error = error;
+            let unsent = error.take_message();
+            let error = error.into_error();
+            was_sent = unsent.is_none();
+            request =
+                match unsent.or(again.filter(|_| traffic.was_cut_before_answer(before, &error))) {
+                    Some(request) if is_reused => request,
+                    _ => return Err(self.broken(&error)),
+                };
+        }
+    }
+
+    fn set_fields(&self, request: &mut Request<Body>) {
+        let headers = request.headers_mut();
+        if let Some(host) = &self.host {
+            headers.insert(HOST, host.clone());
+        }
+        for (name, value) in &self.fields {
+            headers.insert(name, value.clone());
+        }
+    }
+
+    /// Waits until the answer is there, as long as the request moves on.
+    async fn wait<T>(
+        &self,
+        answer: impl Future<Output = T>,
+        traffic: &Traffic,
+    ) -> Result<T, Failure> {
+        let mut answer = std::pin::pin!(answer);
+        loop {
+            let before = traffic.sent();
+            match tokio::time::timeout(self.timeout, &mut answer).await {
+                Ok(answer) => return Ok(answer),
+                // An upload under way is no silence. What comes in, interim responses or half a
+                // head, is no answer.
+                Err(_) if traffic.sent() != before => {}
+                Err(_) => {
+                    return Err(Failure::Timeout {
+                        origin: self.name.clone(),
+                        seconds: self.timeout.as_secs(),
+                    });
+                }
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<Connection, Failure> {
+        let refused = |reason: String| Failure::Connect {
+            origin: self.name.clone(),
+            reason,
+        };
+        let port = self.authority.port_u16().unwrap_or(80);
+        let host = self.authority.host().trim_matches(['[', ']']);
+        let stream = tokio::time::timeout(self.connect_timeout, TcpStream::connect((host, port)))
+            .await
+            .map_err(|_| refused(format!("no connection within {:?}", self.connect_timeout)))?
+            .map_err(|error| refused(error.to_string()))?;
+        stream
+            .set_nodelay(true)
+            .map_err(|error| refused(error.to_string()))?;
+        let (io, traffic) = Counted::new(stream).map_err(|error| refused(error.to_string()))?;
+        let (sender, connection) = http1::Builder::new()
+            .max_header_size(MAX_HEAD)
+            .allow_obsolete_multiline_headers_in_responses(true)
+            .handshake(TokioIo::new(io))
+            .await
+            .map_err(|error| refused(error.to_string()))?;
+        tokio::spawn(async move {
+            // What goes wrong here is also told to whoever waits for the response.
+            let _ = connection.await;
+        });
+        Ok(Connection { sender, traffic })
+    }
+
+    fn take_idle(&self) -> Option<Connection> {
+        loop {
+            let connection = self.idle().take(Instant::now())?;
+            // What lies in the socket of an idle connection is an end, or an answer to nothing.
+            if connection.sender.is_ready() && connection.traffic.is_quiet() {
+                return Some(connection);
+            }
+        }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Idle<Connection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a connection back once its response has been read to the end.
+    fn keep(self: &Arc<Self>, mut connection: Connection) {
+        let upstream = Arc::clone(self);
+        tokio::spawn(async move {
+            if connection.sender.ready().await.is_ok() {
+                upstream.idle().put(connection, Instant::now());
+            }
+        });
+    }
+
+    /// What hyper lets through and we do not.
+    fn check(&self, response: Response<Incoming>) -> Result<Response<Incoming>, Failure> {
+        let wrong = |reason: String| Failure::Protocol {
+            origin: self.name.clone(),
+            reason,
+        };
+        let status = response.status();
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(wrong("101 without an upgrade being asked for".to_owned()));
+        }
+        let mut codings = response.headers().get_all(TRANSFER_ENCODING).iter();
+        if let Some(coding) = codings.next()
+            && (codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+        {
+            return Err(wrong(format!("transfer coding {coding:?}")));
+        }
+        Ok(response)
+    }
+
+    fn broken(&self, error: &hyper::Error) -> Failure {
+        let origin = self.name.clone();
+        let reason = match std::error::Error::source(error) {
+            Some(source) => format!("{error}: {source}"),
+            None => error.to_string(),
+        };
+        if error.is_parse() {
+            Failure::Protocol { origin, reason }
+        } else {
+            Failure::Terminated { origin, reason }
+        }
+    }
+}
+
+/// A second copy of a request that may be sent twice.
+fn copy_if_repeatable(request: &Request<Body>) -> Option<Request<Body>> {
+    if !request.method().is_idempotent() || !matches!(request.body(), Body::Empty) {
+        return None;
+    }
+    let mut copy = Request::new(Body::Empty);
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    *copy.extensions_mut() = request.extensions().clone();
+    Some(copy)
+}

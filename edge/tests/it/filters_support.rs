@@ -1,0 +1,117 @@
+//! What the tests of filters share: plugins of the bundle, and capabilities that remember.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use tidegate_edge::filters::{
+    Capabilities, Chain, LocalLimits, PluginError, Plugins, Purge, PurgeOrder, Source, Subject, Use,
+};
+
+/// Loads plugins: pairs of a name and a file.
+pub(crate) fn load(sources: &[(&str, &str)]) -> Result<Plugins, PluginError> {
+    let source = |(name, file): &(&str, &str)| {
+        let source = Source {
+            file: (*file).to_owned(),
+        };
+        ((*name).to_owned(), source)
+    };
+    let sources: BTreeMap<String, Source> = sources.iter().map(source).collect();
+    Plugins::load(&sources, tidegate_plugins::WITH_FIXTURES)
+}
+
+/// One line of a route's plugins, in TOML.
+pub(crate) fn used(line: &str) -> Use {
+    toml::from_str(line).expect("a test's own line is right")
+}
+
+/// A chain of the fixture, under a name that no other test uses: failures are counted by name.
+pub(crate) fn misbehaving(name: &str, settings: &str) -> Chain {
+    let plugins = load(&[(name, "builtin:misbehaving")]).unwrap();
+    let line = format!("name = {name:?}\ngrants = [\"clock\", \"log\"]\n{settings}");
+    plugins.chain(&[used(&line)]).unwrap()
+}
+
+/// A GET of `path` from 192.0.2.7, without a response yet.
+pub(crate) fn subject(path: &str) -> Subject {
+    Subject {
+        method: Method::GET,
+        authority: "edge.test".to_owned(),
+        path_and_query: path.parse().unwrap(),
+        client: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
+        ..Subject::default()
+    }
+}
+
+/// The same with a response.
+pub(crate) fn answered(path: &str, status: u16) -> Subject {
+    Subject {
+        response: Some((StatusCode::from_u16(status).unwrap(), HeaderMap::new())),
+        ..subject(path)
+    }
+}
+
+/// Where a test's filters count and purge.
+pub(crate) struct Reach {
+    pub(crate) capabilities: Capabilities,
+    purged: Arc<Purged>,
+    millis: Arc<AtomicU64>,
+}
+
+impl Reach {
+    pub(crate) fn new() -> Reach {
+        let millis = Arc::new(AtomicU64::new(1_700_000_000_000));
+        let clock = Arc::clone(&millis);
+        let purged = Arc::new(Purged::default());
+        let capabilities = Capabilities {
+            limits: Arc::new(LocalLimits::new(1_000, move || {
+                clock.load(Ordering::SeqCst)
+            })),
+            purge: Arc::clone(&purged) as Arc<dyn Purge>,
+        };
+        Reach {
+            capabilities,
+            purged,
+            millis,
+        }
+    }
+
+    /// Moves the counters' clock.
+    pub(crate) fn advance(&self, millis: u64) {
+        self.millis.fetch_add(millis, Ordering::SeqCst);
+    }
+
+    /// What has been ordered so far.
+    pub(crate) fn purged(&self) -> Vec<PurgeOrder> {
+        self.purged.0.lock().unwrap().clone()
+    }
+}
+
+/// A purge log that only remembers.
+#[derive(Default)]
+struct Purged(Mutex<Vec<PurgeOrder>>);
+
+impl Purge for Purged {
+    fn purge<'a>(
+        &'a self,
+        order: PurgeOrder,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>> {
+        self.0.lock().unwrap().push(order);
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+/// A field of the subject's response, as text.
+pub(crate) fn response_field<'a>(subject: &'a Subject, name: &str) -> Option<&'a str> {
+    let (_, headers) = subject.response.as_ref()?;
+    text(headers.get(name))
+}
+
+/// A value as text.
+pub(crate) fn text(value: Option<&HeaderValue>) -> Option<&str> {
+    value.map(|value| value.to_str().unwrap())
+}

@@ -1,0 +1,29 @@
+//! What Tidegate's edge promises, scenario by scenario: a file per promise, one binary.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+mod collapsing;
+mod large;
+mod log;
+mod purging;
+mod ranges;
+mod redis;
+mod serving;
+mod stale;
+mod storing;
+mod validation;
+mod writes;
+
+mod admin;
+mod drain;
+mod messages;
+mod passing;
+mod startup;
+
+mod floors;
+
+mod filters;
+mod filters_bundled;
+mod filters_support;

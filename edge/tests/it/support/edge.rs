@@ -1,0 +1,174 @@
+//! An edge in this process, with a clock that tests move.
+
+use std::net::SocketAddr;
+use std::time::SystemTime;
+
+use tidegate_edge::clock::Clock;
+use tidegate_edge::config::Config;
+use tidegate_edge::startup::{self, Options};
+use tidegate_semantics::Timestamp;
+use tidegate_services::Redis;
+use toml::{Table, Value};
+
+use super::client::{Connection, Request, Response};
+use super::origin::Origin;
+
+/// The token that lets `PURGE` through.
+pub(crate) const PURGE_TOKEN: &str = "Bearer purge-please";
+
+/// A running edge and its clock. Dropped, it drains.
+pub(crate) struct Edge {
+    pub(crate) clock: Clock,
+    running: startup::Edge,
+}
+
+/// An edge to be.
+pub(crate) struct Builder {
+    settings: Table,
+    clock: Clock,
+}
+
+impl Edge {
+    /// An edge with one worker and one route, which leads to `origin`.
+    pub(crate) fn before(origin: &Origin) -> Builder {
+        let text = format!(
+            r#"
+            [server]
+            listen = "127.0.0.1:0"
+            admin = "127.0.0.1:0"
+            workers = 1
+            drain_timeout = "1s"
+            [purge]
+            token = "purge-please"
+            [origins.app]
+            url = "http://{}"
+            [[routes]]
+            origin = "app"
+            "#,
+            origin.address
+        );
+        // Whole seconds: ages and dates are told in those.
+        let now = Timestamp::from_system(SystemTime::now());
+        Builder {
+            settings: parse(&text),
+            clock: Clock::manual(Timestamp(now.0 / 1000 * 1000)),
+        }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.running.addr()
+    }
+
+    /// A request with this method, over a connection of its own.
+    pub(crate) fn request(&self, method: &str, path: &str) -> Request {
+        Request::new(self.running.addr(), method, path)
+    }
+
+    /// The answer to a GET.
+    pub(crate) fn get(&self, path: &str) -> impl Future<Output = Response> + Send + use<> {
+        self.request("GET", path).send()
+    }
+
+    /// The answer to a `PURGE` with the token.
+    pub(crate) fn purge(&self, path: &str) -> impl Future<Output = Response> + Send + use<> {
+        self.request("PURGE", path)
+            .with("authorization", PURGE_TOKEN)
+            .send()
+    }
+
+    /// A request to the admin listener.
+    pub(crate) fn admin(&self, method: &str, path: &str) -> Request {
+        let admin = self.running.admin_addr().expect("the builder asks for one");
+        Request::new(admin, method, path)
+    }
+
+    /// Purges what this JSON names.
+    pub(crate) async fn order(&self, json: &str) -> Response {
+        self.admin("POST", "/purge").body(json).send().await
+    }
+
+    /// Returns when what was sent before has been taken up: the one worker serves in turn, and this
+    /// goes there and back several times.
+    pub(crate) async fn settled(&self) {
+        for _ in 0..4 {
+            assert_eq!(self.request("PURGE", "/").send().await.status, 401);
+        }
+    }
+
+    pub(crate) async fn connect(&self) -> Connection {
+        Connection::open(self.running.addr()).await
+    }
+
+    pub(crate) fn drain(self) {
+        self.running.drain();
+    }
+}
+
+impl Builder {
+    /// Adds or overrides settings, in TOML.
+    pub(crate) fn with(mut self, settings: &str) -> Builder {
+        merge(&mut self.settings, parse(settings));
+        self
+    }
+
+    /// Leaves a section out.
+    pub(crate) fn without(mut self, section: &str) -> Builder {
+        self.settings.remove(section);
+        self
+    }
+
+    /// Adds or overrides settings of the route.
+    pub(crate) fn route(mut self, settings: &str) -> Builder {
+        let routes = self
+            .settings
+            .get_mut("routes")
+            .and_then(Value::as_array_mut);
+        let route = routes.and_then(|routes| routes[0].as_table_mut());
+        merge(route.expect("there is a route"), parse(settings));
+        self
+    }
+
+    /// Shares the regional tier and the purge log in `redis`. Deadlines and trust are longer than
+    /// any test takes, unless it says otherwise.
+    pub(crate) fn redis(self, redis: &Redis) -> Builder {
+        self.with(&format!(
+            "redis = {{ url = {:?}, deadline = \"5s\" }}\nlog = {{ trust = \"1d\", deadline = \"10s\" }}",
+            redis.url()
+        ))
+    }
+
+    /// On the clock of another edge.
+    pub(crate) fn on_the_clock_of(mut self, other: &Edge) -> Builder {
+        self.clock = other.clock.clone();
+        self
+    }
+
+    pub(crate) fn start(self) -> Edge {
+        let text = toml::to_string(&self.settings).expect("a table is TOML");
+        let config = Config::from_toml(&text, "test").expect("a test's own settings are right");
+        let options = Options {
+            clock: self.clock.clone(),
+            index_slots: 12,
+            ..Options::default()
+        };
+        Edge {
+            clock: self.clock,
+            running: startup::Edge::start(config, options).expect("the edge starts"),
+        }
+    }
+}
+
+fn parse(text: &str) -> Table {
+    text.parse().expect("a test's own settings are TOML")
+}
+
+fn merge(into: &mut Table, from: Table) {
+    for (name, value) in from {
+        match (into.get_mut(&name), value) {
+            (Some(Value::Table(there)), Value::Table(new)) => merge(there, new),
+            (_, value) => {
+                into.insert(name, value);
+            }
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! What a write makes fall (RFC 9111 §4.4).
+
+use crate::support::{Answer, Edge, Fields, Gate, Origin, answer, patiently};
+
+fn fresh(body: &str) -> Answer {
+    answer(body).with("cache-control", "max-age=60")
+}
+
+/// Fills the cache with these paths.
+async fn fill(edge: &Edge, paths: &[&str]) {
+    for path in paths {
+        edge.get(path).await;
+        assert_eq!(edge.get(path).await.cache_status(), "hit", "{path}");
+    }
+}
+
+async fn is_stored(edge: &Edge, path: &str) -> bool {
+    edge.request("HEAD", path).send().await.cache_status() == "hit"
+}
+
+/// What a write is answered with, and what is left of /a, /made, /other.
+const WRITES: &[(&str, u16, Fields, [bool; 3])] = &[
+    ("§4.4, the target", 200, &[], [false, true, true]),
+    (
+        "§4.4, Location",
+        201,
+        &[("location", "/made")],
+        [false, false, true],
+    ),
+    (
+        "§4.4, relative",
+        201,
+        &[("location", "made")],
+        [false, false, true],
+    ),
+    (
+        "§4.4, Content-Location",
+        200,
+        &[("content-location", "http://edge.test/other")],
+        [false, true, false],
+    ),
+    (
+        "§4.4, another origin",
+        201,
+        &[("location", "http://else.test/made")],
+        [false, true, true],
+    ),
+    (
+        "§4.4, a redirection",
+        303,
+        &[("location", "/made")],
+        [false, false, true],
+    ),
+    (
+        "§4.4, a client's error",
+        404,
+        &[("location", "/made")],
+        [true, true, true],
+    ),
+    ("§4.4, a server's error", 500, &[], [true, true, true]),
+    (
+        "RFC 9875 §3",
+        200,
+        &[("cache-group-invalidation", "\"others\"")],
+        [false, true, false],
+    ),
+];
+
+#[tokio::test]
+async fn a_write_invalidates_what_its_answer_names() {
+    for (rule, status, fields, left) in WRITES {
+        for method in ["POST", "PUT", "DELETE", "FROBNICATE"] {
+            let origin = Origin::by(|asked| match asked.target.as_str() {
+                "/other" => fresh("x").with("cache-groups", "\"others\""),
+                _ => fresh("x"),
+            });
+            let edge = Edge::before(&origin).start();
+            fill(&edge, &["/a", "/made", "/other"]).await;
+            origin.next(answer("done").status(*status).with_all(fields));
+            let response = edge.request(method, "/a").body("text").send().await;
+            assert_eq!(
+                (response.status, response.cache_status()),
+                (*status, "fwd=method"),
+                "{rule}"
+            );
+            assert_eq!(
+                (origin.last().method.as_str(), origin.last().body),
+                (method, b"text".to_vec())
+            );
+            for (path, is_left) in ["/a", "/made", "/other"].iter().zip(left) {
+                assert_eq!(
+                    is_stored(&edge, path).await,
+                    *is_left,
+                    "{path}: {method}, {rule}"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_write_whose_client_left_still_invalidates() {
+    let origin = Origin::always(fresh("x"));
+    let edge = Edge::before(&origin).start();
+    fill(&edge, &["/a"]).await;
+    let gate = Gate::closed();
+    origin.next(answer("done").after(&gate));
+    let writer = edge.request("POST", "/a").body("text").begin().await;
+    origin.asked_for(2).await;
+    drop(writer);
+    edge.settled().await;
+    assert!(is_stored(&edge, "/a").await);
+    gate.open();
+    patiently("the invalidation", async {
+        while is_stored(&edge, "/a").await {}
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_write_that_was_sent_and_not_answered_invalidates() {
+    let mut origin = Origin::always(fresh("x"));
+    let edge = Edge::before(&origin).start();
+    fill(&edge, &["/a", "/b"]).await;
+    origin.next(Answer::hang_up());
+    assert_eq!(
+        edge.request("POST", "/a").body("text").send().await.status,
+        502
+    );
+    assert!(!is_stored(&edge, "/a").await);
+    origin.go_down();
+    assert_eq!(
+        edge.request("POST", "/b").body("text").send().await.status,
+        502
+    );
+    assert!(is_stored(&edge, "/b").await, "it was never sent");
+}
+
+#[tokio::test]
+async fn a_safe_method_invalidates_nothing() {
+    let origin = Origin::always(fresh("x"));
+    let edge = Edge::before(&origin).start();
+    fill(&edge, &["/a"]).await;
+    for method in ["OPTIONS", "HEAD"] {
+        edge.request(method, "/a").send().await;
+    }
+    assert!(is_stored(&edge, "/a").await);
+}
