@@ -1,0 +1,38 @@
+# What people do here. Each target first puts on the machine what is missing (setup/prepare); where nothing is, that
+# takes a fraction of a second and needs no network.
+
+# More arguments for the program or for `cargo test`: make run ARGS="--listen 127.0.0.1:8888".
+ARGS ?=
+
+# A shell that was not logged in to may lack the folder that rustup put cargo in.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+.PHONY: help run test check build setup
+
+help:
+	@echo "make run     build in release and start the demo: Postgres, Redis, the origin and the edge"
+	@echo "make test    every test, against a private Postgres and a private Redis"
+	@echo "make check   format, lints and documentation, with warnings as errors"
+	@echo "make build   the release binary"
+	@echo "make setup   only put what is missing on this machine"
+
+run:
+	@setup/prepare run
+	@exec cargo run --release --locked --bin tidegate -- demo $(ARGS)
+
+test:
+	@setup/prepare test
+	cargo test --workspace --locked --no-fail-fast $(ARGS)
+
+check:
+	@setup/prepare check
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
+build:
+	@setup/prepare build
+	cargo build --release --locked --bin tidegate
+
+setup:
+	@setup/prepare test

@@ -1,0 +1,118 @@
+//! An edge's administration, as seen from outside: where it is, the token it asks for, and the one thing that is asked
+//! of it here, a purge.
+
+use std::time::Duration;
+
+use http::{Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Bytes;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde_json::Value;
+
+/// An edge waits for its log, and then answers at once.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// A receipt is short; whoever sends more is not an edge.
+const MAX_ANSWER_BYTES: usize = 1 << 20;
+
+/// The admin listener of one edge.
+pub(crate) struct Admin {
+    purge: Uri,
+    token: Option<String>,
+    client: Client<HttpConnector, Full<Bytes>>,
+}
+
+impl Admin {
+    /// `address` is `http://host:port`, or `host:port` alone.
+    ///
+    /// # Errors
+    /// A message, when it is neither.
+    pub(crate) fn at(address: &str, token: Option<String>) -> Result<Admin, String> {
+        let base = address.trim_end_matches('/');
+        let base = if base.contains("://") {
+            base.to_owned()
+        } else {
+            format!("http://{base}")
+        };
+        let purge: Uri = format!("{base}/purge")
+            .parse()
+            .map_err(|error| format!("admin address {address:?}: {error}"))?;
+        if purge.scheme_str() != Some("http") || purge.path() != "/purge" {
+            return Err(format!(
+                "admin address {address:?} is not of the form http://host:port"
+            ));
+        }
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        Ok(Admin {
+            purge,
+            token,
+            client,
+        })
+    }
+
+    /// The authority it listens on.
+    pub(crate) fn address(&self) -> &str {
+        self.purge
+            .authority()
+            .map_or("", |authority| authority.as_str())
+    }
+
+    /// Sends a purge order and returns the status and the text of the answer.
+    ///
+    /// # Errors
+    /// A message, when no answer came.
+    pub(crate) async fn purge(&self, order: &Value) -> Result<(StatusCode, String), String> {
+        let answer = tokio::time::timeout(DEADLINE, self.exchange(order));
+        match answer.await {
+            Ok(answer) => answer.map_err(|error| format!("no answer from {}: {error}", self.purge)),
+            Err(_) => Err(format!("no answer from {} within {DEADLINE:?}", self.purge)),
+        }
+    }
+
+    async fn exchange(
+        &self,
+        order: &Value,
+    ) -> Result<(StatusCode, String), Box<dyn std::error::Error + Send + Sync>> {
+        let mut request =
+            Request::post(&self.purge).header(header::CONTENT_TYPE, "application/json");
+        if let Some(token) = &self.token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let answer = self
+            .client
+            .request(request.body(Full::from(order.to_string()))?)
+            .await?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES)
+            .collect()
+            .await?
+            .to_bytes();
+        Ok((status, String::from_utf8_lossy(&body).into_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_admin_address_is_a_host_and_a_port() {
+        for good in [
+            "http://127.0.0.1:9090",
+            "http://127.0.0.1:9090/",
+            "edge.internal:9090",
+            "[::1]:9090",
+        ] {
+            assert!(Admin::at(good, None).is_ok(), "{good}");
+        }
+        for bad in [
+            "https://127.0.0.1:9090",
+            "http://127.0.0.1:9090/admin",
+            "",
+            "not an address",
+        ] {
+            assert!(Admin::at(bad, None).is_err(), "{bad}");
+        }
+    }
+}

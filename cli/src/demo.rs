@@ -1,0 +1,245 @@
+//! `tidegate demo`: everything on this machine. A private Postgres and Redis with data of their own, the origin with
+//! sample data, an edge before it, and the lines to try it with.
+//!
+//! `DATABASE_URL` and `REDIS_URL` name other servers instead. Where there is no Redis, the edge lives on its memory.
+
+mod guide;
+mod servers;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use tidegate_edge::config::Config;
+use tidegate_edge::startup::Edge;
+use tidegate_origin::{Origin, PurgeSink};
+
+use crate::address::must_be_free;
+use crate::admin::Admin;
+use crate::environment::set;
+use crate::failure::Failure;
+use crate::run;
+use crate::sink::{self, Later};
+use crate::stop::{Stop, runtime};
+use servers::Servers;
+
+const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
+/// Where the origin finds a port for itself.
+const ANYWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Where Postgres and Redis keep their data [default: /var/lib/tidegate-demo as root, else ~/.local/share/tidegate]
+    #[arg(long, value_name = "FOLDER")]
+    data: Option<PathBuf>,
+    /// Where clients connect.
+    #[arg(long, value_name = "ADDRESS", default_value_t = LISTEN)]
+    listen: SocketAddr,
+    /// Where administration listens.
+    #[arg(long, value_name = "ADDRESS", default_value_t = ADMIN)]
+    admin: SocketAddr,
+}
+
+impl Default for Arguments {
+    fn default() -> Arguments {
+        Arguments {
+            data: None,
+            listen: LISTEN,
+            admin: ADMIN,
+        }
+    }
+}
+
+pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
+    must_be_free(arguments.listen, "--listen")?;
+    must_be_free(arguments.admin, "--admin")?;
+    let tokens = Tokens::given_or_new()?;
+    let runtime = runtime(2)?;
+    let mut stop = Stop::listen(&runtime)?;
+
+    // Whoever is stopped while starting goes no further, and drops what has started.
+    let servers = Servers::start(arguments.data.clone())?;
+    if stop.is_asked() {
+        return Ok(());
+    }
+    let edge_to_come = Arc::new(Later::default());
+    let sink = match servers.redis_url() {
+        Some(url) => runtime.block_on(async { sink::log_at(url) })?,
+        None => Arc::clone(&edge_to_come) as Arc<dyn PurgeSink>,
+    };
+    let origin = runtime.block_on(start_origin(servers.postgres_url(), &tokens, sink))?;
+    if stop.is_asked() {
+        return Ok(());
+    }
+    let edge = start_edge(&arguments, &tokens, origin.addr(), servers.redis_url())?;
+    let admin = edge
+        .admin_addr()
+        .expect("the demo's configuration has an admin listener");
+    edge_to_come
+        .is(Admin::at(&admin.to_string(), Some(tokens.admin.clone())).map_err(Failure::failed)?);
+
+    guide::print(&guide::Started {
+        edge: edge.addr(),
+        admin,
+        origin: origin.addr(),
+        tokens: &tokens,
+        servers: &servers,
+    });
+    runtime.block_on(stop.asked());
+    guide::say("stopping ...");
+    edge.drain();
+    runtime.block_on(origin.shutdown());
+    drop(servers);
+    guide::say("stopped");
+    Ok(())
+}
+
+async fn start_origin(
+    database_url: String,
+    tokens: &Tokens,
+    sink: Arc<dyn PurgeSink>,
+) -> Result<Origin, Failure> {
+    let config = tidegate_origin::Config {
+        database_url,
+        service_token: tokens.service.clone(),
+        listen: ANYWHERE,
+        pool_min: 2,
+        pool_max: 10,
+    };
+    let origin = Origin::start(config, sink).await.map_err(Failure::failed)?;
+    origin.seed().await.map_err(Failure::failed)?;
+    Ok(origin)
+}
+
+fn start_edge(
+    arguments: &Arguments,
+    tokens: &Tokens,
+    origin: SocketAddr,
+    redis: Option<&str>,
+) -> Result<Edge, Failure> {
+    let text = configuration(arguments, tokens, origin, redis);
+    run::start(Config::from_toml(&text, "the demo's configuration").map_err(Failure::failed)?)
+}
+
+/// The demo's configuration: a small `tidegate.toml`.
+fn configuration(
+    arguments: &Arguments,
+    tokens: &Tokens,
+    origin: SocketAddr,
+    redis: Option<&str>,
+) -> String {
+    let listen = arguments.listen;
+    let admin = arguments.admin;
+    let admin_token = quoted(&tokens.admin);
+    let purge_token = quoted(&tokens.purge);
+    let service_token = quoted(&tokens.service);
+    let redis = redis
+        .map(|url| format!("[redis]\nurl = {}\n", quoted(url)))
+        .unwrap_or_default();
+    format!(
+        r#"
+[server]
+listen = "{listen}"
+admin = "{admin}"
+admin_token = {admin_token}
+
+{redis}
+[purge]
+token = {purge_token}
+
+[origins.app]
+url = "http://{origin}"
+headers = {{ "x-service-token" = {service_token} }}
+
+[plugins.rate-limit]
+file = "builtin:rate-limit"
+
+[[routes]]
+path = "/stats"
+origin = "app"
+  [[routes.plugins]]
+  name = "rate-limit"
+  grants = ["limits", "config"]
+  config = {{ name = "stats", key = "client", windows = [{{ limit = 10, seconds = 60 }}] }}
+
+[[routes]]
+path = "/"
+origin = "app"
+stale_while_revalidate = "1m"
+stale_if_error = "1h"
+"#
+    )
+}
+
+/// A TOML string in which nothing is special any more, `${` included.
+fn quoted(value: &str) -> String {
+    serde_json::Value::from(value)
+        .to_string()
+        .replace('$', "\\u0024")
+        .replace('\u{7f}', "\\u007f")
+}
+
+/// Who may do what. Tokens are those of the environment, else new ones at each start.
+struct Tokens {
+    admin: String,
+    purge: String,
+    service: String,
+}
+
+impl Tokens {
+    fn given_or_new() -> Result<Tokens, Failure> {
+        Ok(Tokens {
+            admin: given_or_new("TIDEGATE_ADMIN_TOKEN")?,
+            purge: given_or_new("TIDEGATE_PURGE_TOKEN")?,
+            service: given_or_new("TIDEGATE_SERVICE_TOKEN")?,
+        })
+    }
+}
+
+fn given_or_new(variable: &str) -> Result<String, Failure> {
+    use std::io::Read;
+    if let Some(token) = set(variable) {
+        return Ok(token);
+    }
+    let mut random = [0; 12];
+    std::fs::File::open("/dev/urandom")
+        .and_then(|mut source| source.read_exact(&mut random))
+        .map_err(|error| Failure::failed(format!("cannot read /dev/urandom: {error}")))?;
+    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_configuration_takes_tokens_as_they_are() {
+        let odd = "a\"b\\c${HOME}\n\u{7f}é";
+        let tokens = Tokens {
+            admin: odd.to_owned(),
+            purge: odd.to_owned(),
+            service: "plain".to_owned(),
+        };
+        let redis = "redis://:p$w@127.0.0.1:1/";
+        let text = configuration(&Arguments::default(), &tokens, ANYWHERE, Some(redis));
+        let config = Config::from_toml(&text, "demo").unwrap();
+        assert_eq!(config.server.admin_token.unwrap().expose(), odd);
+        assert_eq!(config.purge.token.unwrap().expose(), odd);
+        assert_eq!(config.redis.unwrap().url.expose(), redis);
+        assert_eq!(config.server.listen, LISTEN);
+    }
+
+    #[test]
+    fn without_redis_the_configuration_names_none() {
+        let tokens = Tokens {
+            admin: "a".to_owned(),
+            purge: "b".to_owned(),
+            service: "c".to_owned(),
+        };
+        let text = configuration(&Arguments::default(), &tokens, ANYWHERE, None);
+        assert!(Config::from_toml(&text, "demo").unwrap().redis.is_none());
+    }
+}

@@ -1,0 +1,79 @@
+//! `tidegate`: the one binary. A subcommand is a file; what they share is how they fail (`failure`), how they are
+//! stopped (`stop`), what they log (`logging`), which addresses they may take (`address`) and how they speak to an
+//! edge's administration (`admin`).
+//!
+//! Exit codes: 0 done, 1 it failed, 2 what was asked for makes no sense (arguments, environment, configuration).
+
+mod address;
+mod admin;
+mod check;
+mod demo;
+mod environment;
+mod failure;
+mod logging;
+mod origin;
+mod purge;
+mod run;
+mod sink;
+mod stop;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use failure::Failure;
+
+/// A programmable HTTP cache for the edge, and the origin behind it.
+#[derive(Parser)]
+#[command(name = "tidegate", version, after_help = AFTER_HELP)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+const AFTER_HELP: &str = "Without a command, the demo starts.\n\
+    Environment: TIDEGATE_LOG sets what is logged (error, warn, info, debug, or by module), TIDEGATE_LOG_FORMAT=json how.";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs an edge.
+    Run(run::Arguments),
+    /// Runs the origin, configured by its environment.
+    Origin(origin::Arguments),
+    /// Starts everything on this machine: Postgres, Redis, the origin and an edge before it.
+    Demo(demo::Arguments),
+    /// Checks a configuration file, and the plugins that it names.
+    #[command(alias = "validate", short_flag = 't')]
+    Check(check::Arguments),
+    /// Purges by URL, tag, prefix or host, or everything, through an edge's admin listener.
+    Purge(purge::Arguments),
+}
+
+fn main() -> ExitCode {
+    let command = Arguments::parse()
+        .command
+        .unwrap_or_else(|| Command::Demo(demo::Arguments::default()));
+    match carry_out(command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("tidegate: {failure}");
+            failure.exit_code()
+        }
+    }
+}
+
+fn carry_out(command: Command) -> Result<(), Failure> {
+    // The demo speaks on standard output; its log is for what goes wrong.
+    logging::start(if matches!(command, Command::Demo(_)) {
+        "warn"
+    } else {
+        "info"
+    })?;
+    match command {
+        Command::Run(arguments) => run::run(arguments),
+        Command::Origin(arguments) => origin::run(arguments),
+        Command::Demo(arguments) => demo::run(arguments),
+        Command::Check(arguments) => check::run(arguments),
+        Command::Purge(arguments) => purge::run(arguments),
+    }
+}

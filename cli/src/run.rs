@@ -1,0 +1,75 @@
+//! `tidegate run`: an edge, from a configuration file or before a single origin, until it is told to stop.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args};
+use tidegate_edge::config::Config;
+use tidegate_edge::startup::{Edge, Options, StartError};
+
+use crate::failure::Failure;
+use crate::stop::{Stop, runtime};
+
+#[derive(Args)]
+#[command(group = ArgGroup::new("what").required(true))]
+pub(crate) struct Arguments {
+    /// The configuration file.
+    #[arg(short, long, value_name = "FILE", group = "what")]
+    config: Option<PathBuf>,
+    /// Instead of a file: one origin, behind a cache that does what HTTP allows.
+    #[arg(long, value_name = "URL", group = "what")]
+    origin: Option<String>,
+    /// Where clients connect; overrules the file.
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// Where administration listens; overrules the file.
+    #[arg(long, value_name = "ADDRESS")]
+    admin: Option<SocketAddr>,
+    /// Worker threads, 0 for one on each core; overrules the file.
+    #[arg(long, value_name = "COUNT")]
+    workers: Option<usize>,
+}
+
+pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
+    let config = configuration(arguments)?;
+    let runtime = runtime(1)?;
+    let mut stop = Stop::listen(&runtime)?;
+    let edge = start(config)?;
+    runtime.block_on(stop.asked());
+    edge.drain();
+    tracing::info!("edge stopped");
+    Ok(())
+}
+
+/// Starts an edge with the plugins that ship with the binary.
+pub(crate) fn start(config: Config) -> Result<Edge, Failure> {
+    let options = Options {
+        builtin_plugins: tidegate_plugins::ALL,
+        ..Options::default()
+    };
+    Edge::start(config, options).map_err(|error| match error {
+        StartError::Config(_) | StartError::Plugins(_) | StartError::Plugin(..) => {
+            Failure::refused(error)
+        }
+        StartError::Listen { .. } | StartError::Worker(_) => Failure::failed(error),
+    })
+}
+
+fn configuration(arguments: Arguments) -> Result<Config, Failure> {
+    let read = match (&arguments.config, &arguments.origin) {
+        (Some(file), _) => Config::from_file(file),
+        (None, Some(origin)) => Config::forwarding_to(origin),
+        (None, None) => return Err(Failure::refused("either --config or --origin is needed")),
+    };
+    let mut config = read.map_err(Failure::refused)?;
+    if let Some(listen) = arguments.listen {
+        config.server.listen = listen;
+    }
+    if let Some(admin) = arguments.admin {
+        config.server.admin = Some(admin);
+    }
+    if let Some(workers) = arguments.workers {
+        config.server.workers = workers;
+    }
+    Ok(config)
+}

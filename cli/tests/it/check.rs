@@ -1,0 +1,188 @@
+//! `tidegate check` says what is wrong with a configuration, where, and by its exit code.
+
+use std::fs;
+
+use crate::command::{Ended, finish, repository, tidegate};
+
+fn check(text: &str) -> Ended {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let file = folder.path().join("edge.toml");
+    fs::write(&file, text).expect("a temporary file can be written");
+    finish(tidegate().arg("check").arg(&file))
+}
+
+const GOOD: &str = "[origins.app]\nurl = \"http://127.0.0.1:7070\"\n[[routes]]\norigin = \"app\"\n";
+
+#[test]
+fn a_good_file_is_counted() {
+    let checked = check(GOOD);
+    assert_eq!(checked.code, Some(0), "{}", checked.err);
+    assert!(
+        checked.out.contains("1 origin, 1 route, 0 plugins"),
+        "{}",
+        checked.out
+    );
+}
+
+#[test]
+fn a_bad_file_ends_with_2_and_says_what_and_where() {
+    let rate_limit = "[plugins.limit]\nfile = \"builtin:rate-limit\"\n";
+    let on_route =
+        |line: &str| format!("{rate_limit}{GOOD}[[routes.plugins]]\nname = \"limit\"\n{line}\n");
+    let rows = [
+        (
+            "an unknown key",
+            format!("{GOOD}colour = \"red\"\n"),
+            vec!["colour", "line 5"],
+        ),
+        ("no TOML", format!("{GOOD}[[routes\n"), vec!["line 5"]),
+        (
+            "a variable that is not set",
+            GOOD.replace("127.0.0.1", "${TIDEGATE_NO_SUCH_HOST}"),
+            vec!["line 2", "TIDEGATE_NO_SUCH_HOST"],
+        ),
+        (
+            "an unknown origin",
+            GOOD.replace("origin = \"app\"", "origin = \"blog\""),
+            vec!["no origin named \"blog\""],
+        ),
+        (
+            "no route",
+            "[origins.app]\nurl = \"http://a\"\nroutes = []\n".to_owned(),
+            vec!["rout"],
+        ),
+        (
+            "an unknown plugin",
+            format!("{GOOD}[[routes.plugins]]\nname = \"limits\"\n"),
+            vec!["no plugin named \"limits\""],
+        ),
+        (
+            "a built-in that is none",
+            on_route("grants = [\"limits\", \"config\"]")
+                .replace("builtin:rate-limit", "builtin:rate"),
+            vec!["nothing called \"rate\" ships"],
+        ),
+        (
+            "a plugin's file that is not there",
+            on_route("grants = [\"limits\", \"config\"]")
+                .replace("builtin:rate-limit", "nowhere.wasm"),
+            vec!["nowhere.wasm"],
+        ),
+        (
+            "a grant that is missing",
+            on_route("grants = [\"config\"]"),
+            vec!["limits"],
+        ),
+        (
+            "an unknown grant",
+            on_route("grants = [\"everything\"]"),
+            vec!["everything", "line 9"],
+        ),
+        (
+            "a plugin's configuration that it refuses",
+            on_route("grants = [\"limits\", \"config\"]\nconfig = { windows = \"none\" }"),
+            vec!["limit"],
+        ),
+    ];
+    for (what, text, says) in rows {
+        let checked = check(&text);
+        assert_eq!(
+            checked.code,
+            Some(2),
+            "{what}: {}{}",
+            checked.out,
+            checked.err
+        );
+        assert!(checked.err.contains("edge.toml"), "{what}: {}", checked.err);
+        for word in says {
+            assert!(
+                checked.err.contains(word),
+                "{what}: {word:?} is not in: {}",
+                checked.err
+            );
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let checked = finish(tidegate().args(["check", "/nowhere/edge.toml"]));
+    assert_eq!(checked.code, Some(2));
+    assert!(
+        checked.err.contains("/nowhere/edge.toml"),
+        "{}",
+        checked.err
+    );
+}
+
+#[test]
+fn validate_and_t_are_other_names_for_it() {
+    for name in ["validate", "-t"] {
+        let checked = finish(tidegate().args([name, "/nowhere/edge.toml"]));
+        assert!(
+            checked.err.contains("cannot read /nowhere/edge.toml"),
+            "{name}: {}",
+            checked.err
+        );
+    }
+}
+
+#[test]
+fn the_shipped_configurations_are_good() {
+    for file in ["tidegate.toml", "tidegate.fly.toml"] {
+        let checked = finish(
+            tidegate()
+                .arg("check")
+                .arg(repository(file))
+                .env("TIDEGATE_ADMIN_TOKEN", "a")
+                .env("TIDEGATE_PURGE_TOKEN", "b")
+                .env("TIDEGATE_SERVICE_TOKEN", "c")
+                .env(
+                    "TIDEGATE_ORIGIN",
+                    "http://origin.process.tidegate.internal:7070",
+                )
+                .env("TIDEGATE_MEMORY", "64MiB")
+                .env("REDIS_URL", "redis://127.0.0.1:6379/"),
+        );
+        assert_eq!(checked.code, Some(0), "{file}: {}", checked.err);
+    }
+}
+
+#[test]
+fn secrets_have_no_defaults_in_the_shipped_configurations() {
+    let checked = finish(tidegate().arg("check").arg(repository("tidegate.toml")));
+    assert_eq!(checked.code, Some(2));
+    assert!(
+        checked.err.contains("TIDEGATE_ADMIN_TOKEN is not set"),
+        "{}",
+        checked.err
+    );
+}
+
+#[test]
+fn wrong_arguments_end_with_2() {
+    for arguments in [
+        &["run"][..],
+        &["purge"],
+        &["check"],
+        &["dance"],
+        &["purge", "--all", "--admin", "https://a"],
+    ] {
+        assert_eq!(
+            finish(tidegate().args(arguments)).code,
+            Some(2),
+            "{arguments:?}"
+        );
+    }
+    let unknown_level = finish(
+        tidegate()
+            .args(["check", "x"])
+            .env("TIDEGATE_LOG", "tidegate=loud"),
+    );
+    assert_eq!(unknown_level.code, Some(2), "{}", unknown_level.err);
+    assert!(
+        unknown_level.err.contains("TIDEGATE_LOG"),
+        "{}",
+        unknown_level.err
+    );
+}

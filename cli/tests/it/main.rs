@@ -1,0 +1,12 @@
+//! What the binary promises to whoever types its commands, a file per promise.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod check;
+mod command;
+mod demo;
+mod deployment;
+mod http;
+mod purge;
+mod running;
+mod setup;
