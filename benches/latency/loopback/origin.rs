@@ -1,0 +1,75 @@
+//! A small origin: one thread that answers every GET with a page of 1 KiB.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG};
+use http::{HeaderName, Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+use tokio::runtime::Builder;
+
+static BODY: [u8; 1 << 10] = [b'a'; 1 << 10];
+
+/// Starts it, for as long as the process lives.
+pub(crate) fn start() -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port on loopback");
+    listener.set_nonblocking(true).expect("a bound listener");
+    let address = listener.local_addr().expect("a bound listener");
+    let runtime = Builder::new_current_thread()
+        .enable_io()
+        .build()
+        .expect("a runtime needs only a few descriptors");
+    std::thread::spawn(move || runtime.block_on(serve(listener)));
+    address
+}
+
+/// As many bytes as an answer of it has, about, and well-formed.
+pub(crate) fn page_bytes() -> Vec<u8> {
+    let mut bytes = b"HTTP/1.1 200 OK\r\n\
+        content-type: text/html; charset=utf-8\r\n\
+        cache-control: max-age=3600\r\n\
+        etag: \"33a64df551425fcc\"\r\n\
+        surrogate-key: courses course:7 teacher:12 term:2033-2 page\r\n\
+        content-length: 1024\r\n\
+        date: Sun, 06 Nov 2033 08:49:37 GMT\r\n\r\n"
+        .to_vec();
+    bytes.extend(BODY);
+    bytes
+}
+
+async fn serve(listener: std::net::TcpListener) -> std::io::Result<()> {
+    let listener = TcpListener::from_std(listener)?;
+    loop {
+        let (stream, _) = listener.accept().await?;
+        stream.set_nodelay(true)?;
+        let serving =
+            http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(answer));
+        // A connection that breaks ends the benchmark at its other end.
+        tokio::spawn(async { drop(serving.await) });
+    }
+}
+
+async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let is_stored = !request.uri().path().starts_with("/unstored");
+    let cache_control = if is_stored {
+        "max-age=3600"
+    } else {
+        "no-store"
+    };
+    let response = Response::builder()
+        .header(CONTENT_TYPE, "text/html; charset=utf-8")
+        .header(CACHE_CONTROL, cache_control)
+        .header(ETAG, "\"33a64df551425fcc\"")
+        .header(
+            HeaderName::from_static("surrogate-key"),
+            "courses course:7 teacher:12 term:2033-2 page",
+        )
+        .body(Full::new(Bytes::from_static(&BODY)));
+    Ok(response.expect("a status and four valid fields"))
+}
