@@ -4,25 +4,27 @@
 //! environment before parsing. Unknown keys are errors.
 
 mod environment;
+mod origin;
 mod plugins;
+mod route;
+mod secret;
+mod server;
 mod syntax;
+mod tiers;
 mod units;
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use http::header::AUTHORIZATION;
-use http::uri::Authority;
-use http::{HeaderMap, HeaderValue};
 use serde::Deserialize;
-use tidegate_semantics::Policy;
 
+pub use origin::Origin;
 pub use plugins::{Grant, OnFailure, Source, Use};
+pub use route::{OnPartition, Route};
+pub use secret::Secret;
+pub use server::{Purge, Server};
 pub use syntax::SyntaxError;
-use units::{byte_size, duration, optional_duration};
+pub use tiers::{Cache, Log, Redis};
 
 /// A whole configuration, checked: every route names an origin and plugins that exist.
 #[derive(Clone, Debug, Deserialize)]
@@ -41,319 +43,6 @@ pub struct Config {
     #[serde(default)]
     pub plugins: BTreeMap<String, Source>,
     pub routes: Vec<Route>,
-}
-
-/// `[server]`: listeners and their limits.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Server {
-    /// Where clients connect (HTTP/1.1 and h2c).
-    pub listen: SocketAddr,
-    /// Where administration listens; none without it.
-    pub admin: Option<SocketAddr>,
-    /// Required as `Authorization: Bearer …` on everything of the admin listener that changes
-    /// something; without it such requests are refused unless the listener is on loopback.
-    pub admin_token: Option<Secret>,
-    /// Worker threads, one runtime each; 0 means one per core.
-    pub workers: usize,
-    /// The name in `Via` and `Cache-Status`.
-    pub name: String,
-    /// A request head over this many bytes is answered 431.
-    #[serde(deserialize_with = "byte_size")]
-    pub max_header_bytes: usize,
-    /// A request body over this many bytes is answered 413.
-    #[serde(deserialize_with = "byte_size")]
-    pub max_body_bytes: usize,
-    /// How long a connection may be idle, or take to send a request head.
-    #[serde(deserialize_with = "duration")]
-    pub header_timeout: Duration,
-    /// How long a drain waits for exchanges under way.
-    #[serde(deserialize_with = "duration")]
-    pub drain_timeout: Duration,
-    /// A header in which a trusted front (Fly's proxy, say) names the client's address.
-    pub client_address_header: Option<String>,
-    /// Whether the origin's 102 and 103 are relayed to HTTP/1.1 clients.
-    pub interim_responses: bool,
-}
-
-impl Default for Server {
-    fn default() -> Server {
-        Server {
-            listen: SocketAddr::from(([0, 0, 0, 0], 8080)),
-            admin: None,
-            admin_token: None,
-            workers: 0,
-            name: "tidegate".to_owned(),
-            max_header_bytes: 64 << 10,
-            max_body_bytes: 100 << 20,
-            header_timeout: Duration::from_secs(60),
-            drain_timeout: Duration::from_secs(10),
-            client_address_header: None,
-            interim_responses: true,
-        }
-    }
-}
-
-/// `[cache]`: the budgets of the tiers in memory.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Cache {
-    /// Bytes of the memory tier (L1), shared by all workers.
-    #[serde(deserialize_with = "byte_size")]
-    pub memory: usize,
-    /// Bytes of each worker's own tier of hot entries (L0).
-    #[serde(deserialize_with = "byte_size")]
-    pub hot: usize,
-    /// A body over this many bytes streams through and is not kept.
-    #[serde(deserialize_with = "byte_size")]
-    pub max_entry: usize,
-}
-
-impl Default for Cache {
-    fn default() -> Cache {
-        Cache {
-            memory: 256 << 20,
-            hot: 8 << 20,
-            max_entry: 16 << 20,
-        }
-    }
-}
-
-/// `[redis]`: the regional tier (L2), and the purge log unless `[log]` names another server.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Redis {
-    pub url: Secret,
-    /// Past this, L2 is a miss.
-    #[serde(default = "Redis::default_deadline", deserialize_with = "duration")]
-    pub deadline: Duration,
-    /// Bodies over this many bytes stay out of L2.
-    #[serde(default = "Redis::default_max_entry", deserialize_with = "byte_size")]
-    pub max_entry: usize,
-    /// Prefixes every key, so that several deployments can share a server.
-    #[serde(default = "Redis::default_prefix")]
-    pub prefix: String,
-}
-
-impl Redis {
-    fn default_deadline() -> Duration {
-        Duration::from_millis(5)
-    }
-
-    fn default_max_entry() -> usize {
-        1 << 20
-    }
-
-    fn default_prefix() -> String {
-        "tidegate".to_owned()
-    }
-}
-
-/// `[log]`: the purge log.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Log {
-    /// The Redis that keeps the log; that of `[redis]` when absent, in process when neither is.
-    pub url: Option<Secret>,
-    /// An edge that has not heard from the log for this long stops trusting its cache on routes
-    /// with `on_partition = "revalidate"`.
-    #[serde(deserialize_with = "duration")]
-    pub trust: Duration,
-    /// How long an append may take before the caller is told "not recorded".
-    #[serde(deserialize_with = "duration")]
-    pub deadline: Duration,
-}
-
-impl Default for Log {
-    fn default() -> Log {
-        Log {
-            url: None,
-            trust: Duration::from_secs(2),
-            deadline: Duration::from_millis(250),
-        }
-    }
-}
-
-/// `[purge]`: who may purge over the public listener.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Purge {
-    /// The token that the `PURGE` method must carry as `Authorization: Bearer …`; without it the
-    /// method is refused.
-    pub token: Option<Secret>,
-}
-
-/// `[origins.NAME]`: where misses and writes go.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Origin {
-    /// `http://host:port`, without a path.
-    pub url: String,
-    #[serde(
-        default = "Origin::default_connect_timeout",
-        deserialize_with = "duration"
-    )]
-    pub connect_timeout: Duration,
-    /// Until the head of the response, and between two parts of its body.
-    #[serde(default = "Origin::default_timeout", deserialize_with = "duration")]
-    pub timeout: Duration,
-    /// Fields set on every request to it, such as a service token.
-    #[serde(default)]
-    pub headers: BTreeMap<String, Secret>,
-    /// Sends this `Host` instead of the client's.
-    pub host: Option<String>,
-    /// Idle connections kept by each worker.
-    #[serde(default = "Origin::default_idle_connections")]
-    pub idle_connections: usize,
-}
-
-impl Origin {
-    fn default_connect_timeout() -> Duration {
-        Duration::from_secs(2)
-    }
-
-    fn default_timeout() -> Duration {
-        Duration::from_secs(30)
-    }
-
-    fn default_idle_connections() -> usize {
-        256
-    }
-}
-
-/// What a route does with its cache while the purge log cannot be heard.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OnPartition {
-    /// Each entry is validated at most once per `log.trust`.
-    #[default]
-    Revalidate,
-    /// The cache is used as if nothing had been purged.
-    Serve,
-}
-
-/// `[[routes]]`: the first whose host and path fit decides.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Route {
-    /// The name in metrics and logs; its path when absent.
-    pub name: Option<String>,
-    /// `*` or absent for any host; `*.example.org` for all below it.
-    #[serde(default = "Route::any_host")]
-    pub host: String,
-    /// A path prefix on segment boundaries: `/a` fits `/a` and `/a/b`, not `/ab`.
-    #[serde(default = "Route::any_path")]
-    pub path: String,
-    pub origin: String,
-    /// `false` forwards everything without looking into the cache.
-    #[serde(default = "Route::caches")]
-    pub cache: bool,
-    #[serde(default, deserialize_with = "optional_duration")]
-    pub ttl: Option<Duration>,
-    #[serde(default, deserialize_with = "optional_duration")]
-    pub default_ttl: Option<Duration>,
-    #[serde(default, deserialize_with = "optional_duration")]
-    pub stale_while_revalidate: Option<Duration>,
-    #[serde(default, deserialize_with = "optional_duration")]
-    pub stale_if_error: Option<Duration>,
-    #[serde(default)]
-    pub honour_request_directives: bool,
-    #[serde(default = "Route::caches")]
-    pub store_set_cookie: bool,
-    #[serde(default = "Route::caches")]
-    pub deception_armour: bool,
-    #[serde(default)]
-    pub on_partition: OnPartition,
-    /// The filters of this route, in order.
-    #[serde(default)]
-    pub plugins: Vec<Use>,
-}
-
-impl Route {
-    fn any_host() -> String {
-        "*".to_owned()
-    }
-
-    fn any_path() -> String {
-        "/".to_owned()
-    }
-
-    fn caches() -> bool {
-        true
-    }
-
-    fn check(&self) -> Result<(), String> {
-        if !self.path.starts_with('/') {
-            return Err(format!("path {:?} does not start with \"/\"", self.path));
-        }
-        if self.path.contains(['?', '#']) {
-            return Err(format!("path {:?} must not have a query", self.path));
-        }
-        let name = self.host.strip_prefix("*.").unwrap_or(&self.host);
-        let is_name = name
-            .parse::<Authority>()
-            .is_ok_and(|authority| authority.host() == name && !name.contains('*'));
-        if self.host == "*" || is_name {
-            return Ok(());
-        }
-        Err(format!(
-            "host {:?} is not \"*\", a host without a port, or \"*.\" before one",
-            self.host
-        ))
-    }
-
-    /// The name in metrics and logs.
-    pub fn name(&self) -> &str {
-        self.name.as_deref().unwrap_or(&self.path)
-    }
-
-    /// What the caching rules need to know of this route.
-    pub fn policy(&self) -> Policy {
-        Policy {
-            honour_request_directives: self.honour_request_directives,
-            ttl: self.ttl,
-            default_ttl: self.default_ttl,
-            stale_while_revalidate: self.stale_while_revalidate,
-            stale_if_error: self.stale_if_error,
-            store_set_cookie: self.store_set_cookie,
-            deception_armour: self.deception_armour,
-            ..Policy::default()
-        }
-    }
-}
-
-/// A value that is never printed.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(String);
-
-impl Secret {
-    pub fn new(value: impl Into<String>) -> Secret {
-        Secret(value.into())
-    }
-
-    /// The value itself, for the one place that uses it.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-
-    /// Whether a request carries it as `Authorization: Bearer`. How long comparing takes does not
-    /// tell how much was right.
-    pub fn is_carried_by(&self, headers: &HeaderMap) -> bool {
-        let Some(value) = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes) else {
-            return false;
-        };
-        value.split_at_checked(7).is_some_and(|(scheme, given)| {
-            let is_right = blake3::hash(self.0.as_bytes()) == blake3::hash(given);
-            scheme.eq_ignore_ascii_case(b"bearer ") && is_right
-        })
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("(secret)")
-    }
 }
 
 /// Why a configuration is refused.
@@ -472,58 +161,6 @@ impl Config {
         }
         if self.redis.is_none() && self.log.url.is_some() {
             tracing::debug!("a log in redis without an L2: purges reach the other edges");
-        }
-        Ok(())
-    }
-}
-
-impl Origin {
-    /// The authority to connect to.
-    ///
-    /// # Errors
-    /// A message that says what is wrong with the URL.
-    pub fn authority(&self) -> Result<Authority, String> {
-        // First of all: the other messages show the URL.
-        if self.url.contains('@') {
-            return Err("url must not carry credentials".to_owned());
-        }
-        let url: http::Uri = self
-            .url
-            .parse()
-            .map_err(|error| format!("url {:?}: {error}", self.url))?;
-        match url.scheme_str() {
-            Some("http") => {}
-            Some("https") => {
-                return Err(format!(
-                    "url {:?}: https to an origin is not supported yet",
-                    self.url
-                ));
-            }
-            _ => return Err(format!("url {:?} must start with http://", self.url)),
-        }
-        if url
-            .path_and_query()
-            .is_some_and(|path| path.as_str() != "/")
-        {
-            return Err(format!("url {:?} must not have a path", self.url));
-        }
-        let authority = url
-            .authority()
-            .expect("a URL with a scheme has an authority");
-        Ok(authority.clone())
-    }
-
-    fn check(&self) -> Result<(), String> {
-        self.authority()?;
-        for (name, value) in &self.headers {
-            http::HeaderName::try_from(name.as_str())
-                .map_err(|_| format!("headers: {name:?} is no field name"))?;
-            http::HeaderValue::try_from(value.expose())
-                .map_err(|_| format!("headers: the value of {name:?} is no field value"))?;
-        }
-        if let Some(host) = &self.host {
-            http::HeaderValue::try_from(host.as_str())
-                .map_err(|_| format!("host {host:?} is no host"))?;
         }
         Ok(())
     }

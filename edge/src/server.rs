@@ -1,6 +1,8 @@
 //! Listeners and connections: HTTP/1.1 and HTTP/2 with prior knowledge on one port, drained on
 //! request.
 
+mod impatient;
+
 use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
@@ -20,6 +22,7 @@ use tokio::sync::watch;
 
 use crate::body::Body;
 use crate::interim::InterimIo;
+use impatient::Impatient;
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 4096;
@@ -36,6 +39,8 @@ pub struct Limits {
     pub max_header: usize,
     /// Until a request head is complete; also how long a connection may be idle.
     pub header_timeout: Duration,
+    /// How long a client may take nothing of its response.
+    pub write_timeout: Duration,
 }
 
 /// A request is answered at once, or later.
@@ -161,7 +166,7 @@ async fn serve_connection<H: Handler>(
         _ = drain.wait_for(|drain| *drain) => return,
         else => return,
     };
-    let (io, informer) = InterimIo::new(TokioIo::new(stream));
+    let (io, informer) = InterimIo::new(TokioIo::new(Impatient::new(stream, limits.write_timeout)));
     let served = if is_http2 {
         let answers = Answers {
             connection: handler.accept(peer, None),

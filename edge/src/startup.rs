@@ -5,7 +5,8 @@
 //! Redis connection and hot entries; the memory tier, the purge index, the compiled plugins and
 //! the metrics are shared.
 
-use std::collections::BTreeMap;
+mod worker;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,32 +14,22 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use http::{HeaderName, HeaderValue};
+use http::HeaderValue;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
 use crate::admin::Admin;
-use crate::cache::{Cache, Memory, Regional};
+use crate::cache::{Cache, Memory};
 use crate::clock::Clock;
-use crate::config::{self, Config};
-use crate::exchange::Connection;
-use crate::filters::{
-    Capabilities, Chain, Limits, LocalLimits, PluginError, Plugins, Purge, PurgeOrder, RedisLimits,
-};
-use crate::interim::Informer;
-use crate::proxy::{Proxy, Route, Settings};
-use crate::purge::{self, Followed, Index, Log, Order, Receipt, Stream};
-use crate::redis::Redis;
-use crate::router::Router;
-use crate::server::{self, Answering, Handler};
+use crate::config::Config;
+use crate::filters::{Chain, LocalLimits, PluginError, Plugins};
+use crate::proxy::Settings;
+use crate::purge::{self, Followed, Index, Log, Stream};
+use crate::server::{self, Handler};
 use crate::telemetry::Metrics;
-use crate::upstream::Upstream;
 
 /// How long the listener waits for the purge log before it opens without trusting its cache.
 const LOG_PATIENCE: Duration = Duration::from_secs(5);
-
-/// Between two looks at whether a drained worker has work left.
-const FINISH_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Keys whose rate limits are counted in this process.
 const LIMIT_KEYS: usize = 100_000;
@@ -353,6 +344,7 @@ impl Shared {
         let limits = server::Limits {
             max_header: server.max_header_bytes,
             header_timeout: server.header_timeout,
+            write_timeout: server.write_timeout,
         };
         if let Err(error) = server::serve(listener, handler, limits, stop).await {
             tracing::error!(%error, "a listener stopped");
@@ -375,143 +367,6 @@ impl Shared {
             outcome = work => Some(outcome),
             () = too_late => None,
         }
-    }
-
-    /// A worker's own half of the edge. Runs on the worker's runtime.
-    async fn worker(&self) -> Result<Worker, String> {
-        let connect = async |config: &config::Redis| {
-            let redis = Redis::connect(config.url.expose(), config.deadline)
-                .map_err(|error| format!("redis.url: {error}"))?;
-            redis.warm_up().await;
-            Ok::<_, String>(redis)
-        };
-        let (limits, regional): (Arc<dyn Limits>, _) = match &self.config.redis {
-            None => (Arc::clone(&self.local_limits) as _, None),
-            Some(config) => {
-                // A connection each: a count does not wait behind a large body.
-                let local = Arc::clone(&self.local_limits);
-                let limits =
-                    RedisLimits::new(connect(config).await?, local).with_prefix(&config.prefix);
-                let redis = Arc::new(connect(config).await?);
-                let regional = Regional::new(redis, &config.prefix, config.max_entry);
-                (Arc::new(limits), Some(regional))
-            }
-        };
-        // Routes to one origin share its connections.
-        let upstreams = self.config.origins.iter().map(|(name, origin)| {
-            let upstream =
-                Upstream::new(name, origin).map_err(|error| format!("origin {name:?}: {error}"))?;
-            Ok((name.as_str(), Arc::new(upstream)))
-        });
-        let upstreams = upstreams.collect::<Result<BTreeMap<_, _>, String>>()?;
-        let routes = self.config.routes.iter().zip(&self.chains);
-        let routes = routes.map(|(route, chain)| {
-            let upstream = upstreams.get(route.origin.as_str()).ok_or_else(|| {
-                format!(
-                    "route {:?}: no origin named {:?}",
-                    route.name(),
-                    route.origin
-                )
-            })?;
-            let ready = Arc::new(self.route(route, chain, upstream));
-            Ok((route.host.clone(), route.path.clone(), ready))
-        });
-        let header = self.config.server.client_address_header.as_deref();
-        Ok(Worker {
-            proxy: Arc::new(Proxy {
-                settings: self.settings.clone(),
-                router: Router::new(routes.collect::<Result<Vec<_>, String>>()?),
-                clock: self.clock.clone(),
-                cache: self.cache.with_regional(regional),
-                log: self.log.clone(),
-                capabilities: Capabilities {
-                    limits,
-                    purge: Arc::new(LogPurge {
-                        log: self.log.clone(),
-                        metrics: self.metrics.clone(),
-                    }),
-                },
-                metrics: self.metrics.clone(),
-            }),
-            client_address_header: header.and_then(|name| HeaderName::try_from(name).ok()),
-            relays_interim: self.config.server.interim_responses,
-        })
-    }
-
-    fn route(&self, config: &config::Route, chain: &Chain, upstream: &Arc<Upstream>) -> Route {
-        Route {
-            name: config.name().to_owned(),
-            policy: config.policy(),
-            caches: config.cache,
-            on_partition: config.on_partition,
-            upstream: Arc::clone(upstream),
-            chain: chain.clone(),
-            counters: self.metrics.route(config.name()),
-        }
-    }
-}
-
-/// What serves the connections of one worker.
-struct Worker {
-    proxy: Arc<Proxy>,
-    client_address_header: Option<HeaderName>,
-    relays_interim: bool,
-}
-
-impl Worker {
-    /// Waits until what goes on without a client has ended: writes that are still to invalidate,
-    /// fills, refreshes. All of it holds the proxy.
-    async fn finished(&self) {
-        while Arc::strong_count(&self.proxy) > 1 {
-            tokio::time::sleep(FINISH_INTERVAL).await;
-        }
-    }
-}
-
-impl Handler for Worker {
-    type Connection = Connection;
-
-    fn accept(&self, peer: SocketAddr, informer: Option<Informer>) -> Connection {
-        Connection {
-            client: peer.ip().to_canonical(),
-            informer: informer.filter(|_| self.relays_interim),
-            client_address_header: self.client_address_header.clone(),
-        }
-    }
-
-    fn handle(
-        self: &Arc<Self>,
-        request: http::Request<hyper::body::Incoming>,
-        connection: &Connection,
-    ) -> Answering {
-        self.proxy.handle(request, connection)
-    }
-}
-
-/// The purge log as a plugin's capability.
-struct LogPurge {
-    log: Log,
-    metrics: Metrics,
-}
-
-impl Purge for LogPurge {
-    fn purge<'a>(
-        &'a self,
-        order: PurgeOrder,
-    ) -> std::pin::Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>> {
-        Box::pin(async move {
-            let order = Order {
-                urls: order.urls,
-                tags: order.tags,
-                soft: order.soft,
-                ..Order::default()
-            };
-            let records = order.into_records()?;
-            Receipt::of(&self.log, &self.metrics, &records)
-                .await
-                .map_err(|error| error.to_string())?;
-            Ok(())
-        })
     }
 }
 

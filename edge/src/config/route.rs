@@ -1,0 +1,111 @@
+//! Which requests go where, and what the cache and the filters do about them.
+
+use std::time::Duration;
+
+use http::uri::Authority;
+use serde::Deserialize;
+use tidegate_semantics::Policy;
+
+use super::plugins::Use;
+use super::units::optional_duration;
+
+/// What a route does with its cache while the purge log cannot be heard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnPartition {
+    /// Each entry is validated at most once per `log.trust`.
+    #[default]
+    Revalidate,
+    /// The cache is used as if nothing had been purged.
+    Serve,
+}
+
+/// `[[routes]]`: the first whose host and path fit decides.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// The name in metrics and logs; its path when absent.
+    pub name: Option<String>,
+    /// `*` or absent for any host; `*.example.org` for all below it.
+    #[serde(default = "Route::any_host")]
+    pub host: String,
+    /// A path prefix on segment boundaries: `/a` fits `/a` and `/a/b`, not `/ab`.
+    #[serde(default = "Route::any_path")]
+    pub path: String,
+    pub origin: String,
+    /// `false` forwards everything without looking into the cache.
+    #[serde(default = "Route::caches")]
+    pub cache: bool,
+    #[serde(default, deserialize_with = "optional_duration")]
+    pub ttl: Option<Duration>,
+    #[serde(default, deserialize_with = "optional_duration")]
+    pub default_ttl: Option<Duration>,
+    #[serde(default, deserialize_with = "optional_duration")]
+    pub stale_while_revalidate: Option<Duration>,
+    #[serde(default, deserialize_with = "optional_duration")]
+    pub stale_if_error: Option<Duration>,
+    #[serde(default)]
+    pub honour_request_directives: bool,
+    #[serde(default = "Route::caches")]
+    pub store_set_cookie: bool,
+    #[serde(default = "Route::caches")]
+    pub deception_armour: bool,
+    #[serde(default)]
+    pub on_partition: OnPartition,
+    /// The filters of this route, in order.
+    #[serde(default)]
+    pub plugins: Vec<Use>,
+}
+
+impl Route {
+    fn any_host() -> String {
+        "*".to_owned()
+    }
+
+    fn any_path() -> String {
+        "/".to_owned()
+    }
+
+    fn caches() -> bool {
+        true
+    }
+
+    pub(super) fn check(&self) -> Result<(), String> {
+        if !self.path.starts_with('/') {
+            return Err(format!("path {:?} does not start with \"/\"", self.path));
+        }
+        if self.path.contains(['?', '#']) {
+            return Err(format!("path {:?} must not have a query", self.path));
+        }
+        let name = self.host.strip_prefix("*.").unwrap_or(&self.host);
+        let is_name = name
+            .parse::<Authority>()
+            .is_ok_and(|authority| authority.host() == name && !name.contains('*'));
+        if self.host == "*" || is_name {
+            return Ok(());
+        }
+        Err(format!(
+            "host {:?} is not \"*\", a host without a port, or \"*.\" before one",
+            self.host
+        ))
+    }
+
+    /// The name in metrics and logs.
+    pub fn name(&self) -> &str {
+        self.name.as_deref().unwrap_or(&self.path)
+    }
+
+    /// What the caching rules need to know of this route.
+    pub fn policy(&self) -> Policy {
+        Policy {
+            honour_request_directives: self.honour_request_directives,
+            ttl: self.ttl,
+            default_ttl: self.default_ttl,
+            stale_while_revalidate: self.stale_while_revalidate,
+            stale_if_error: self.stale_if_error,
+            store_set_cookie: self.store_set_cookie,
+            deception_armour: self.deception_armour,
+            ..Policy::default()
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Listeners and their limits, and who may purge.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::secret::Secret;
+use super::units::{byte_size, duration};
+
+/// `[server]`: listeners and their limits.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Server {
+    /// Where clients connect (HTTP/1.1 and h2c).
+    pub listen: SocketAddr,
+    /// Where administration listens; none without it.
+    pub admin: Option<SocketAddr>,
+    /// Required as `Authorization: Bearer …` on everything of the admin listener that changes
+    /// something; without it such requests are refused unless the listener is on loopback.
+    pub admin_token: Option<Secret>,
+    /// Worker threads, one runtime each; 0 means one per core.
+    pub workers: usize,
+    /// The name in `Via` and `Cache-Status`.
+    pub name: String,
+    /// A request head over this many bytes is answered 431.
+    #[serde(deserialize_with = "byte_size")]
+    pub max_header_bytes: usize,
+    /// A request body over this many bytes is answered 413.
+    #[serde(deserialize_with = "byte_size")]
+    pub max_body_bytes: usize,
+    /// How long a connection may be idle, or take to send a request head.
+    #[serde(deserialize_with = "duration")]
+    pub header_timeout: Duration,
+    /// A client that takes nothing of its response for this long is given up.
+    #[serde(deserialize_with = "duration")]
+    pub write_timeout: Duration,
+    /// How long a drain waits for exchanges under way.
+    #[serde(deserialize_with = "duration")]
+    pub drain_timeout: Duration,
+    /// A header in which a trusted front (Fly's proxy, say) names the client's address.
+    pub client_address_header: Option<String>,
+    /// Whether the origin's 102 and 103 are relayed to HTTP/1.1 clients.
+    pub interim_responses: bool,
+}
+
+impl Default for Server {
+    fn default() -> Server {
+        Server {
+            listen: SocketAddr::from(([0, 0, 0, 0], 8080)),
+            admin: None,
+            admin_token: None,
+            workers: 0,
+            name: "tidegate".to_owned(),
+            max_header_bytes: 64 << 10,
+            max_body_bytes: 100 << 20,
+            header_timeout: Duration::from_secs(60),
+            write_timeout: Duration::from_secs(60),
+            drain_timeout: Duration::from_secs(10),
+            client_address_header: None,
+            interim_responses: true,
+        }
+    }
+}
+
+/// `[purge]`: who may purge over the public listener.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Purge {
+    /// The token that the `PURGE` method must carry as `Authorization: Bearer …`; without it the
+    /// method is refused.
+    pub token: Option<Secret>,
+}

@@ -1,0 +1,88 @@
+//! The tiers and the purge log: budgets and deadlines.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::secret::Secret;
+use super::units::{byte_size, duration};
+
+/// `[cache]`: the budgets of the tiers in memory.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cache {
+    /// Bytes of the memory tier (L1), shared by all workers.
+    #[serde(deserialize_with = "byte_size")]
+    pub memory: usize,
+    /// Bytes of each worker's own tier of hot entries (L0).
+    #[serde(deserialize_with = "byte_size")]
+    pub hot: usize,
+    /// A body over this many bytes streams through and is not kept.
+    #[serde(deserialize_with = "byte_size")]
+    pub max_entry: usize,
+}
+
+impl Default for Cache {
+    fn default() -> Cache {
+        Cache {
+            memory: 256 << 20,
+            hot: 8 << 20,
+            max_entry: 16 << 20,
+        }
+    }
+}
+
+/// `[redis]`: the regional tier (L2), and the purge log unless `[log]` names another server.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Redis {
+    pub url: Secret,
+    /// Past this, L2 is a miss.
+    #[serde(default = "Redis::default_deadline", deserialize_with = "duration")]
+    pub deadline: Duration,
+    /// Bodies over this many bytes stay out of L2.
+    #[serde(default = "Redis::default_max_entry", deserialize_with = "byte_size")]
+    pub max_entry: usize,
+    /// Prefixes every key, so that several deployments can share a server.
+    #[serde(default = "Redis::default_prefix")]
+    pub prefix: String,
+}
+
+impl Redis {
+    fn default_deadline() -> Duration {
+        Duration::from_millis(5)
+    }
+
+    fn default_max_entry() -> usize {
+        1 << 20
+    }
+
+    fn default_prefix() -> String {
+        "tidegate".to_owned()
+    }
+}
+
+/// `[log]`: the purge log.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// The Redis that keeps the log; that of `[redis]` when absent, in process when neither is.
+    pub url: Option<Secret>,
+    /// An edge that has not heard from the log for this long stops trusting its cache on routes
+    /// with `on_partition = "revalidate"`.
+    #[serde(deserialize_with = "duration")]
+    pub trust: Duration,
+    /// How long an append may take before the caller is told "not recorded".
+    #[serde(deserialize_with = "duration")]
+    pub deadline: Duration,
+}
+
+impl Default for Log {
+    fn default() -> Log {
+        Log {
+            url: None,
+            trust: Duration::from_secs(2),
+            deadline: Duration::from_millis(250),
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! One worker's half of the edge: what it has for itself, and how it answers its connections.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderName;
+
+use super::Shared;
+use crate::cache::Regional;
+use crate::config;
+use crate::exchange::Connection;
+use crate::filters::{Capabilities, Chain, Limits, Purge, PurgeOrder, RedisLimits};
+use crate::interim::Informer;
+use crate::proxy::{Proxy, Route};
+use crate::purge::{Log, Order, Receipt};
+use crate::redis::Redis;
+use crate::router::Router;
+use crate::server::{Answering, Handler};
+use crate::telemetry::Metrics;
+use crate::upstream::Upstream;
+
+/// Between two looks at whether a drained worker has work left.
+const FINISH_INTERVAL: Duration = Duration::from_millis(5);
+
+impl Shared {
+    /// A worker's own half of the edge. Runs on the worker's runtime.
+    pub(super) async fn worker(&self) -> Result<Worker, String> {
+        let connect = async |config: &config::Redis| {
+            let redis = Redis::connect(config.url.expose(), config.deadline)
+                .map_err(|error| format!("redis.url: {error}"))?;
+            redis.warm_up().await;
+            Ok::<_, String>(redis)
+        };
+        let (limits, regional): (Arc<dyn Limits>, _) = match &self.config.redis {
+            None => (Arc::clone(&self.local_limits) as _, None),
+            Some(config) => {
+                // A connection each: a count does not wait behind a large body.
+                let local = Arc::clone(&self.local_limits);
+                let limits =
+                    RedisLimits::new(connect(config).await?, local).with_prefix(&config.prefix);
+                let redis = Arc::new(connect(config).await?);
+                let regional = Regional::new(redis, &config.prefix, config.max_entry);
+                (Arc::new(limits), Some(regional))
+            }
+        };
+        // Routes to one origin share its connections.
+        let upstreams = self.config.origins.iter().map(|(name, origin)| {
+            let upstream =
+                Upstream::new(name, origin).map_err(|error| format!("origin {name:?}: {error}"))?;
+            Ok((name.as_str(), Arc::new(upstream)))
+        });
+        let upstreams = upstreams.collect::<Result<BTreeMap<_, _>, String>>()?;
+        let routes = self.config.routes.iter().zip(&self.chains);
+        let routes = routes.map(|(route, chain)| {
+            let upstream = upstreams.get(route.origin.as_str()).ok_or_else(|| {
+                format!(
+                    "route {:?}: no origin named {:?}",
+                    route.name(),
+                    route.origin
+                )
+            })?;
+            let ready = Arc::new(self.route(route, chain, upstream));
+            Ok((route.host.clone(), route.path.clone(), ready))
+        });
+        let header = self.config.server.client_address_header.as_deref();
+        Ok(Worker {
+            proxy: Arc::new(Proxy {
+                settings: self.settings.clone(),
+                router: Router::new(routes.collect::<Result<Vec<_>, String>>()?),
+                clock: self.clock.clone(),
+                cache: self.cache.with_regional(regional),
+                log: self.log.clone(),
+                capabilities: Capabilities {
+                    limits,
+                    purge: Arc::new(LogPurge {
+                        log: self.log.clone(),
+                        metrics: self.metrics.clone(),
+                    }),
+                },
+                metrics: self.metrics.clone(),
+            }),
+            client_address_header: header.and_then(|name| HeaderName::try_from(name).ok()),
+            relays_interim: self.config.server.interim_responses,
+        })
+    }
+
+    fn route(&self, config: &config::Route, chain: &Chain, upstream: &Arc<Upstream>) -> Route {
+        Route {
+            name: config.name().to_owned(),
+            policy: config.policy(),
+            caches: config.cache,
+            on_partition: config.on_partition,
+            upstream: Arc::clone(upstream),
+            chain: chain.clone(),
+            counters: self.metrics.route(config.name()),
+        }
+    }
+}
+
+/// What serves the connections of one worker.
+pub(super) struct Worker {
+    proxy: Arc<Proxy>,
+    client_address_header: Option<HeaderName>,
+    relays_interim: bool,
+}
+
+impl Worker {
+    /// Waits until what goes on without a client has ended: writes that are still to invalidate,
+    /// fills, refreshes. All of it holds the proxy.
+    pub(super) async fn finished(&self) {
+        while Arc::strong_count(&self.proxy) > 1 {
+            tokio::time::sleep(FINISH_INTERVAL).await;
+        }
+    }
+}
+
+impl Handler for Worker {
+    type Connection = Connection;
+
+    fn accept(&self, peer: SocketAddr, informer: Option<Informer>) -> Connection {
+        Connection {
+            client: peer.ip().to_canonical(),
+            informer: informer.filter(|_| self.relays_interim),
+            client_address_header: self.client_address_header.clone(),
+        }
+    }
+
+    fn handle(
+        self: &Arc<Self>,
+        request: http::Request<hyper::body::Incoming>,
+        connection: &Connection,
+    ) -> Answering {
+        self.proxy.handle(request, connection)
+    }
+}
+
+/// The purge log as a plugin's capability.
+struct LogPurge {
+    log: Log,
+    metrics: Metrics,
+}
+
+impl Purge for LogPurge {
+    fn purge<'a>(
+        &'a self,
+        order: PurgeOrder,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>> {
+        Box::pin(async move {
+            let order = Order {
+                urls: order.urls,
+                tags: order.tags,
+                soft: order.soft,
+                ..Order::default()
+            };
+            let records = order.into_records()?;
+            Receipt::of(&self.log, &self.metrics, &records)
+                .await
+                .map_err(|error| error.to_string())?;
+            Ok(())
+        })
+    }
+}
