@@ -107,7 +107,7 @@ impl Filling {
     /// up for longer than the patience is cut off.
     ///
     /// # Errors
-    /// [`Abandoned`] when going on would serve nobody.
+    /// When going on would serve nobody.
     pub async fn push(&self, part: Bytes) -> Result<(), Abandoned> {
         let patience = {
             let mut state = self.state();

@@ -80,7 +80,7 @@ impl Log {
         )
     }
 
-    /// A log kept in Redis; [`follow`](super::follow) brings what is in it.
+    /// A log kept in Redis; the follower brings what is in it.
     pub fn in_redis(
         index: Arc<Index>,
         clock: Clock,
