@@ -355,11 +355,17 @@ impl Proxy {
     /// An answer of our own, outside any route.
     fn refuse(&self, failure: Failure) -> Response<Body> {
         tracing::debug!(%failure, "request refused");
-        let mut response = failure.into_response(&self.settings.name);
+        let Answer {
+            mut response,
+            status,
+            ..
+        } = self.failed(failure);
+        let headers = response.headers_mut();
+        if let Some(status) = status {
+            headers.append(CACHE_STATUS, status.to_header_value(&self.settings.name));
+        }
         // What else the client meant by these bytes is anybody's guess.
-        response
-            .headers_mut()
-            .insert(CONNECTION, HeaderValue::from_static("close"));
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
         response
     }
 

@@ -59,6 +59,10 @@ impl HostPattern {
 }
 
 fn path_fits(prefix: &str, path: &str) -> bool {
+    // Of everything on a host, `OPTIONS *` is a part too (RFC 9110 §9.3.7).
+    if prefix == "/" {
+        return true;
+    }
     match path.strip_prefix(prefix) {
         Some(rest) => rest.is_empty() || rest.starts_with('/') || prefix.ends_with('/'),
         None => false,
@@ -99,6 +103,7 @@ mod tests {
             ("[::1]:80", "/", "six"),
             ("other", "/static/a", "static"),
             ("other", "/static", "rest"),
+            ("other", "*", "rest"),
         ] {
             assert_eq!(
                 router.find(authority, path),

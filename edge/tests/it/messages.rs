@@ -203,8 +203,19 @@ async fn a_request_that_no_route_fits_is_told_so() {
     ] {
         let response = edge.request("GET", path).with("host", host).send().await;
         assert_eq!(response.status, status, "{host}{path}");
+        if status == 404 {
+            assert_eq!(response.cache("detail"), Some("destination_not_found"));
+        }
     }
     assert_eq!(origin.requests(), 2);
+}
+
+#[tokio::test]
+async fn a_question_about_the_whole_server_reaches_the_origin() {
+    let origin = Origin::answers("x");
+    let edge = Edge::before(&origin).start();
+    let response = edge.request("OPTIONS", "*").send().await;
+    assert_eq!((response.status, origin.last().target.as_str()), (200, "*"));
 }
 
 #[tokio::test]
