@@ -223,7 +223,11 @@ impl Proxy {
             let Missing { stale, why, .. } = missing;
             return self.forward(exchange, route, filters, stale, why).await;
         }
-        if missing.stale.is_none() && self.cache.passes(key, exchange.now) {
+        let is_for_one = match &missing.stale {
+            Some(stale) => stale.entry.terms.always_validate,
+            None => self.cache.passes(key, exchange.now),
+        };
+        if is_for_one {
             return self.fetch_alone(exchange, route, filters, missing).await;
         }
         self.fetch(exchange, route, filters, missing).await

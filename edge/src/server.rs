@@ -26,6 +26,8 @@ use impatient::Impatient;
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 4096;
+/// Requests under way at once on one HTTP/2 connection.
+const MAX_STREAMS: u32 = 100;
 /// How every HTTP/2 connection begins (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI ";
 
@@ -176,7 +178,8 @@ async fn serve_connection<H: Handler>(
         let header_list = u32::try_from(limits.max_header).unwrap_or(u32::MAX);
         builder
             .timer(TokioTimer::new())
-            .max_header_list_size(header_list);
+            .max_header_list_size(header_list)
+            .max_concurrent_streams(MAX_STREAMS);
         builder.keep_alive_interval(Some(limits.header_timeout));
         watcher.watch(builder.serve_connection(io, answers)).await
     } else {

@@ -196,8 +196,13 @@ impl State {
         cursors.filter(|cursor| !cursor.is_cut)
     }
 
+    /// Cuts off those who hold others up. Who reads alone, however slowly, holds nobody up.
     fn cut_slowest(&mut self) {
         let slowest = self.living().map(|cursor| cursor.next).min();
+        let is_waited_for = self.living().any(|cursor| Some(cursor.next) > slowest);
+        if !is_waited_for {
+            return;
+        }
         for cursor in self.readers.iter_mut().flatten() {
             if Some(cursor.next) == slowest {
                 cursor.is_cut = true;
@@ -377,9 +382,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_does_not_read_is_cut_off_and_holds_nobody_up() {
+    async fn who_does_not_read_is_cut_off_where_others_wait() {
         let filling = Filling::new(1, None, Duration::from_millis(1));
         let stuck = filling.reader().expect("nothing is gone");
+        let quick = filling.reader().expect("nothing is gone");
         let source = filling.clone();
         let pushing = tokio::spawn(async move {
             for _ in 0..10 {
@@ -388,8 +394,31 @@ mod tests {
             source.finish();
             Ok::<_, Abandoned>(())
         });
-        // Nobody is left to read for.
-        assert_eq!(pushing.await.expect("no panic"), Err(Abandoned));
+        let read = quick.collect().await.expect("complete").to_bytes();
+        assert_eq!(read.len(), 10 * PART.len());
+        assert_eq!(pushing.await.expect("no panic"), Ok(()));
         assert!(stuck.collect().await.is_err());
+    }
+
+    #[tokio::test]
+    async fn who_reads_alone_may_take_their_time() {
+        let filling = Filling::new(1, None, Duration::from_millis(1));
+        let mut slow = filling.reader().expect("nothing is gone");
+        let source = filling.clone();
+        let pushing = tokio::spawn(async move {
+            for _ in 0..10 {
+                source.push(Bytes::from_static(PART)).await?;
+            }
+            source.finish();
+            Ok::<_, Abandoned>(())
+        });
+        let mut read = 0;
+        while let Some(part) = slow.frame().await {
+            read += part.expect("no break").data_ref().map_or(0, Bytes::len);
+            // Longer than the patience, several times.
+            tokio::time::sleep(Duration::from_millis(3)).await;
+        }
+        assert_eq!(read, 10 * PART.len());
+        assert_eq!(pushing.await.expect("no panic"), Ok(()));
     }
 }

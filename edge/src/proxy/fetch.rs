@@ -21,7 +21,7 @@ use crate::cache::{Entry, Found, Head, Key, Landing, Lead, Role};
 use crate::error::Failure;
 use crate::exchange::Exchange;
 use crate::filters::Filters;
-use crate::purge::Verdict;
+use crate::purge::{Marks, Position, Verdict};
 use crate::telemetry::Outcome;
 
 /// Flights that a request joins before it goes for itself.
@@ -37,6 +37,7 @@ impl Proxy {
         missing: Missing,
     ) -> (Answer, Option<Filters>) {
         let mut flight = missing.key;
+        let mut orders = 0;
         for _ in 0..ROUNDS {
             let follow = match self.cache.join(flight) {
                 Role::Lead(lead) => {
@@ -52,9 +53,8 @@ impl Proxy {
                         flight = flight.derive(&variant.variant());
                         continue;
                     }
-                    if self.log.index().has_matched_since(&head.marks, head.fence) {
-                        // A purge overtook it; those who came later share a newer one.
-                        flight = flight.derive(&head.fence.seq.to_le_bytes());
+                    if let Some(later) = self.overtaken(&head.marks, head.fence, &mut orders) {
+                        flight = missing.key.derive(&later);
                         continue;
                     }
                     if !self.is_fresh(exchange, route, &head.terms) {
@@ -69,13 +69,12 @@ impl Proxy {
                     return (answer, Some(filters));
                 }
                 Landing::Validated(entry) => {
-                    let is_overtaken = self
-                        .log
-                        .index()
-                        .has_matched_since(&entry.marks, entry.fence);
-                    if is_overtaken || !entry.vary.matches(&exchange.headers) {
-                        flight = flight.derive(&entry.fence.seq.to_le_bytes());
+                    if let Some(later) = self.overtaken(&entry.marks, entry.fence, &mut orders) {
+                        flight = missing.key.derive(&later);
                         continue;
+                    }
+                    if !entry.vary.matches(&exchange.headers) {
+                        break;
                     }
                     if !self.is_fresh(exchange, route, &entry.terms) {
                         break;
@@ -91,6 +90,22 @@ impl Proxy {
             }
         }
         self.fetch_alone(exchange, route, filters, missing).await
+    }
+
+    /// Names the flight to join instead of one that a purge overtook; `None` when none did. A purge
+    /// that the log does not have has no position: a flight is after it if it was joined under a
+    /// name that counts it, which `orders` remembers.
+    fn overtaken(&self, marks: &Marks, fence: Position, orders: &mut u64) -> Option<[u8; 16]> {
+        let index = self.log.index();
+        let unrecorded = index.unrecorded_orders(marks);
+        if unrecorded <= *orders && !index.has_matched_since(marks, fence) {
+            return None;
+        }
+        *orders = unrecorded;
+        let mut later = [0; 16];
+        later[..8].copy_from_slice(&fence.seq.to_le_bytes());
+        later[8..].copy_from_slice(&unrecorded.to_le_bytes());
+        Some(later)
     }
 
     /// Gets a response without waiting for anybody, nor anybody for us. What may be stored is.

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, DATE};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, DATE};
 use http::{HeaderMap, Method, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt;
@@ -94,7 +94,8 @@ impl Job {
     pub(super) fn anonymous(mut self) -> Job {
         self.outbound = self.outbound.anonymous();
         self.outbound.method = Method::GET;
-        self.request = self.outbound.headers.clone();
+        self.request.remove(AUTHORIZATION);
+        self.request.remove(COOKIE);
         self.informer = None;
         self
     }
@@ -214,6 +215,10 @@ impl Job {
             }
         }
         let policy = self.policy(stale.filter_ttl);
+        if all_tags.len() > policy.max_tags {
+            // Fetched anew, it has only those that it has now.
+            return None;
+        }
         let terms = self.terms(stale.status, &headers, times, &policy).ok()?;
         let vary = Vary::of(&headers, &self.request).ok()?;
         let mut headers = owned(&stored_fields(&headers, &policy));

@@ -133,14 +133,22 @@ impl Index {
     /// Whether any record after `fence` matches, hard or soft, or the log is another one.
     pub fn has_matched_since(&self, marks: &Marks, fence: Position) -> bool {
         // In the order of `judge`, for its reasons.
-        let is_unrecorded = self.is_unrecorded(marks);
         let (hard, soft) = self.latest(marks);
         let is_below_floor = fence.seq < self.floor.load(Ordering::Acquire);
         barrier(Ordering::Acquire);
         fence.epoch != self.epoch.load(Ordering::Relaxed)
             || is_below_floor
             || hard.max(soft) > fence.seq
-            || is_unrecorded
+    }
+
+    /// How many orders match that the log does not have yet. They have no position: what was
+    /// fetched before one of them and what after cannot be told apart by a fence.
+    pub fn unrecorded_orders(&self, marks: &Marks) -> u64 {
+        let unrecorded = self.unrecorded.load();
+        let matching = unrecorded
+            .iter()
+            .filter(|(record, _)| self.matches(record, marks));
+        matching.map(|(_, orders)| orders).sum()
     }
 
     /// Enters a record. The caller is the one applier, and applies in log order.
@@ -246,13 +254,17 @@ impl Index {
 
     fn is_unrecorded(&self, marks: &Marks) -> bool {
         let unrecorded = self.unrecorded.load();
-        unrecorded.keys().any(|record| match &record.scope {
+        unrecorded.keys().any(|record| self.matches(record, marks))
+    }
+
+    fn matches(&self, record: &Record, marks: &Marks) -> bool {
+        match &record.scope {
             Scope::Url(url) => marks.hashes.contains(&self.hash(Kind::Url, url)),
             Scope::Tag(tag) => marks.hashes.contains(&self.hash(Kind::Tag, tag)),
             Scope::Host(host) => marks.hashes.contains(&self.hash(Kind::Host, host)),
             Scope::Prefix(prefix) => marks.url.starts_with(prefix.as_str()),
             Scope::All => true,
-        })
+        }
     }
 
     fn latest(&self, marks: &Marks) -> (u64, u64) {

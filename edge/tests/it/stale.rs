@@ -288,3 +288,25 @@ async fn a_refresh_on_nobodys_behalf_is_nobodys_variant() {
     .await;
     assert_eq!(ask().await.text(), "b");
 }
+
+#[tokio::test]
+async fn a_refresh_renews_the_variant_that_was_stale_whatever_the_edge_adds() {
+    for field in ["x-forwarded-proto", "x-forwarded-host", "via"] {
+        let origin = Origin::answers("old")
+            .with("cache-control", REVALIDATE)
+            .with("vary", field);
+        let edge = Edge::before(&origin).start();
+        edge.get("/").await;
+        edge.clock.advance(secs(11));
+        origin.now(
+            answer("new")
+                .with("cache-control", REVALIDATE)
+                .with("vary", field),
+        );
+        patiently(field, async {
+            while edge.get("/").await.text() != "new" {}
+        })
+        .await;
+        assert_eq!(origin.requests(), 2, "{field}");
+    }
+}
