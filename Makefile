@@ -7,12 +7,13 @@ ARGS ?=
 # A shell that was not logged in to may lack the folder that rustup put cargo in.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help run test check build setup
+.PHONY: help run test check queries build setup
 
 help:
 	@echo "make run     build in release and start the demo: Postgres, Redis, the origin and the edge"
 	@echo "make test    every test, against a private Postgres and a private Redis"
 	@echo "make check   format, lints and documentation, with warnings as errors"
+	@echo "make queries whether the committed query data of the origin is current"
 	@echo "make build   the release binary"
 	@echo "make setup   only put what is missing on this machine"
 
@@ -29,6 +30,10 @@ check:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
+queries:
+	@setup/prepare test
+	origin/prepare-queries --check
 
 build:
 	@setup/prepare build
