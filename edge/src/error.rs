@@ -39,6 +39,14 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// An origin answered with an error where a stored response may stand in.
+    pub fn answered(origin: &str, status: StatusCode) -> Failure {
+        Failure::Terminated {
+            origin: origin.to_owned(),
+            reason: format!("answered {status}"),
+        }
+    }
+
     /// The status that a client sees (RFC 9110 §15).
     pub fn status(&self) -> StatusCode {
         match self {
@@ -85,6 +93,11 @@ impl Failure {
                 | Failure::Protocol { .. }
                 | Failure::Timeout { .. }
         )
+    }
+
+    /// Whether the origin may have acted on the request all the same.
+    pub fn may_have_been_sent(&self) -> bool {
+        !matches!(self, Failure::Connect { .. })
     }
 
     /// The answer as problem details (RFC 9457).

@@ -34,11 +34,6 @@ impl Regional {
         }
     }
 
-    /// Whether the server answers.
-    pub fn is_available(&self) -> bool {
-        self.redis.is_available()
-    }
-
     /// The stored response that this request selects, if there is one.
     ///
     /// # Errors

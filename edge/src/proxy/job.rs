@@ -156,10 +156,8 @@ impl Job {
             let (response, times) = self.send(outbound).await?;
             if response.status() != StatusCode::NOT_MODIFIED {
                 if self.stale_if_error && response.status().is_server_error() {
-                    return Err(Failure::Terminated {
-                        origin: self.route.upstream.name().to_owned(),
-                        reason: format!("answered {}", response.status()),
-                    });
+                    let origin = self.route.upstream.name();
+                    return Err(Failure::answered(origin, response.status()));
                 }
                 return self.sort(response, times).await;
             }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use http::{Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use http_body::Body as _;
 use tidegate_semantics::{
     Forwarded, invalidated, invalidated_groups, is_safe, strip_surrogate_fields,
@@ -36,6 +36,8 @@ struct Passing {
     url: String,
     informer: Option<Informer>,
     filters: Filters,
+    /// What the origin's answer invalidates, whatever filters make of it.
+    invalidated: Vec<Record>,
 }
 
 impl Proxy {
@@ -85,10 +87,7 @@ impl Proxy {
         let may_stand_in = stale.as_ref().is_some_and(|stale| stale.stale_if_error);
         let outcome = match passing.send().await {
             Ok(response) if may_stand_in && response.status().is_server_error() => {
-                Err(Failure::Terminated {
-                    origin: route.upstream.name().to_owned(),
-                    reason: format!("answered {}", response.status()),
-                })
+                Err(Failure::answered(route.upstream.name(), response.status()))
             }
             outcome => outcome,
         };
@@ -137,6 +136,7 @@ impl Proxy {
             url: purge_url(exchange),
             informer: exchange.informer.clone(),
             filters,
+            invalidated: Vec::new(),
         })
     }
 }
@@ -161,6 +161,7 @@ impl Passing {
         })?;
         let (mut parts, body) = response.into_parts();
         inbound(&mut parts.headers, &method, &self.proxy.settings.via);
+        self.invalidated = self.invalidated_by(parts.status, &parts.headers);
         let seen = Seen {
             scheme: self.scheme,
             authority: &self.authority,
@@ -187,11 +188,10 @@ impl Passing {
     /// sent and not answered may have been done, so that invalidates too.
     async fn write(mut self) -> (Result<Response<Body>, Failure>, Filters) {
         let answer = self.send().await;
-        let records = match &answer {
-            Ok(response) => self.invalidated(response),
-            Err(Failure::Connect { .. } | Failure::BodyTooLarge(_)) => Vec::new(),
-            Err(_) => vec![Record::hard(Scope::Url(self.url.clone()))],
-        };
+        let mut records = std::mem::take(&mut self.invalidated);
+        if answer.as_ref().is_err_and(Failure::may_have_been_sent) {
+            records.push(Record::hard(Scope::Url(self.url.clone())));
+        }
         if !records.is_empty() {
             // Not recorded, it is in force here all the same, and is tried again.
             let _ = self.proxy.log.append(&records).await;
@@ -199,16 +199,15 @@ impl Passing {
         (answer, self.filters)
     }
 
-    fn invalidated(&self, response: &Response<Body>) -> Vec<Record> {
+    fn invalidated_by(&self, status: StatusCode, headers: &HeaderMap) -> Vec<Record> {
         let Outbound {
             method,
             path_and_query,
             ..
         } = &self.outbound;
-        if is_safe(method) || response.status() < StatusCode::OK {
+        if is_safe(method) {
             return Vec::new();
         }
-        let (status, headers) = (response.status(), response.headers());
         let (scheme, authority) = (self.scheme, self.authority.as_str());
         let uris = invalidated(method, scheme, authority, path_and_query, status, headers);
         let groups = invalidated_groups(method, scheme, authority, status, headers);

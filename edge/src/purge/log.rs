@@ -140,11 +140,6 @@ impl Log {
         self.shared.trust
     }
 
-    /// Whether this log is shared with other edges.
-    pub fn is_shared(&self) -> bool {
-        matches!(self.shared.kept, Kept::InRedis(_))
-    }
-
     /// Appends records and waits until they are applied here; the last one's position.
     ///
     /// # Errors

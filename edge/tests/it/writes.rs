@@ -146,3 +146,18 @@ async fn a_safe_method_invalidates_nothing() {
     }
     assert!(is_stored(&edge, "/a").await);
 }
+
+#[tokio::test]
+async fn a_write_that_grew_too_large_on_its_way_invalidates_what_it_may_have_changed() {
+    let origin = Origin::always(fresh("x"));
+    let edge = Edge::before(&origin)
+        .with("server = { max_body_bytes = 10 }")
+        .start();
+    fill(&edge, &["/a"]).await;
+    let mut chunked = edge.connect().await;
+    chunked
+        .write(b"POST /a HTTP/1.1\r\nhost: edge.test\r\ntransfer-encoding: chunked\r\n\r\n6\r\naaaaaa\r\n6\r\naaaaaa\r\n0\r\n\r\n")
+        .await;
+    assert_eq!(chunked.response().await.status, 413);
+    assert!(!is_stored(&edge, "/a").await);
+}
