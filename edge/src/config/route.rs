@@ -20,6 +20,17 @@ pub enum OnPartition {
     Serve,
 }
 
+/// What is asked of the origin where a client wants a part that is not stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ranges {
+    /// That part. What comes is stored, and parts of one representation are combined.
+    #[default]
+    Forward,
+    /// All of the representation, so that the next part is stored already.
+    FetchWhole,
+}
+
 /// `[[routes]]`: the first whose host and path fit decides.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -52,6 +63,8 @@ pub struct Route {
     pub deception_armour: bool,
     #[serde(default)]
     pub on_partition: OnPartition,
+    #[serde(default)]
+    pub ranges: Ranges,
     /// The filters of this route, in order.
     #[serde(default)]
     pub plugins: Vec<Use>,

@@ -19,6 +19,7 @@ mod writes;
 mod admin;
 mod drain;
 mod messages;
+mod partial;
 mod passing;
 mod startup;
 

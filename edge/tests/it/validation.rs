@@ -91,7 +91,7 @@ async fn a_request_guarded_by_the_origins_state_is_the_origins_to_answer() {
 }
 
 #[tokio::test]
-async fn the_clients_conditions_and_ranges_never_reach_the_origin() {
+async fn the_clients_conditions_and_ranges_never_take_the_place_of_ours() {
     let origin = Origin::always(tagged("hello"));
     let edge = Edge::before(&origin).start();
     let conditions = [
@@ -102,7 +102,7 @@ async fn the_clients_conditions_and_ranges_never_reach_the_origin() {
     ];
     let ask = || edge.request("GET", "/").with_all(&conditions).send();
     ask().await;
-    for (name, _) in conditions {
+    for (name, _) in &conditions[..2] {
         assert_eq!(origin.last().get(name), None, "{name} on a miss");
     }
     edge.clock.advance(secs(60));
