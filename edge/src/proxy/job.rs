@@ -29,9 +29,10 @@ use crate::exchange::Exchange;
 use crate::filters::Filters;
 use crate::forward::{Outbound, inbound};
 use crate::interim::Informer;
+use crate::purge::Position;
 
 /// How long a body that is not kept waits for a client that does not read.
-const READER_PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const READER_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Everything a fetch needs, once the client may be gone.
 pub(super) struct Job {
@@ -147,11 +148,14 @@ impl Job {
     /// Asks the origin: whether what is stored holds, or for what is missing of it, or, if it
     /// answers neither, for all of it.
     async fn ask(&mut self) -> Result<Asked, Failure> {
-        if let Some(stale) = self.stale.take() {
+        // Read before anything is sent: what the origin says is as old as this.
+        let fence = self.place.proxy.log.fence();
+        let stale = self.stale.take();
+        if let Some(stale) = stale.and_then(|entry| self.place.unless_purged(entry)) {
             let mut outbound = self.outbound.clone();
             make_conditional(&mut outbound.headers, &stale.headers);
             keep_range(&mut outbound.headers, &self.outbound.headers);
-            let (response, times) = self.send(outbound).await?;
+            let (response, times) = self.send(outbound, fence).await?;
             if response.status() != StatusCode::NOT_MODIFIED {
                 if self.stale_if_error && response.status().is_server_error() {
                     let origin = self.place.route.upstream.name();
@@ -165,10 +169,12 @@ impl Job {
                 return Ok(Asked::Validated(entry));
             }
         }
-        if let Some(rest) = self.partial.take().and_then(|entry| Rest::of(&entry)) {
+        let partial = self.partial.take();
+        let partial = partial.and_then(|entry| self.place.unless_purged(entry));
+        if let Some(rest) = partial.and_then(|entry| Rest::of(&entry)) {
             let mut outbound = self.outbound.clone();
             rest.ask_for(&mut outbound.headers);
-            let (response, times) = self.send(outbound).await?;
+            let (response, times) = self.send(outbound, fence).await?;
             let is_useless = match response.status() {
                 StatusCode::PARTIAL_CONTENT => !rest.is_completed_by(response.headers()),
                 status => status == StatusCode::RANGE_NOT_SATISFIABLE,
@@ -177,14 +183,21 @@ impl Job {
                 return self.sort(response, times, Some(rest)).await;
             }
         }
-        let (response, times) = self.send(self.outbound.clone()).await?;
+        self.ask_for_all().await
+    }
+
+    async fn ask_for_all(&mut self) -> Result<Asked, Failure> {
+        let fence = self.place.proxy.log.fence();
+        let (response, times) = self.send(self.outbound.clone(), fence).await?;
         self.sort(response, times, None).await
     }
 
-    async fn send(&mut self, outbound: Outbound) -> Result<(Response<Incoming>, Times), Failure> {
+    async fn send(
+        &mut self,
+        outbound: Outbound,
+        fence: Position,
+    ) -> Result<(Response<Incoming>, Times), Failure> {
         let proxy = &self.place.proxy;
-        // Read before the request is sent: what the origin says is as old as this.
-        let fence = proxy.log.fence();
         let requested_at = proxy.clock.now();
         let mut request = outbound.with_body(Body::Empty);
         relay_interim(&mut request, self.informer.as_ref());
@@ -247,8 +260,7 @@ impl Job {
             // A part for a client that asked for all is no answer: it is asked for anew.
             (Err(_), Some(_)) => {
                 drop(body);
-                let (response, times) = self.send(self.outbound.clone()).await?;
-                Box::pin(self.sort(response, times, None)).await
+                Box::pin(self.ask_for_all()).await
             }
             (Err(refused), None) => Ok(Asked::Refused(Response::from_parts(parts, body), refused)),
         }

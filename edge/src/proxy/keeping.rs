@@ -259,6 +259,13 @@ impl Place {
         self.keep_in_region(&entry).await;
     }
 
+    /// What is asked about, unless it was purged since it was found: then nothing of it is used any
+    /// more. To be called once the fence is read, for a later purge is behind that.
+    pub(super) fn unless_purged(&self, entry: Arc<Entry>) -> Option<Arc<Entry>> {
+        let verdict = entry.judge(self.proxy.log.index());
+        (verdict != Verdict::Purged).then_some(entry)
+    }
+
     /// Stores in the region what is stored here.
     pub(super) async fn keep_in_region(&self, entry: &Entry) {
         let proxy = &self.proxy;
