@@ -87,6 +87,8 @@ impl Terms {
 pub(crate) enum Basis {
     /// The response states it, validly or not (RFC 9111 §4.2.1).
     Stated,
+    /// It is what the route gives to responses of its status.
+    Status,
     /// It is the route's default for responses that do not.
     Default,
     /// It is guessed from `Last-Modified` (RFC 9111 §4.2.2).
@@ -103,11 +105,17 @@ pub(crate) fn terms(
 ) -> (Terms, Basis) {
     let directives = &governing.directives;
     let (stated, basis) = lifetime(exchange, governing, policy);
-    let lifetime = policy.ttl.unwrap_or(stated);
+    let lifetime = match policy.ttl {
+        Some(ttl) if !is_kept_for_its_status(exchange.status, directives, basis) => ttl,
+        _ => stated,
+    };
     let age = initial_age(exchange);
     // An age that reaches back before the epoch cannot be written as a birth: what is missing is taken off the lifetime.
     let missing = age.saturating_sub(exchange.received_at.since(Timestamp(0)));
+    // The route's windows are there for lack of something better; an error that was kept for a moment is not that.
+    let lasting = basis != Basis::Status || !exchange.status.is_server_error();
     let window = |stated: Option<Seconds>, route: Option<Duration>| {
+        let route = route.filter(|_| lasting);
         stated.map_or(route.unwrap_or_default(), Seconds::or_zero)
     };
     let terms = Terms {
@@ -139,7 +147,16 @@ pub(crate) fn may_be_assumed_fresh(status: StatusCode, directives: &Directives) 
     is_heuristically_cacheable(status) || directives.public
 }
 
-/// RFC 9111 §4.2.1: `s-maxage`, else `max-age`, else `Expires`, else an assumption.
+/// Whether nothing but the route's lifetime for its status lets a response be stored.
+pub(crate) fn is_kept_for_its_status(
+    status: StatusCode,
+    directives: &Directives,
+    basis: Basis,
+) -> bool {
+    basis == Basis::Status && !may_be_assumed_fresh(status, directives)
+}
+
+/// RFC 9111 §4.2.1: `s-maxage`, else `max-age`, else `Expires`, else what the route has for it, else a guess.
 fn lifetime(exchange: &Exchange<'_>, governing: &Governing, policy: &Policy) -> (Duration, Basis) {
     let directives = &governing.directives;
     if let Some(seconds) = directives.s_maxage.or(directives.max_age) {
@@ -148,6 +165,9 @@ fn lifetime(exchange: &Exchange<'_>, governing: &Governing, policy: &Policy) -> 
     if !governing.targeted && exchange.response.contains_key(header::EXPIRES) {
         return (until_expires(exchange).unwrap_or_default(), Basis::Stated);
     }
+    if let Some(lifetime) = policy.ttl_of(exchange.status) {
+        return (lifetime, Basis::Status);
+    }
     if !may_be_assumed_fresh(exchange.status, directives) {
         return (Duration::ZERO, Basis::Nothing);
     }
@@ -155,7 +175,11 @@ fn lifetime(exchange: &Exchange<'_>, governing: &Governing, policy: &Policy) -> 
         return (lifetime, Basis::Default);
     }
     match since_modified(exchange) {
-        Some(time) => (Duration::from_secs(time.as_secs() / 10), Basis::Heuristic),
+        Some(time) => {
+            let tenth = Duration::from_secs(time.as_secs() / 10);
+            let limit = policy.heuristic_limit.unwrap_or(Duration::MAX);
+            (tenth.min(limit), Basis::Heuristic)
+        }
         None => (Duration::ZERO, Basis::Nothing),
     }
 }

@@ -15,6 +15,8 @@ pub mod directives;
 
 pub mod targeted;
 
+pub mod status;
+
 pub mod policy;
 
 pub mod exchange;
@@ -54,6 +56,7 @@ pub use ranges::{ContentRange, Selection, parse_content_range, select};
 pub use refusal::Refusal;
 pub use reuse::{Reuse, Stale, Standing, only_if_cached, reuse};
 pub use search::Variance;
+pub use status::{InvalidStatusPattern, StatusPattern};
 pub use storing::{Storable, storable, stored_fields};
 pub use time::{Timestamp, format_date, parse_date};
 pub use validation::{

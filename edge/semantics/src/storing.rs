@@ -1,5 +1,7 @@
 //! Whether a response may be stored, and under which terms (RFC 9111 §3).
 
+use std::time::Duration;
+
 use http::header::{self, HeaderMap};
 use http::{Method, StatusCode};
 
@@ -51,6 +53,7 @@ fn judge(exchange: &Exchange<'_>, policy: &Policy) -> Result<Terms, Refusal> {
     let (terms, basis) = freshness::terms(exchange, &governing, policy);
     method(exchange, basis)?;
     status(exchange, directives, basis)?;
+    status_ttl(exchange, directives, basis, policy)?;
     sharing(exchange, directives)?;
     if policy.honour_request_directives && RequestDirectives::of(exchange.request).no_store {
         return Err(Refusal::RequestNoStore);
@@ -124,7 +127,8 @@ fn status(exchange: &Exchange<'_>, directives: &Directives, basis: Basis) -> Res
     } else if directives.no_store {
         return Err(Refusal::NoStore);
     }
-    if basis != Basis::Stated && !freshness::may_be_assumed_fresh(status, directives) {
+    let has_lifetime = matches!(basis, Basis::Stated | Basis::Status);
+    if !has_lifetime && !freshness::may_be_assumed_fresh(status, directives) {
         // Named after what was asked for: a `private` error is refused for being private.
         return Err(if directives.private {
             Refusal::Private
@@ -133,6 +137,24 @@ fn status(exchange: &Exchange<'_>, directives: &Directives, basis: Basis) -> Res
         });
     }
     Ok(())
+}
+
+/// A response of a status to which the route gives no time at all is not kept to be validated either, unless the route
+/// gives time to every response.
+fn status_ttl(
+    exchange: &Exchange<'_>,
+    directives: &Directives,
+    basis: Basis,
+    policy: &Policy,
+) -> Result<(), Refusal> {
+    let none = basis == Basis::Status && policy.ttl_of(exchange.status) == Some(Duration::ZERO);
+    let overridden = policy.ttl.is_some()
+        && !freshness::is_kept_for_its_status(exchange.status, directives, basis);
+    if none && !overridden && !directives.private {
+        Err(Refusal::StatusTtl)
+    } else {
+        Ok(())
+    }
 }
 
 /// The final statuses whose caching behaviour RFC 9110 §15 defines.

@@ -9,6 +9,7 @@ mod properties;
 mod ranges;
 mod reuse;
 mod search;
+mod status;
 mod storing;
 mod support;
 mod targeted;
