@@ -27,6 +27,8 @@ pub mod storing;
 
 pub mod deception;
 
+pub mod basis;
+
 pub mod freshness;
 
 pub mod reuse;
@@ -45,6 +47,7 @@ pub mod groups;
 
 pub mod cache_status;
 
+pub use basis::Basis;
 pub use cache_status::{CacheStatus, Forwarded};
 pub use exchange::Exchange;
 pub use fields::{combined, strip_hop_by_hop};
