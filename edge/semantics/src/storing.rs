@@ -1,14 +1,17 @@
 //! Whether a response may be stored, and under which terms (RFC 9111 §3).
 
+use std::time::Duration;
+
 use http::header::{self, HeaderMap};
 use http::{Method, StatusCode};
 
 pub use crate::exchange::Exchange;
 pub use crate::refusal::Refusal;
 
+use crate::basis::Basis;
 use crate::deception::is_deceptive;
 use crate::directives::{Directives, RequestDirectives, Seconds};
-use crate::freshness::{self, Basis, Terms};
+use crate::freshness::{self, Terms};
 use crate::groups;
 use crate::policy::Policy;
 use crate::ranges::parse_content_range;
@@ -51,6 +54,7 @@ fn judge(exchange: &Exchange<'_>, policy: &Policy) -> Result<Terms, Refusal> {
     let (terms, basis) = freshness::terms(exchange, &governing, policy);
     method(exchange, basis)?;
     status(exchange, directives, basis)?;
+    status_ttl(exchange, directives, basis, policy)?;
     sharing(exchange, directives)?;
     if policy.honour_request_directives && RequestDirectives::of(exchange.request).no_store {
         return Err(Refusal::RequestNoStore);
@@ -67,7 +71,7 @@ fn judge(exchange: &Exchange<'_>, policy: &Policy) -> Result<Terms, Refusal> {
 fn method(exchange: &Exchange<'_>, basis: Basis) -> Result<(), Refusal> {
     let may_serve_get = match *exchange.method {
         Method::GET => true,
-        Method::POST => basis == Basis::Stated && describes_target(exchange),
+        Method::POST => basis.is_stated() && describes_target(exchange),
         _ => false,
     };
     if may_serve_get {
@@ -124,7 +128,8 @@ fn status(exchange: &Exchange<'_>, directives: &Directives, basis: Basis) -> Res
     } else if directives.no_store {
         return Err(Refusal::NoStore);
     }
-    if basis != Basis::Stated && !freshness::may_be_assumed_fresh(status, directives) {
+    let has_lifetime = basis.is_stated() || basis == Basis::StatusTtl;
+    if !has_lifetime && !freshness::may_be_assumed_fresh(status, directives) {
         // Named after what was asked for: a `private` error is refused for being private.
         return Err(if directives.private {
             Refusal::Private
@@ -133,6 +138,24 @@ fn status(exchange: &Exchange<'_>, directives: &Directives, basis: Basis) -> Res
         });
     }
     Ok(())
+}
+
+/// A response of a status to which the route gives no time at all is not kept to be validated either, unless the route
+/// gives time to every response.
+fn status_ttl(
+    exchange: &Exchange<'_>,
+    directives: &Directives,
+    basis: Basis,
+    policy: &Policy,
+) -> Result<(), Refusal> {
+    let none = basis == Basis::StatusTtl && policy.ttl_of(exchange.status) == Some(Duration::ZERO);
+    let overridden = policy.ttl.is_some()
+        && !freshness::is_kept_for_its_status(exchange.status, directives, basis);
+    if none && !overridden && !directives.private {
+        Err(Refusal::StatusTtl)
+    } else {
+        Ok(())
+    }
 }
 
 /// The final statuses whose caching behaviour RFC 9110 §15 defines.
@@ -213,7 +236,7 @@ fn usefulness(
         return Ok(());
     }
     let acceptable_stale = policy.honour_request_directives
-        && basis == Basis::Stated
+        && basis.is_stated()
         && !terms.must_revalidate
         && !terms.always_validate;
     let usable = !terms.always_validate && terms.useless_after(false) > exchange.received_at;

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use tidegate_semantics::{Terms, Timestamp, Vary};
+use tidegate_semantics::{Basis, Terms, Timestamp, Vary};
 
 use crate::content::Content;
 use crate::position::Position;
 use crate::response::Stored;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const CHECKSUM: usize = 16;
 
 /// What stands under a key between processes.
@@ -42,17 +42,9 @@ pub fn encode(stored: &Stored, url: &str) -> Option<Vec<u8>> {
     ] {
         out.duration(duration);
     }
-    let flags = [
-        terms.must_revalidate,
-        terms.always_validate,
-        terms.heuristic,
-    ];
-    out.number(
-        flags
-            .iter()
-            .rev()
-            .fold(0, |bits, flag| bits << 1 | u64::from(*flag)),
-    );
+    out.number(terms.must_revalidate.into());
+    out.number(terms.always_validate.into());
+    out.number(terms.basis.number().into());
     out.number(stored.fence.epoch);
     out.number(stored.fence.seq);
     out.number(stored.tags.len() as u64);
@@ -205,7 +197,9 @@ impl<'a> Reader<'a> {
         let lifetime = self.duration()?;
         let stale_while_revalidate = self.duration()?;
         let stale_if_error = self.duration()?;
-        let flags = self.number()?;
+        let must_revalidate = self.number()? == 1;
+        let always_validate = self.number()? == 1;
+        let basis = Basis::from_number(u8::try_from(self.number()?).ok()?)?;
         let fence = Position {
             epoch: self.number()?,
             seq: self.number()?,
@@ -236,9 +230,9 @@ impl<'a> Reader<'a> {
                 lifetime,
                 stale_while_revalidate,
                 stale_if_error,
-                must_revalidate: flags & 1 != 0,
-                always_validate: flags & 2 != 0,
-                heuristic: flags & 4 != 0,
+                must_revalidate,
+                always_validate,
+                basis,
             },
             vary,
             tags,
@@ -283,7 +277,7 @@ mod tests {
                 stale_if_error: Duration::ZERO,
                 must_revalidate: true,
                 always_validate: false,
-                heuristic: true,
+                basis: Basis::Heuristic,
             },
             vary,
             tags: vec!["one".to_owned(), "two".to_owned()],

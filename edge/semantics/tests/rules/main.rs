@@ -8,6 +8,8 @@ mod invalidation;
 mod properties;
 mod ranges;
 mod reuse;
+mod search;
+mod status;
 mod storing;
 mod support;
 mod targeted;
