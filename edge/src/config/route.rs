@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use http::uri::Authority;
 use serde::Deserialize;
-use tidegate_semantics::Policy;
+use tidegate_semantics::{Policy, StatusPattern};
 
 use super::plugins::Use;
-use super::units::optional_duration;
+use super::units::{duration, durations_by_status, optional_duration};
 
 /// What a route does with its cache while the purge log cannot be heard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -51,6 +51,15 @@ pub struct Route {
     pub ttl: Option<Duration>,
     #[serde(default, deserialize_with = "optional_duration")]
     pub default_ttl: Option<Duration>,
+    /// Lifetimes of responses that state none, by status: negative caching.
+    #[serde(default, deserialize_with = "durations_by_status")]
+    pub status_ttl: Vec<(StatusPattern, Duration)>,
+    /// The longest lifetime guessed from `Last-Modified`.
+    #[serde(
+        default = "Route::default_heuristic_limit",
+        deserialize_with = "duration"
+    )]
+    pub heuristic_limit: Duration,
     #[serde(default, deserialize_with = "optional_duration")]
     pub stale_while_revalidate: Option<Duration>,
     #[serde(default, deserialize_with = "optional_duration")]
@@ -81,6 +90,10 @@ impl Route {
 
     fn caches() -> bool {
         true
+    }
+
+    fn default_heuristic_limit() -> Duration {
+        Duration::from_secs(86_400)
     }
 
     pub(super) fn check(&self) -> Result<(), String> {
@@ -114,6 +127,8 @@ impl Route {
             honour_request_directives: self.honour_request_directives,
             ttl: self.ttl,
             default_ttl: self.default_ttl,
+            status_ttl: self.status_ttl.clone(),
+            heuristic_limit: Some(self.heuristic_limit),
             stale_while_revalidate: self.stale_while_revalidate,
             stale_if_error: self.stale_if_error,
             store_set_cookie: self.store_set_cookie,
