@@ -86,8 +86,10 @@ pub struct Route {
 /// A response, and what is to be said and counted of it.
 struct Answer {
     response: Response<Body>,
-    /// `None` when the head says it already.
-    status: Option<CacheStatus>,
+    /// What the cache did: for `Cache-Status`, the log and the metrics alike.
+    status: CacheStatus,
+    /// The head says it already, or there is nothing to say.
+    is_told: bool,
     outcome: Outcome,
 }
 
@@ -363,17 +365,24 @@ impl Proxy {
     /// Says what the cache did, and counts it.
     fn finish(&self, answer: Answer, route: &Route) -> Response<Body> {
         let mut response = answer.response;
-        if let Some(status) = &answer.status {
+        let status = &answer.status;
+        if !answer.is_told {
             response
                 .headers_mut()
                 .append(CACHE_STATUS, status.to_header_value(&self.settings.name));
         }
         route.counters.count(answer.outcome);
+        let forwarded = status.fwd.map(Forwarded::name);
+        if let Some(reason) = forwarded {
+            Metrics::count_reason(&self.metrics.forwarded, reason);
+        }
         tracing::trace!(
             target: "tidegate::access",
             route = route.name,
             status = response.status().as_u16(),
             outcome = answer.outcome.name(),
+            forwarded,
+            detail = status.detail,
         );
         response
     }
@@ -387,9 +396,7 @@ impl Proxy {
             ..
         } = self.failed(failure);
         let headers = response.headers_mut();
-        if let Some(status) = status {
-            headers.append(CACHE_STATUS, status.to_header_value(&self.settings.name));
-        }
+        headers.append(CACHE_STATUS, status.to_header_value(&self.settings.name));
         // What else the client meant by these bytes is anybody's guess.
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
         response
@@ -403,7 +410,8 @@ impl Proxy {
         };
         Answer {
             response: failure.into_response(&self.settings.name),
-            status: Some(status),
+            status,
+            is_told: false,
             outcome: Outcome::Failed,
         }
     }

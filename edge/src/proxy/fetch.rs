@@ -66,7 +66,7 @@ impl Proxy {
                     };
                     self.metrics.collapsed.inc();
                     let body = Body::stream(reader);
-                    let answer = self.shared(exchange, &head, body, missing.why, true);
+                    let answer = self.shared(exchange, &head, body, missing.told(), true);
                     return (answer, Some(filters));
                 }
                 Landing::Validated(entry) => {
@@ -81,7 +81,8 @@ impl Proxy {
                         break;
                     }
                     self.metrics.collapsed.inc();
-                    return (self.validated(exchange, &entry, true), Some(filters));
+                    let answer = self.validated(exchange, &entry, missing.told(), true);
+                    return (answer, Some(filters));
                 }
                 Landing::Alone => break,
                 Landing::Failed(failure) => {
@@ -152,6 +153,7 @@ impl Proxy {
             return (answer, Some(filters));
         }
         let job = Job::new(self, exchange, route, filters, &missing);
+        let told = missing.told();
         let Missing { why, stale, .. } = missing;
         let (reply, delivery) = oneshot::channel();
         tokio::spawn(job.run(lead, Some(reply)));
@@ -161,8 +163,8 @@ impl Proxy {
             return (self.failed(Failure::Terminated { origin, reason }), None);
         };
         let answer = match delivery {
-            Delivery::Shared(head, body) => self.shared(exchange, &head, body, why, false),
-            Delivery::Validated(entry) => self.validated(exchange, &entry, false),
+            Delivery::Shared(head, body) => self.shared(exchange, &head, body, told, false),
+            Delivery::Validated(entry) => self.validated(exchange, &entry, told, false),
             Delivery::Private(response, reason) => passed(response, why, Some(reason.name())),
             Delivery::Failed(failure) => self.failed_upstream(exchange, stale, failure),
         };
@@ -203,16 +205,15 @@ impl Proxy {
         exchange: &Exchange,
         head: &Head,
         body: Body,
-        why: Forwarded,
+        told: CacheStatus,
         collapsed: bool,
     ) -> Answer {
         let status = CacheStatus {
-            fwd: Some(why),
             fwd_status: Some(head.answered),
             ttl: Some(head.terms.ttl(exchange.now)),
             stored: !collapsed,
             collapsed,
-            ..CacheStatus::default()
+            ..told
         };
         let condition = evaluate(
             &exchange.headers,
@@ -230,22 +231,29 @@ impl Proxy {
         };
         Answer {
             response,
-            status: Some(status),
+            status,
+            is_told: false,
             outcome: Outcome::Miss,
         }
     }
 
     /// A stored response that the origin has just confirmed.
-    fn validated(&self, exchange: &Exchange, entry: &Arc<Entry>, collapsed: bool) -> Answer {
+    fn validated(
+        &self,
+        exchange: &Exchange,
+        entry: &Arc<Entry>,
+        told: CacheStatus,
+        collapsed: bool,
+    ) -> Answer {
         let status = CacheStatus {
             fwd: Some(Forwarded::Stale),
             fwd_status: Some(StatusCode::NOT_MODIFIED),
             ttl: Some(entry.terms.ttl(exchange.now)),
             stored: !collapsed,
             collapsed,
-            ..CacheStatus::default()
+            ..told
         };
-        self.stored(exchange, entry, &status, Outcome::Revalidated)
+        self.stored(exchange, entry, status, Outcome::Revalidated)
     }
 
     /// The origin failed: a stored response stands in where it may (RFC 5861 §4).
@@ -288,7 +296,8 @@ pub(super) fn passed(
     };
     Answer {
         response,
-        status: Some(status),
+        status,
+        is_told: false,
         outcome: Outcome::Pass,
     }
 }
@@ -298,6 +307,16 @@ fn names(vary: &Vary) -> Vec<http::HeaderName> {
 }
 
 impl Missing {
+    /// What `Cache-Status` says of it: why the origin is asked, and what is wrong with what is
+    /// stored.
+    fn told(&self) -> CacheStatus {
+        CacheStatus {
+            fwd: Some(self.why),
+            detail: self.stale.as_ref().map(|stale| stale.reason.name()),
+            ..CacheStatus::default()
+        }
+    }
+
     /// The flight to join first: those who ask for the same part share one of their own.
     fn flight(&self, exchange: &Exchange, route: &Route) -> Key {
         if !self.asks_for_a_part(exchange, route) {

@@ -27,15 +27,16 @@ impl Proxy {
         entry: &Arc<Entry>,
         tier: Tier,
     ) -> Answer {
+        let status = hit_status(&entry.terms, exchange.now, tier.name());
         let head = self
             .cache
             .head(key, entry, tier, exchange.now.0 / 1000, || {
-                let status = hit_status(&entry.terms, exchange.now, tier.name());
                 self.render(entry, exchange.now, &status)
             });
         Answer {
             response: from_entry(exchange, entry, head),
-            status: None,
+            status,
+            is_told: true,
             outcome: match tier {
                 Tier::Hot => Outcome::HitHot,
                 Tier::Memory => Outcome::HitMemory,
@@ -52,11 +53,7 @@ impl Proxy {
         detail: &'static str,
     ) -> Answer {
         let status = hit_status(&entry.terms, exchange.now, detail);
-        Answer {
-            response: from_entry(exchange, entry, self.render(entry, exchange.now, &status)),
-            status: None,
-            outcome: Outcome::Stale,
-        }
+        self.stored(exchange, entry, status, Outcome::Stale)
     }
 
     /// A stored response for a reason that `status` tells.
@@ -64,12 +61,14 @@ impl Proxy {
         &self,
         exchange: &Exchange,
         entry: &Arc<Entry>,
-        status: &CacheStatus,
+        status: CacheStatus,
         outcome: Outcome,
     ) -> Answer {
+        let head = self.render(entry, exchange.now, &status);
         Answer {
-            response: from_entry(exchange, entry, self.render(entry, exchange.now, status)),
-            status: None,
+            response: from_entry(exchange, entry, head),
+            status,
+            is_told: true,
             outcome,
         }
     }

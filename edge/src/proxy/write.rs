@@ -89,9 +89,7 @@ impl Proxy {
         let answer = match outcome {
             Ok((response, is_stored)) => {
                 let mut answer = passed(response, Forwarded::Method, None);
-                if let Some(status) = &mut answer.status {
-                    status.stored = is_stored;
-                }
+                answer.status.stored = is_stored;
                 answer
             }
             Err(failure) => self.failed(failure),
