@@ -10,6 +10,7 @@ use crate::directives::{Directives, Seconds, delta_seconds};
 use crate::exchange::Exchange;
 use crate::fields;
 use crate::policy::Policy;
+use crate::step::seconds;
 use crate::targeted::Governing;
 use crate::time::{Timestamp, parse_date_at};
 
@@ -68,6 +69,19 @@ impl Terms {
         } else {
             self.stale_while_revalidate.max(self.stale_if_error)
         }
+    }
+
+    /// In which ways it may be used once its lifetime is over, in a few words.
+    pub(crate) fn stale_use(&self) -> String {
+        if self.always_validate {
+            return "none, no-cache: validated before each use".to_owned();
+        }
+        if self.must_revalidate {
+            return "none, must-revalidate".to_owned();
+        }
+        let behind = seconds(self.stale_while_revalidate);
+        let failing = seconds(self.stale_if_error);
+        format!("{behind} while it is refreshed, {failing} if the origin fails")
     }
 
     /// When a tier may drop it: past its lifetime and its grace, and a day later when it has a validator, for a 304

@@ -5,7 +5,8 @@
 //!
 //! In the order of a response's life: [`storable`] says whether an answer of the origin may be kept and under which
 //! [`Terms`]; [`reuse()`] says what may be done with it for a later request; [`make_conditional`], [`confirms`] and
-//! [`merge_not_modified`] renew it; [`invalidated`] names what a write makes fall.
+//! [`merge_not_modified`] renew it; [`invalidated`] names what a write makes fall. [`storing::explain`] and
+//! [`reuse::explain`](mod@reuse) walk the same rules as the deciding functions, and tell what each of them found.
 
 pub mod time;
 
@@ -22,6 +23,8 @@ pub mod policy;
 pub mod exchange;
 
 pub mod refusal;
+
+pub mod step;
 
 pub mod storing;
 
@@ -63,6 +66,7 @@ pub use refusal::Refusal;
 pub use reuse::{Reuse, Stale, Standing, only_if_cached, reuse};
 pub use search::Variance;
 pub use status::{InvalidStatusPattern, StatusPattern};
+pub use step::Step;
 pub use storing::{Storable, storable, stored_fields};
 pub use time::{Timestamp, format_date, parse_date};
 pub use validation::{
