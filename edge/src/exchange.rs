@@ -72,6 +72,16 @@ impl Exchange {
         now: Timestamp,
     ) -> Result<Exchange, Failure> {
         let (parts, body) = request.into_parts();
+        let mut exchange = Exchange::of(parts, connection, now)?;
+        exchange.body = (!body.is_end_stream()).then_some(body);
+        Ok(exchange)
+    }
+
+    /// Checks a request without a body.
+    ///
+    /// # Errors
+    /// As [`Exchange::begin`].
+    pub fn of(parts: Parts, connection: &Connection, now: Timestamp) -> Result<Exchange, Failure> {
         check_method(&parts)?;
         check_transfer_encoding(&parts.headers)?;
         let authority = target_authority(&parts)?;
@@ -105,7 +115,7 @@ impl Exchange {
             authority,
             path_and_query,
             headers,
-            body: (!body.is_end_stream()).then_some(body),
+            body: None,
             expects_continue,
             // A client of HTTP/1.0 takes an interim response for the final one (RFC 9110 §15.2).
             informer: connection

@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod explanation;
 mod random;
 pub mod router;
 pub mod telemetry;

@@ -10,6 +10,7 @@
 //! How a fetch is shared is in `fetch` and how it is done in `job`, how a write goes through and what it
 //! invalidates in `write`, how a stored response becomes an answer in `respond`.
 
+mod explaining;
 mod fetch;
 mod filtering;
 mod job;

@@ -324,7 +324,7 @@ impl Place {
 
     /// What is stored of the representation to which a response with these fields belongs.
     fn kept_parts(&self, headers: &HeaderMap) -> Option<Arc<Entry>> {
-        let Found::Entry(known, _) = self.proxy.cache.find_here(self.key, &self.request) else {
+        let Found::Entry(known, _) = self.proxy.cache.peek(self.key, &self.request) else {
             return None;
         };
         let is_of_it = matches!(known.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT)

@@ -26,6 +26,7 @@ mod startup;
 
 mod floors;
 
+mod explaining;
 mod filters;
 mod filters_bundled;
 mod filters_support;
