@@ -1,5 +1,7 @@
 //! One request on its way through the edge: what it asks for, checked once at the door.
 
+mod upgrade;
+
 use std::net::IpAddr;
 
 use http::header::{COOKIE, EXPECT, FORWARDED, HOST, TRANSFER_ENCODING};
@@ -8,6 +10,7 @@ use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 use hyper::body::{Body as _, Incoming};
 use tidegate_semantics::Timestamp;
+pub use upgrade::Upgrade;
 
 use crate::error::Failure;
 use crate::interim::Informer;
@@ -42,6 +45,8 @@ pub struct Exchange {
     pub body: Option<Incoming>,
     /// Whether the client waits for 100 (Continue) before it sends the body.
     pub expects_continue: bool,
+    /// The other protocols in which the client would go on.
+    pub upgrade: Option<Box<Upgrade>>,
     /// How interim responses reach the client, where they can.
     pub informer: Option<Informer>,
     /// What the request filters added to the cache key.
@@ -67,10 +72,11 @@ impl Exchange {
     /// # Errors
     /// The [`Failure`] to answer with.
     pub fn begin(
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
         connection: &Connection,
         now: Timestamp,
     ) -> Result<Exchange, Failure> {
+        let upgrade = Upgrade::asked(&mut request);
         let (parts, body) = request.into_parts();
         check_method(&parts)?;
         check_transfer_encoding(&parts.headers)?;
@@ -107,6 +113,7 @@ impl Exchange {
             headers,
             body: (!body.is_end_stream()).then_some(body),
             expects_continue,
+            upgrade,
             // A client of HTTP/1.0 takes an interim response for the final one (RFC 9110 §15.2).
             informer: connection
                 .informer
@@ -120,6 +127,7 @@ impl Exchange {
     /// Whether the cache may answer this kind of request at all.
     pub fn is_lookup(&self) -> bool {
         self.body.is_none()
+            && self.upgrade.is_none()
             && !self.bypass_cache
             && (self.method == Method::GET || self.method == Method::HEAD)
     }

@@ -8,6 +8,7 @@ pub mod config;
 mod random;
 pub mod router;
 pub mod telemetry;
+pub mod trailers;
 
 pub mod body;
 pub mod error;

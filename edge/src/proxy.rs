@@ -15,6 +15,7 @@ mod filtering;
 mod job;
 mod purging;
 mod respond;
+mod tunnel;
 mod write;
 
 use std::sync::Arc;

@@ -2,17 +2,18 @@
 //! request.
 
 mod impatient;
+mod lingering;
 
 use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::{Request, Response};
-use hyper::body::Incoming;
+use http::{Request, Response, StatusCode};
+use hyper::body::{Body as _, Incoming};
 use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
@@ -23,6 +24,7 @@ use tokio::sync::watch;
 use crate::body::Body;
 use crate::interim::InterimIo;
 use impatient::Impatient;
+use lingering::{Lingering, Unread};
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 4096;
@@ -168,11 +170,15 @@ async fn serve_connection<H: Handler>(
         _ = drain.wait_for(|drain| *drain) => return,
         else => return,
     };
-    let (io, informer) = InterimIo::new(TokioIo::new(Impatient::new(stream, limits.write_timeout)));
+    let (io, unread) = Lingering::new(Impatient::new(stream, limits.write_timeout));
+    let (io, informer) = InterimIo::new(TokioIo::new(io));
     let served = if is_http2 {
+        // A stream ends by itself there, and its connection goes on.
+        unread.never();
         let answers = Answers {
             connection: handler.accept(peer, None),
             handler,
+            unread,
         };
         let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
         let header_list = u32::try_from(limits.max_header).unwrap_or(u32::MAX);
@@ -186,6 +192,7 @@ async fn serve_connection<H: Handler>(
         let answers = Answers {
             connection: handler.accept(peer, Some(informer)),
             handler,
+            unread,
         };
         let mut builder = hyper::server::conn::http1::Builder::new();
         builder
@@ -194,7 +201,22 @@ async fn serve_connection<H: Handler>(
             .max_header_size(limits.max_header)
             .max_buf_size(limits.max_header.max(32 << 10) * 2)
             .half_close(true);
-        watcher.watch(builder.serve_connection(io, answers)).await
+        let mut connection = pin!(builder.serve_connection(io, answers).with_upgrades());
+        let ended = tokio::select! {
+            biased;
+            served = &mut connection => Some(served),
+            _ = drain.wait_for(|drain| *drain) => None,
+        };
+        let served = match ended {
+            Some(served) => served,
+            None => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        // As long as it lives, a drain waits.
+        drop(watcher);
+        served
     };
     if let Err(error) = served {
         tracing::debug!(%error, %peer, "connection ended");
@@ -223,6 +245,7 @@ async fn begins_as_http2(stream: &TcpStream) -> io::Result<bool> {
 struct Answers<H: Handler> {
     handler: Arc<H>,
     connection: H::Connection,
+    unread: Unread,
 }
 
 impl<H: Handler> Service<Request<Incoming>> for Answers<H> {
@@ -231,9 +254,10 @@ impl<H: Handler> Service<Request<Incoming>> for Answers<H> {
     type Future = Answer;
 
     fn call(&self, request: Request<Incoming>) -> Answer {
+        self.unread.request(!request.body().is_end_stream());
         match self.handler.handle(request, &self.connection) {
             Answering::AtOnce(response) => Answer::AtOnce(Some(response)),
-            Answering::Later(response) => Answer::Later(response),
+            Answering::Later(response) => Answer::Later(response, self.unread.clone()),
         }
     }
 }
@@ -241,7 +265,7 @@ impl<H: Handler> Service<Request<Incoming>> for Answers<H> {
 /// The future of an [`Answering`]: nothing is boxed where nothing is awaited.
 enum Answer {
     AtOnce(Option<Response<Body>>),
-    Later(Pin<Box<dyn Future<Output = Response<Body>> + Send>>),
+    Later(Pin<Box<dyn Future<Output = Response<Body>> + Send>>, Unread),
 }
 
 impl Future for Answer {
@@ -252,7 +276,13 @@ impl Future for Answer {
             Answer::AtOnce(response) => {
                 Poll::Ready(Ok(response.take().expect("polled once after it was ready")))
             }
-            Answer::Later(response) => response.as_mut().poll(context).map(Ok),
+            Answer::Later(response, unread) => {
+                let response = ready!(response.as_mut().poll(context));
+                if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                    unread.never();
+                }
+                Poll::Ready(Ok(response))
+            }
         }
     }
 }

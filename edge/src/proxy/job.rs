@@ -30,6 +30,7 @@ use crate::forward::{Outbound, inbound};
 use crate::interim::Informer;
 use crate::purge::Position;
 use crate::telemetry::Metrics;
+use crate::upstream::UnknownCoding;
 
 /// How long a body that is not kept waits for a client that does not read.
 const READER_PATIENCE: Duration = Duration::from_secs(20);
@@ -262,7 +263,9 @@ impl Job {
         let length = times.announced.then(|| body.size_hint().exact()).flatten();
         let is_too_large =
             length.is_some_and(|length| length > self.proxy.settings.max_entry as u64);
-        let refused = if wishes.refuse_storing {
+        let refused = if parts.extensions.get::<UnknownCoding>().is_some() {
+            Some(NotStored::for_everybody("transfer-coding"))
+        } else if wishes.refuse_storing {
             Some(NotStored::for_everybody("plugin"))
         } else if is_too_large {
             Some(NotStored::for_everybody("too-large"))

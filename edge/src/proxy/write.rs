@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use http::{HeaderMap, Response, StatusCode};
+use http::header::TRAILER;
+use http::{HeaderMap, Response, StatusCode, Version};
 use http_body::Body as _;
 use tidegate_semantics::{
     Forwarded, invalidated, invalidated_groups, is_safe, strip_surrogate_fields,
@@ -13,14 +14,16 @@ use tokio::sync::oneshot;
 use super::fetch::passed;
 use super::filtering::Seen;
 use super::job::relay_interim;
+use super::tunnel::Switched;
 use super::{Answer, Proxy, Route, Unusable, outbound, purge_url};
 use crate::body::{Body, Received};
 use crate::error::Failure;
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Upgrade};
 use crate::filters::Filters;
 use crate::forward::{Outbound, inbound};
 use crate::interim::Informer;
 use crate::purge::{Record, Scope, url};
+use crate::trailers;
 
 /// A request that passes through, detached from its client.
 struct Passing {
@@ -35,6 +38,10 @@ struct Passing {
     client: std::net::IpAddr,
     url: String,
     informer: Option<Informer>,
+    /// The other protocols in which the client would go on.
+    upgrade: Option<Box<Upgrade>>,
+    /// Whether the client takes trailers.
+    takes_trailers: bool,
     filters: Filters,
     /// What the origin's answer invalidates, whatever filters make of it.
     invalidated: Vec<Record>,
@@ -121,13 +128,30 @@ impl Proxy {
             Some(body) => {
                 let timeout = route.upstream.timeout();
                 let flag = Arc::clone(&is_too_large);
-                Body::stream(Received::new(body, timeout, limit).flagging(flag))
+                let received = Received::new(body, timeout, limit).flagging(flag);
+                Body::stream(received.with_trailers(true))
             }
         };
+        let mut outbound = outbound(exchange, &self.settings);
+        let upgrade = exchange.upgrade.take();
+        let takes_trailers =
+            exchange.version >= Version::HTTP_2 || trailers::are_accepted(&exchange.headers);
+        // HTTP/2 has trailers behind a body of known length too.
+        if body.size_hint().exact().is_none()
+            || (exchange.version >= Version::HTTP_2 && !body.is_end_stream())
+        {
+            outbound.announce_trailers(&exchange.headers);
+        }
+        if takes_trailers {
+            outbound.accept_trailers();
+        }
+        if let Some(upgrade) = &upgrade {
+            outbound.offer_upgrade(&upgrade.protocols);
+        }
         Ok(Passing {
             proxy: Arc::clone(self),
             route: Arc::clone(route),
-            outbound: outbound(exchange, &self.settings),
+            outbound,
             body,
             is_too_large,
             scheme: exchange.scheme,
@@ -135,6 +159,8 @@ impl Proxy {
             client: exchange.client,
             url: purge_url(exchange),
             informer: exchange.informer.clone(),
+            upgrade,
+            takes_trailers,
             filters,
             invalidated: Vec::new(),
         })
@@ -149,10 +175,14 @@ impl Passing {
         let mut request = outbound.with_body(std::mem::take(&mut self.body));
         relay_interim(&mut request, self.informer.as_ref());
         let upstream = &self.route.upstream;
-        let answer = upstream.send(request).await;
+        let upgrade = self.upgrade.take();
+        let answer = match &upgrade {
+            None => upstream.send(request).await.map(|answer| (answer, None)),
+            Some(_) => upstream.switch(request).await,
+        };
         let result = answer.as_ref().map_or_else(Failure::name, |_| "ok");
         self.proxy.metrics.count_upstream(upstream.name(), result);
-        let response = answer.map_err(|failure| {
+        let (response, tunnel) = answer.map_err(|failure| {
             if self.is_too_large.load(Ordering::Relaxed) {
                 Failure::BodyTooLarge(self.proxy.settings.max_body)
             } else {
@@ -160,6 +190,8 @@ impl Passing {
             }
         })?;
         let (mut parts, body) = response.into_parts();
+        let announced = trailers::announced(&parts.headers).filter(|_| self.takes_trailers);
+        let switched = Switched::of(tunnel, upgrade, &parts.headers);
         inbound(&mut parts.headers, &method, &self.proxy.settings.via);
         self.invalidated = self.invalidated_by(parts.status, &parts.headers);
         let seen = Seen {
@@ -172,14 +204,17 @@ impl Passing {
             .filter_origin_response(&mut self.filters, seen, &mut self.outbound, &mut parts)
             .await?;
         strip_surrogate_fields(&mut parts.headers);
+        if let Some(switched) = switched {
+            return Ok(switched.answer(parts));
+        }
+        if let Some(announced) = announced {
+            parts.headers.insert(TRAILER, announced);
+        }
         let body = if body.is_end_stream() {
             Body::Empty
         } else {
-            Body::stream(Received::new(
-                body,
-                self.route.upstream.timeout(),
-                usize::MAX,
-            ))
+            let received = Received::new(body, self.route.upstream.timeout(), usize::MAX);
+            Body::stream(received.with_trailers(self.takes_trailers))
         };
         Ok(Response::from_parts(parts, body))
     }

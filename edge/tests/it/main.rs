@@ -20,7 +20,10 @@ mod admin;
 mod drain;
 mod messages;
 mod passing;
+mod smuggling;
 mod startup;
+mod trailers;
+mod upgrades;
 
 mod floors;
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::gate::Gate;
-use super::wire::Wire;
+use super::wire::{Left, Wire};
 
 /// One answer, as a script.
 #[derive(Clone)]
@@ -15,6 +15,8 @@ pub(crate) struct Answer {
     before: Vec<Step>,
     body: Vec<Step>,
     closes: bool,
+    /// Behind a chunked body.
+    trailers: String,
 }
 
 #[derive(Clone, Copy)]
@@ -34,6 +36,8 @@ enum Step {
     Wait(Gate),
     Send(Vec<u8>),
     Count(Arc<AtomicUsize>),
+    /// What comes goes back, until nothing comes.
+    Echo,
 }
 
 /// A 200 with this body.
@@ -45,6 +49,7 @@ pub(crate) fn answer(body: impl Into<Vec<u8>>) -> Answer {
         before: Vec::new(),
         body: vec![Step::Send(body.into())],
         closes: false,
+        trailers: String::new(),
     }
 }
 
@@ -61,6 +66,17 @@ impl Answer {
             closes: true,
             ..answer(bytes)
         }
+    }
+
+    /// Switches protocols and says this: from then on whatever comes goes back. `ended` counts
+    /// those of whom nothing more came.
+    pub(crate) fn switching(protocol: &str, first: &str, ended: &Arc<AtomicUsize>) -> Answer {
+        let head = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade";
+        let mut answer = Answer::raw(&format!("{head}\r\nupgrade: {protocol}\r\n\r\n{first}"));
+        answer
+            .body
+            .extend([Step::Echo, Step::Count(Arc::clone(ended))]);
+        answer
     }
 
     pub(crate) fn status(mut self, status: u16) -> Answer {
@@ -112,6 +128,12 @@ impl Answer {
         self
     }
 
+    /// One more field behind a chunked body.
+    pub(crate) fn trailing(mut self, name: &str, value: &str) -> Answer {
+        self.trailers.push_str(&format!("{name}: {value}\r\n"));
+        self
+    }
+
     pub(crate) fn chunked(mut self) -> Answer {
         self.framing = Framing::Chunked;
         self
@@ -142,7 +164,7 @@ impl Answer {
         }
         let sizes = self.body.iter().map(|step| match step {
             Step::Send(part) => part.len(),
-            Step::Wait(_) | Step::Count(_) => 0,
+            Step::Wait(_) | Step::Count(_) | Step::Echo => 0,
         });
         match self.framing {
             _ if matches!(self.status, 204 | 304) => {}
@@ -175,7 +197,8 @@ impl Answer {
         if !is_head && !matches!(self.status, 204 | 304) {
             play(wire, &self.body, |part| self.encode(part)).await?;
             if matches!(self.framing, Framing::Chunked) && !self.closes {
-                wire.write(b"0\r\n\r\n").await?;
+                let end = format!("0\r\n{}\r\n", self.trailers);
+                wire.write(end.as_bytes()).await?;
             }
         }
         Ok(!self.closes)
@@ -193,6 +216,11 @@ async fn play(
             Step::Send(part) => wire.write(&encode(part)).await?,
             Step::Count(count) => {
                 count.fetch_add(1, Ordering::Relaxed);
+            }
+            Step::Echo => {
+                while let Ok(Some(piece)) = wire.piece(&mut Left::UntilClose).await {
+                    wire.write(&piece).await?;
+                }
             }
         }
     }

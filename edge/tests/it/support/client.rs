@@ -99,6 +99,11 @@ impl Connection {
         let _ = self.wire.write(bytes).await;
     }
 
+    /// Says that nothing more will be written.
+    pub(crate) async fn finish(&mut self) {
+        let _ = self.wire.finish().await;
+    }
+
     /// The next answer to a GET, whole.
     pub(crate) async fn response(&mut self) -> Response {
         self.response_to("GET").await
@@ -109,6 +114,7 @@ impl Connection {
         let mut response = self.head_of(method).await;
         let rest = patiently("the rest of a response", self.wire.rest(self.left)).await;
         (response.body, response.is_complete) = rest;
+        response.trailers = std::mem::take(&mut self.wire.trailers);
         self.left = Left::Bytes(0);
         response
     }
@@ -129,13 +135,15 @@ impl Connection {
                 .nth(1)
                 .and_then(|status| status.parse().ok());
             let status: u16 = status.expect("a status line has a status");
-            if status >= 200 {
+            if status >= 200 || status == 101 {
                 break (status, head);
             }
             interim.push((status, head));
         };
         let length = head.get("content-length").map(|length| length.parse());
-        self.left = if method == "HEAD" || matches!(status, 204 | 304) {
+        self.left = if status == 101 {
+            Left::UntilClose
+        } else if method == "HEAD" || matches!(status, 204 | 304) {
             Left::Bytes(0)
         } else if head.get("transfer-encoding").is_some() {
             Left::Chunks
@@ -150,6 +158,7 @@ impl Connection {
             interim,
             body: Vec::new(),
             is_complete: false,
+            trailers: Vec::new(),
         }
     }
 
@@ -191,6 +200,8 @@ pub(crate) struct Response {
     pub(crate) body: Vec<u8>,
     /// Whether the body came to its end.
     pub(crate) is_complete: bool,
+    /// The fields behind the body.
+    pub(crate) trailers: Vec<(String, String)>,
 }
 
 impl Response {
