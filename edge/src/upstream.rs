@@ -276,8 +276,9 @@ impl Upstream {
         let headers = response.headers_mut();
         framing::unite_lengths(headers).map_err(|reason| self.wrong(reason))?;
         let unknown = framing::check_codings(headers).map_err(|reason| self.wrong(reason))?;
+        // Whoever sends both may mean either (RFC 9112 §6.3).
         let framed_twice =
-            headers.contains_key(CONTENT_LENGTH) && headers.contains_key(TRANSFER_ENCODING);
+            headers.contains_key(TRANSFER_ENCODING) && headers.remove(CONTENT_LENGTH).is_some();
         if let Some(unknown) = unknown {
             response.extensions_mut().insert(unknown);
         } else if !framed_twice {

@@ -18,6 +18,7 @@ mod writes;
 
 mod admin;
 mod drain;
+mod framing;
 mod messages;
 mod passing;
 mod smuggling;

@@ -151,6 +151,12 @@ impl Answer {
         self
     }
 
+    /// The connection stays open behind what was sent.
+    pub(crate) fn staying(mut self) -> Answer {
+        self.closes = false;
+        self
+    }
+
     /// The connection ends behind what was sent, without the end of a chunked body.
     pub(crate) fn breaking_off(mut self) -> Answer {
         self.closes = true;
@@ -194,7 +200,8 @@ impl Answer {
         if !matches!(self.framing, Framing::Raw) {
             wire.write(self.head().as_bytes()).await?;
         }
-        if !is_head && !matches!(self.status, 204 | 304) {
+        let has_body = !is_head && !matches!(self.status, 204 | 304);
+        if has_body || matches!(self.framing, Framing::Raw) {
             play(wire, &self.body, |part| self.encode(part)).await?;
             if matches!(self.framing, Framing::Chunked) && !self.closes {
                 let end = format!("0\r\n{}\r\n", self.trailers);

@@ -119,6 +119,14 @@ impl Connection {
         response
     }
 
+    /// The next answer; `None` when the connection ends before it begins.
+    pub(crate) async fn answer_to(&mut self, method: &str) -> Option<Response> {
+        if patiently("an answer or the end", self.wire.is_closed()).await {
+            return None;
+        }
+        Some(self.response_to(method).await)
+    }
+
     /// The head of the next answer to a GET; its body is still to be read.
     pub(crate) async fn head(&mut self) -> Response {
         self.head_of("GET").await
