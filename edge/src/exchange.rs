@@ -248,7 +248,9 @@ fn canonical(authority: Authority) -> Result<Authority, Failure> {
         return Err(Failure::BadRequest(NO_HOST));
     }
     let port = &text[authority.host().len()..];
-    let is_port = port.is_empty() || authority.port_u16().is_some() || port == ":";
+    // "+80" is a number to the parser, and no port (RFC 3986 §3.2.3).
+    let is_port =
+        port.is_empty() || port == ":" || (authority.port_u16().is_some() && !port.contains('+'));
     if !is_port {
         return Err(Failure::BadRequest("the port of Host is no port"));
     }

@@ -410,3 +410,89 @@ async fn a_preface_in_pieces_begins_http_2() {
         .unwrap();
     assert_eq!(frame[3], 4, "RFC 9113 §3.4");
 }
+
+/// What is refused before its body was read, and with which status.
+const EARLY: &[(&str, &str, u16)] = &[
+    (
+        "a length over the limit",
+        "POST / HTTP/1.1\r\nhost: edge.test\r\ncontent-length: 8388608\r\n\r\n",
+        413,
+    ),
+    (
+        "more chunks than the limit",
+        "POST / HTTP/1.1\r\nhost: edge.test\r\ntransfer-encoding: chunked\r\n\r\n800000\r\n",
+        413,
+    ),
+    (
+        "no token",
+        "PURGE / HTTP/1.1\r\nhost: edge.test\r\ncontent-length: 8388608\r\n\r\n",
+        401,
+    ),
+    (
+        "no route",
+        "POST /nowhere HTTP/1.1\r\nhost: elsewhere\r\ncontent-length: 8388608\r\n\r\n",
+        404,
+    ),
+    (
+        "a request that could be meant in two ways",
+        "POST / HTTP/1.1\r\nhost: a\r\nhost: b\r\ncontent-length: 8388608\r\n\r\n",
+        400,
+    ),
+    (
+        "no length at all",
+        "POST / HTTP/1.1\r\nhost: edge.test\r\ncontent-length: x\r\n\r\n",
+        400,
+    ),
+];
+
+#[tokio::test]
+async fn a_client_that_is_still_sending_gets_to_read_why_it_is_refused() {
+    let origin = Origin::answers("x");
+    let edge = Edge::before(&origin)
+        .with("server.max_body_bytes = 10")
+        .route("host = \"edge.test\"")
+        .start();
+    // More than the sockets hold: without somebody who reads it, it does not get away.
+    let body = vec![b'x'; 8 << 20];
+    for (what, head, status) in EARLY {
+        let mut connection = edge.connect().await;
+        connection.write(head.as_bytes()).await;
+        connection.write(&body).await;
+        let refused = connection.answer_to("POST").await;
+        let refused = refused.map(|refused| (refused.status, refused.is_complete));
+        assert_eq!(refused, Some((*status, true)), "RFC 9112 §9.6, {what}");
+        assert!(connection.is_closed().await, "{what}");
+    }
+    assert_eq!(origin.requests(), 0);
+}
+
+#[tokio::test]
+async fn an_origin_that_answers_early_and_goes_is_heard() {
+    let origin = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = origin.local_addr().unwrap();
+    let refusing = std::thread::spawn(move || {
+        for _ in 0..8 {
+            let (mut stream, _) = origin.accept().unwrap();
+            let mut head = [0; 64];
+            std::io::Read::read_exact(&mut stream, &mut head).unwrap();
+            let refusal = b"HTTP/1.1 403 No\r\ncontent-length: 2\r\nconnection: close\r\n\r\nno";
+            std::io::Write::write_all(&mut stream, refusal).unwrap();
+            // Dropped with bytes unread, it resets the connection.
+        }
+    });
+    let unused = Origin::answers("x");
+    let edge = Edge::before(&unused)
+        .with(&format!("origins.app.url = \"http://{address}\""))
+        .start();
+    let body = "x".repeat(4 << 20);
+    for _ in 0..8 {
+        let refused = edge.request("POST", "/").body(&body).send().await;
+        // A reset may overtake the answer on the origin's side too; never is it half of one.
+        assert!(
+            matches!((refused.status, refused.text()), (403, "no") | (502, _)),
+            "{refused:?}"
+        );
+        assert!(refused.is_complete);
+    }
+    refusing.join().unwrap();
+}

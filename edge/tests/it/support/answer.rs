@@ -36,9 +36,14 @@ enum Step {
     Wait(Gate),
     Send(Vec<u8>),
     Count(Arc<AtomicUsize>),
+    /// So many parts of 64 KiB, counted.
+    Flood(usize, Arc<AtomicUsize>),
     /// What comes goes back, until nothing comes.
     Echo,
 }
+
+/// Bytes of one part of a flood.
+const PART: usize = 64 << 10;
 
 /// A 200 with this body.
 pub(crate) fn answer(body: impl Into<Vec<u8>>) -> Answer {
@@ -119,12 +124,7 @@ impl Answer {
 
     /// So many further parts of 64 KiB; `sent` counts those that the connection took.
     pub(crate) fn flooding(mut self, parts: usize, sent: &Arc<AtomicUsize>) -> Answer {
-        for _ in 0..parts {
-            self.body.extend([
-                Step::Send(vec![b'x'; 64 << 10]),
-                Step::Count(Arc::clone(sent)),
-            ]);
-        }
+        self.body.push(Step::Flood(parts, Arc::clone(sent)));
         self
     }
 
@@ -170,6 +170,7 @@ impl Answer {
         }
         let sizes = self.body.iter().map(|step| match step {
             Step::Send(part) => part.len(),
+            Step::Flood(parts, _) => parts * PART,
             Step::Wait(_) | Step::Count(_) | Step::Echo => 0,
         });
         match self.framing {
@@ -223,6 +224,13 @@ async fn play(
             Step::Send(part) => wire.write(&encode(part)).await?,
             Step::Count(count) => {
                 count.fetch_add(1, Ordering::Relaxed);
+            }
+            Step::Flood(parts, sent) => {
+                let part = encode(&[b'x'; PART]);
+                for _ in 0..*parts {
+                    wire.write(&part).await?;
+                    sent.fetch_add(1, Ordering::Relaxed);
+                }
             }
             Step::Echo => {
                 while let Ok(Some(piece)) = wire.piece(&mut Left::UntilClose).await {

@@ -183,6 +183,19 @@ impl Connection {
         String::from_utf8(body).expect("bodies are text here")
     }
 
+    /// How many bytes are left of the body, and whether it came to its end: they are not kept.
+    pub(crate) async fn drained(&mut self) -> (usize, bool) {
+        let mut length = 0;
+        loop {
+            let piece = patiently("a part of a body", self.wire.piece(&mut self.left)).await;
+            match piece {
+                Ok(Some(piece)) => length += piece.len(),
+                Ok(None) => return (length, true),
+                Err(BrokenOff) => return (length, false),
+            }
+        }
+    }
+
     /// What is left of the body, and whether it came to its end.
     pub(crate) async fn rest(&mut self) -> (String, bool) {
         let (body, is_complete) = patiently("the rest", self.wire.rest(self.left)).await;
