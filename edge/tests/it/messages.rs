@@ -457,10 +457,11 @@ async fn a_client_that_is_still_sending_gets_to_read_why_it_is_refused() {
     for (what, head, status) in EARLY {
         let mut connection = edge.connect().await;
         connection.write(head.as_bytes()).await;
-        connection.write(&body).await;
+        // A reset would overtake the answer, in some clients.
+        assert!(connection.is_taken(&body).await, "RFC 9112 §9.6, {what}");
         let refused = connection.answer_to("POST").await;
         let refused = refused.map(|refused| (refused.status, refused.is_complete));
-        assert_eq!(refused, Some((*status, true)), "RFC 9112 §9.6, {what}");
+        assert_eq!(refused, Some((*status, true)), "{what}");
         assert!(connection.is_closed().await, "{what}");
     }
     assert_eq!(origin.requests(), 0);
@@ -487,12 +488,7 @@ async fn an_origin_that_answers_early_and_goes_is_heard() {
     let body = "x".repeat(4 << 20);
     for _ in 0..8 {
         let refused = edge.request("POST", "/").body(&body).send().await;
-        // A reset may overtake the answer on the origin's side too; never is it half of one.
-        assert!(
-            matches!((refused.status, refused.text()), (403, "no") | (502, _)),
-            "{refused:?}"
-        );
-        assert!(refused.is_complete);
+        assert_eq!((refused.status, refused.text()), (403, "no"));
     }
     refusing.join().unwrap();
 }

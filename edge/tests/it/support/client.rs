@@ -96,7 +96,14 @@ impl Connection {
 
     /// Writes; an edge that has closed meanwhile has its say in what is read next.
     pub(crate) async fn write(&mut self, bytes: &[u8]) {
-        let _ = self.wire.write(bytes).await;
+        let _ = self.is_taken(bytes).await;
+    }
+
+    /// Writes; whether all of it was taken.
+    pub(crate) async fn is_taken(&mut self, bytes: &[u8]) -> bool {
+        patiently("what is sent to be taken", self.wire.write(bytes))
+            .await
+            .is_ok()
     }
 
     /// Says that nothing more will be written.
