@@ -7,17 +7,18 @@ mod lingering;
 use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
 use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
@@ -56,7 +57,7 @@ pub enum Answering {
 /// What answers the requests of connections.
 pub trait Handler: Send + Sync + 'static {
     /// What is known of a connection.
-    type Connection: Clone + Send + Sync + 'static;
+    type Connection: Clone + Send + Sync + Unpin + 'static;
 
     /// A connection was accepted; `informer` reaches its client with interim responses.
     fn accept(
@@ -179,6 +180,7 @@ async fn serve_connection<H: Handler>(
             connection: handler.accept(peer, None),
             handler,
             unread,
+            is_http_1_0: AtomicBool::new(false),
         };
         let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
         let header_list = u32::try_from(limits.max_header).unwrap_or(u32::MAX);
@@ -193,6 +195,7 @@ async fn serve_connection<H: Handler>(
             connection: handler.accept(peer, Some(informer)),
             handler,
             unread,
+            is_http_1_0: AtomicBool::new(false),
         };
         let mut builder = hyper::server::conn::http1::Builder::new();
         builder
@@ -201,7 +204,7 @@ async fn serve_connection<H: Handler>(
             .max_header_size(limits.max_header)
             .max_buf_size(limits.max_header.max(32 << 10) * 2)
             .half_close(true);
-        let mut connection = pin!(builder.serve_connection(io, answers).with_upgrades());
+        let mut connection = builder.serve_connection(io, answers).with_upgrades();
         let ended = tokio::select! {
             biased;
             served = &mut connection => Some(served),
@@ -210,16 +213,31 @@ async fn serve_connection<H: Handler>(
         let served = match ended {
             Some(served) => served,
             None => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
+                Pin::new(&mut connection).graceful_shutdown();
+                (&mut connection).await
             }
         };
+        if served.as_ref().is_err_and(hyper::Error::is_user)
+            && let Some(parts) = connection.into_parts()
+            && parts.service.is_http_1_0.load(Ordering::Relaxed)
+        {
+            let stream = parts.io.into_inner().into_inner();
+            reset(stream.into_inner().into_inner());
+        }
         // As long as it lives, a drain waits.
         drop(watcher);
         served
     };
     if let Err(error) = served {
         tracing::debug!(%error, %peer, "connection ended");
+    }
+}
+
+/// Ends a connection so that its client knows that something is missing: to HTTP/1.0, a plain end
+/// is the end of a body without a length (RFC 9112 §8).
+fn reset(stream: TcpStream) {
+    if let Err(error) = SockRef::from(&stream).set_linger(Some(Duration::ZERO)) {
+        tracing::debug!(%error, "a connection cannot be reset");
     }
 }
 
@@ -246,6 +264,8 @@ struct Answers<H: Handler> {
     handler: Arc<H>,
     connection: H::Connection,
     unread: Unread,
+    /// Whether the latest request was one of HTTP/1.0.
+    is_http_1_0: AtomicBool,
 }
 
 impl<H: Handler> Service<Request<Incoming>> for Answers<H> {
@@ -255,6 +275,8 @@ impl<H: Handler> Service<Request<Incoming>> for Answers<H> {
 
     fn call(&self, request: Request<Incoming>) -> Answer {
         self.unread.request(!request.body().is_end_stream());
+        let is_http_1_0 = request.version() < Version::HTTP_11;
+        self.is_http_1_0.store(is_http_1_0, Ordering::Relaxed);
         match self.handler.handle(request, &self.connection) {
             Answering::AtOnce(response) => Answer::AtOnce(Some(response)),
             Answering::Later(response) => Answer::Later(response, self.unread.clone()),

@@ -18,7 +18,8 @@ impl Upgrade {
     /// HTTP/1.0, or with a body, which would have to be read first, the field is ignored, as
     /// anybody may ignore it.
     pub fn asked(request: &mut Request<Incoming>) -> Option<Box<Upgrade>> {
-        if !request.headers().contains_key(UPGRADE)
+        // Nearly every request asks for none, and hyper has noticed.
+        if request.extensions().get::<OnUpgrade>().is_none()
             || request.version() != Version::HTTP_11
             || !request.body().is_end_stream()
         {

@@ -142,11 +142,10 @@ impl Proxy {
         {
             outbound.announce_trailers(&exchange.headers);
         }
-        if takes_trailers {
-            outbound.accept_trailers();
-        }
-        if let Some(upgrade) = &upgrade {
-            outbound.offer_upgrade(&upgrade.protocols);
+        match &upgrade {
+            Some(upgrade) => outbound.offer_upgrade(&upgrade.protocols),
+            None if takes_trailers => outbound.accept_trailers(),
+            None => {}
         }
         Ok(Passing {
             proxy: Arc::clone(self),

@@ -70,6 +70,11 @@ impl<T> Lingering<T> {
         };
         (lingering, unread)
     }
+
+    /// What it wraps.
+    pub(super) fn into_inner(self) -> T {
+        self.io
+    }
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Lingering<T> {

@@ -6,7 +6,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::{Edge, Origin, answer, patiently};
+use crate::support::{Edge, Gate, Origin, answer, patiently};
 
 /// A request as bytes, and the status that refuses it.
 const REFUSED: &[(&str, &str, u16)] = &[
@@ -491,4 +491,27 @@ async fn an_origin_that_answers_early_and_goes_is_heard() {
         assert_eq!((refused.status, refused.text()), (403, "no"));
     }
     refusing.join().unwrap();
+}
+
+#[tokio::test]
+async fn an_http_1_0_client_sees_that_a_response_broke_off() {
+    for route in ["cache = true", "cache = false"] {
+        let gate = Gate::closed();
+        let scripted = answer("half").then(&gate, "").chunked().breaking_off();
+        let origin = Origin::always(scripted.with("cache-control", "max-age=60"));
+        let edge = Edge::before(&origin).route(route).start();
+        let mut stream = TcpStream::connect(edge.address()).await.unwrap();
+        let request = b"GET / HTTP/1.0\r\nhost: edge.test\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        // Its head is there, and the first half of its body.
+        let mut read = Vec::new();
+        while !read.ends_with(b"half") {
+            let more = patiently("the first half", stream.read_buf(&mut read)).await;
+            assert!(more.unwrap() > 0);
+        }
+        gate.open();
+        let end = patiently("the end", stream.read_buf(&mut read)).await;
+        let reset = end.expect_err("an end would complete the body");
+        assert_eq!(reset.kind(), std::io::ErrorKind::ConnectionReset, "{route}");
+    }
 }

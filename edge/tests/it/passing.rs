@@ -406,3 +406,27 @@ async fn interim_responses_are_not_relayed_over_http_2() {
     assert_eq!(response.status(), 200);
     assert!(!response.headers().contains_key("link"), "never merged");
 }
+
+#[tokio::test]
+async fn methods_and_statuses_that_nobody_knows_pass_through() {
+    let origin = Origin::by(|asked| {
+        let status = asked.target.trim_start_matches('/').parse();
+        answer("x").status(status.unwrap_or(200))
+    });
+    let edge = Edge::before(&origin).start();
+    for status in [218, 299, 399, 418, 499, 599, 600, 999] {
+        let response = edge.get(&format!("/{status}")).await;
+        assert_eq!((response.status, response.text()), (status, "x"));
+        let line = format!("HTTP/1.1 {status} Scripted");
+        assert_eq!(response.head.line, line, "its reason as well");
+    }
+    for method in ["BREW", "brew", "M-SEARCH", "REPORT", "QUERY"] {
+        let response = edge.request(method, "/").body("text").send().await;
+        assert_eq!((response.status, response.text()), (200, "x"), "{method}");
+        let asked = origin.last();
+        assert_eq!(
+            (asked.method.as_str(), asked.body.as_slice()),
+            (method, &b"text"[..])
+        );
+    }
+}

@@ -63,6 +63,19 @@ async fn what_either_side_sent_along_with_its_last_message_is_not_lost() {
 }
 
 #[tokio::test]
+async fn more_than_any_buffer_holds_goes_both_ways_at_once() {
+    let origin = Origin::always(switching("websocket"));
+    let edge = Edge::before(&origin).start();
+    let mut connection = asking(&edge, "").await;
+    connection.head().await;
+    let piece = [b'x'; 64 << 10];
+    for _ in 0..256 {
+        connection.write(&piece).await;
+        assert_eq!(connection.body(piece.len()).await.len(), piece.len());
+    }
+}
+
+#[tokio::test]
 async fn each_side_may_end_before_the_other() {
     let origin = Origin::always(switching("websocket"));
     let edge = Edge::before(&origin).start();
