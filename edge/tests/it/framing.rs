@@ -197,6 +197,24 @@ const RESPONSES: &[(&str, &str, Then, Fate)] = &[
         Kept("text"),
     ),
     (
+        "RFC 9112 §5.2, a folded length",
+        "content-length:\r\n 4\r\n\r\ntext",
+        MayStay,
+        Kept("text"),
+    ),
+    (
+        "RFC 9112 §5.2, a folded coding",
+        "transfer-encoding:\r\n chunked\r\n\r\n4\r\ntext\r\n0\r\n\r\n",
+        MayStay,
+        Kept("text"),
+    ),
+    (
+        "RFC 9112 §5.2, two codings on folded lines",
+        "transfer-encoding: foo,\r\n chunked\r\n\r\n4\r\ntext\r\n0\r\n\r\n",
+        Stays,
+        Refused,
+    ),
+    (
         "RFC 9112 §5.1, a space before the colon",
         "content-length : 4\r\n\r\ntext",
         Stays,

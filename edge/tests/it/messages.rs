@@ -515,3 +515,23 @@ async fn an_http_1_0_client_sees_that_a_response_broke_off() {
         assert_eq!(reset.kind(), std::io::ErrorKind::ConnectionReset, "{route}");
     }
 }
+
+#[tokio::test]
+async fn an_early_answer_over_http_2_ends_its_stream_and_nothing_else() {
+    let origin = Origin::answers("x");
+    let edge = Edge::before(&origin)
+        .with("server.max_body_bytes = 10")
+        .start();
+    let stream = TcpStream::connect(edge.address()).await.unwrap();
+    let handshake =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+    let (mut sender, connection) = handshake.await.unwrap();
+    tokio::spawn(connection);
+    for (length, status) in [(8 << 20, 413), (10, 200), (11, 413), (0, 200)] {
+        let body = http_body_util::Full::new(Bytes::from(vec![b'x'; length]));
+        let request = http::Request::post("http://edge.test/").body(body).unwrap();
+        let answered = patiently("an answer", sender.send_request(request)).await;
+        assert_eq!(answered.unwrap().status(), status, "{length}");
+    }
+    assert_eq!(origin.requests(), 2);
+}

@@ -69,7 +69,7 @@ async fn more_than_any_buffer_holds_goes_both_ways_at_once() {
     let mut connection = asking(&edge, "").await;
     connection.head().await;
     let piece = [b'x'; 64 << 10];
-    for _ in 0..256 {
+    for _ in 0..64 {
         connection.write(&piece).await;
         assert_eq!(connection.body(piece.len()).await.len(), piece.len());
     }
