@@ -5,6 +5,7 @@
 mod support;
 
 mod collapsing;
+mod heads;
 mod large;
 mod log;
 mod purging;
@@ -20,6 +21,7 @@ mod admin;
 mod drain;
 mod framing;
 mod messages;
+mod partial;
 mod passing;
 mod smuggling;
 mod startup;

@@ -63,6 +63,22 @@ async fn what_either_side_sent_along_with_its_last_message_is_not_lost() {
 }
 
 #[tokio::test]
+async fn any_method_without_a_body_may_ask_for_an_upgrade() {
+    let origin = Origin::always(switching("x"));
+    let edge = Edge::before(&origin).start();
+    for method in ["HEAD", "OPTIONS", "POST", "DELETE", "BREW"] {
+        let mut connection = edge.connect().await;
+        let request = format!(
+            "{method} / HTTP/1.1\r\nhost: edge.test\r\nconnection: upgrade\r\nupgrade: x\r\ncontent-length: 0\r\n\r\n"
+        );
+        connection.write(request.as_bytes()).await;
+        assert_eq!(connection.head().await.status, 101, "{method}");
+        connection.write(b"hello").await;
+        assert_eq!(connection.body(5).await, "hello", "{method}");
+    }
+}
+
+#[tokio::test]
 async fn more_than_any_buffer_holds_goes_both_ways_at_once() {
     let origin = Origin::always(switching("websocket"));
     let edge = Edge::before(&origin).start();
