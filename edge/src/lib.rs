@@ -9,6 +9,7 @@ pub mod explanation;
 mod random;
 pub mod router;
 pub mod telemetry;
+pub mod trailers;
 
 pub mod body;
 pub mod error;

@@ -8,7 +8,8 @@
 //!
 //! Deciding is left to `tidegate-semantics` and the purge log; this module acts on what they say.
 //! How a fetch is shared is in `fetch` and how it is done in `job`, how a write goes through and what it
-//! invalidates in `write`, how a stored response becomes an answer in `respond`.
+//! invalidates in `write`, what an upgrade comes to in `tunnel`, how a stored response becomes an
+//! answer in `respond`.
 
 mod explaining;
 mod fetch;
@@ -17,6 +18,7 @@ mod job;
 mod keeping;
 mod purging;
 mod respond;
+mod tunnel;
 mod write;
 
 use std::sync::Arc;

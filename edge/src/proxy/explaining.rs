@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Request, Uri};
+use http::{HeaderName, HeaderValue, Method, Request, Uri, Version};
 use tidegate_semantics::{Forwarded, Reuse, Standing, drop_conditions, is_safe, storing};
 
 use super::respond::serves;
@@ -268,6 +268,8 @@ fn parts(question: &Question) -> Result<Parts, String> {
     let (mut parts, ()) = Request::new(()).into_parts();
     parts.method = method;
     parts.uri = url;
+    // In which the target alone names the host.
+    parts.version = Version::HTTP_2;
     for (name, value) in &question.headers {
         let field = HeaderName::try_from(name.as_str())
             .map_err(|_| format!("header {name:?} is no field name"))?;

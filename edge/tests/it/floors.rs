@@ -12,6 +12,7 @@ const FLOORS: &[&[&str]] = &[
         "random",
         "router",
         "telemetry",
+        "trailers",
     ],
     &["body", "interim", "redis"],
     &["error"],

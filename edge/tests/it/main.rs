@@ -19,10 +19,14 @@ mod writes;
 
 mod admin;
 mod drain;
+mod framing;
 mod messages;
 mod partial;
 mod passing;
+mod smuggling;
 mod startup;
+mod trailers;
+mod upgrades;
 
 mod floors;
 
