@@ -44,6 +44,8 @@ pub mod validation;
 
 pub mod ranges;
 
+pub mod parts;
+
 pub mod invalidation;
 
 pub mod groups;
@@ -57,6 +59,7 @@ pub use fields::{combined, strip_hop_by_hop};
 pub use freshness::Terms;
 pub use groups::{invalidated_groups, strip_surrogate_fields, tags};
 pub use invalidation::{invalidated, is_safe};
+pub use parts::{may_combine, select_within};
 pub use policy::Policy;
 pub use ranges::{ContentRange, Selection, parse_content_range, select};
 pub use refusal::Refusal;

@@ -40,7 +40,7 @@ pub fn select(
     if *method != Method::GET || status != StatusCode::OK {
         return Selection::Whole;
     }
-    let Some(ranges) = fields::only(request, &header::RANGE).and_then(parse_ranges) else {
+    let Some(ranges) = asked(request) else {
         return Selection::Whole;
     };
     if !may_be_ranged(request, stored) || ranges.len() > MOST_RANGES {
@@ -71,8 +71,13 @@ pub fn select(
     }
 }
 
+/// The ranges that a request asks for; `None` when there are none, or when they are to be ignored.
+pub(crate) fn asked(request: &HeaderMap) -> Option<Vec<Asked>> {
+    fields::only(request, &header::RANGE).and_then(parse_ranges)
+}
+
 /// Whether `If-Range`, if there is one, holds.
-fn may_be_ranged(request: &HeaderMap, stored: &HeaderMap) -> bool {
+pub(crate) fn may_be_ranged(request: &HeaderMap, stored: &HeaderMap) -> bool {
     let mut conditions = request.get_all(header::IF_RANGE).iter();
     match (conditions.next(), conditions.next()) {
         (None, _) => true,
@@ -83,7 +88,7 @@ fn may_be_ranged(request: &HeaderMap, stored: &HeaderMap) -> bool {
 
 /// One range as asked for (RFC 9110 §14.1.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Asked {
+pub(crate) enum Asked {
     /// `first-last` or `first-`.
     From { first: u64, last: Option<u64> },
     /// `-length`.
@@ -109,7 +114,7 @@ impl Asked {
     }
 
     /// The bytes meant, if there are any.
-    fn within(self, length: u64) -> Option<RangeInclusive<u64>> {
+    pub(crate) fn within(self, length: u64) -> Option<RangeInclusive<u64>> {
         let end = length.checked_sub(1)?;
         match self {
             Self::From { first, last } => {

@@ -1,6 +1,10 @@
+use std::ops::RangeInclusive;
+
 use http::header::HeaderValue;
 use http::{Method, StatusCode};
-use tidegate_semantics::{ContentRange, Selection, parse_content_range, select};
+use tidegate_semantics::{
+    ContentRange, Selection, may_combine, parse_content_range, select, select_within,
+};
 
 use crate::support::{DATE, HOUR_EARLIER, headers};
 
@@ -219,4 +223,129 @@ fn a_content_range_is_read_strictly() {
         );
     }
     assert_eq!(ContentRange::unsatisfied(9), "bytes */9", "RFC 9110 §14.4");
+}
+
+#[test]
+fn a_stored_part_answers_what_lies_within_it() {
+    let known = part(10, 19, Some(100));
+    let unknown = part(10, 19, None);
+    let end = part(90, 99, Some(100));
+    let rows: &[(&str, &str, ContentRange, Option<RangeInclusive<u64>>)] = &[
+        ("§3.3, the same", "bytes=10-19", known, Some(10..=19)),
+        ("§3.3, smaller", "bytes=12-13", known, Some(12..=13)),
+        ("§3.3, begins before", "bytes=9-19", known, None),
+        ("§3.3, ends behind", "bytes=10-20", known, None),
+        ("§3.3, elsewhere", "bytes=30-40", known, None),
+        ("§3.3, open", "bytes=10-", known, None),
+        ("§3.3, open to the end", "bytes=95-", end, Some(95..=99)),
+        ("§3.3, past the end", "bytes=95-200", end, Some(95..=99)),
+        ("§3.3, suffix", "bytes=-5", end, Some(95..=99)),
+        ("§3.3, longer suffix", "bytes=-11", end, None),
+        ("§3.3, beyond all", "bytes=100-", end, None),
+        (
+            "§3.3, unknown length",
+            "bytes=12-13",
+            unknown,
+            Some(12..=13),
+        ),
+        ("§3.3, unknown end", "bytes=12-", unknown, None),
+        ("§3.3, unknown end", "bytes=-5", unknown, None),
+        ("§3.3, several", "bytes=12-13,15-16", known, None),
+        ("§3.3, malformed", "bytes=x", known, None),
+    ];
+    let stored = headers(&["ETag: \"a\""]);
+    for (rule, range, part, expected) in rows {
+        let request = headers(&[&format!("Range: {range}")]);
+        let selected = select_within(&Method::GET, &request, &stored, *part);
+        assert_eq!(selected, *expected, "{rule}: {range}");
+        let head = select_within(&Method::HEAD, &request, &stored, *part);
+        assert_eq!(head, None, "RFC 9110 §14.2: HEAD");
+    }
+    let with = |condition: &str| headers(&["Range: bytes=12-13", condition]);
+    let select = |request| select_within(&Method::GET, &request, &stored, known);
+    assert_eq!(
+        select(with("If-Range: \"a\"")),
+        Some(12..=13),
+        "RFC 9110 §13.1.5"
+    );
+    assert_eq!(select(with("If-Range: \"b\"")), None, "RFC 9110 §13.1.5");
+    assert_eq!(select(headers(&[])), None, "§3.3: all of it");
+}
+
+#[test]
+fn parts_are_combined_only_under_the_same_strong_validator() {
+    let rows = [
+        ("ETag: \"a\"", "ETag: \"a\"", true),
+        ("ETag: \"a\"", "ETag: \"b\"", false),
+        ("ETag: W/\"a\"", "ETag: W/\"a\"", false),
+        ("ETag: \"a\"", "ETag: W/\"a\"", false),
+        ("ETag: \"a\"", "X: y", false),
+        ("X: y", "X: y", false),
+    ];
+    for (one, other, expected) in rows {
+        let combined = may_combine(&headers(&[one]), &headers(&[other]));
+        assert_eq!(
+            combined, expected,
+            "§3.4, RFC 9110 §15.3.7.3: {one}, {other}"
+        );
+    }
+}
+
+#[test]
+fn parts_join_where_nothing_is_missing_between_them() {
+    let hundred = Some(100);
+    let rows = [
+        (
+            "beside",
+            part(0, 9, hundred),
+            part(10, 19, hundred),
+            Some(part(0, 19, hundred)),
+        ),
+        (
+            "overlapping",
+            part(5, 30, hundred),
+            part(10, 40, hundred),
+            Some(part(5, 40, hundred)),
+        ),
+        (
+            "within",
+            part(5, 30, None),
+            part(10, 12, hundred),
+            Some(part(5, 30, hundred)),
+        ),
+        ("a gap", part(0, 8, hundred), part(10, 19, hundred), None),
+        (
+            "another length",
+            part(0, 9, hundred),
+            part(10, 19, Some(90)),
+            None,
+        ),
+        (
+            "too long for it",
+            part(0, 120, None),
+            part(10, 19, hundred),
+            None,
+        ),
+        (
+            "unknown",
+            part(0, 9, None),
+            part(10, u64::MAX, None),
+            Some(part(0, u64::MAX, None)),
+        ),
+    ];
+    for (rule, one, other, expected) in rows {
+        assert_eq!(one.joined(other), expected, "§3.4, {rule}");
+        assert_eq!(other.joined(one), expected, "§3.4, {rule}, turned");
+    }
+    assert!(part(0, 99, hundred).is_whole());
+    assert!(!part(0, 98, hundred).is_whole() && !part(1, 99, hundred).is_whole());
+    assert!(!part(0, 99, None).is_whole() && !part(0, u64::MAX, None).is_whole());
+}
+
+fn part(first: u64, last: u64, complete: Option<u64>) -> ContentRange {
+    ContentRange {
+        first,
+        last,
+        complete,
+    }
 }
