@@ -6,6 +6,7 @@ mod explaining;
 mod fields;
 mod freshness;
 mod invalidation;
+mod invariants;
 mod properties;
 mod ranges;
 mod reuse;
