@@ -11,6 +11,7 @@ mod properties;
 mod ranges;
 mod reuse;
 mod search;
+mod second_opinion;
 mod status;
 mod storing;
 mod support;
