@@ -257,9 +257,8 @@ fn a_stored_part_answers_what_lies_within_it() {
     let stored = headers(&["ETag: \"a\""]);
     for (rule, range, part, expected) in rows {
         let request = headers(&[&format!("Range: {range}")]);
-        let held = |range: &RangeInclusive<u64>| {
-            part.first <= *range.start() && *range.end() <= part.last
-        };
+        let held =
+            |range: &RangeInclusive<u64>| part.first <= *range.start() && *range.end() <= part.last;
         let selected = select_part(&Method::GET, &request, &stored, part.complete);
         assert_eq!(selected.filter(held), *expected, "{rule}: {range}");
         let head = select_part(&Method::HEAD, &request, &stored, part.complete);
