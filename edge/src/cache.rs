@@ -11,6 +11,7 @@ mod flight;
 mod hot;
 mod key;
 mod memory;
+mod policy;
 mod redis;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ pub use filling::Filling;
 pub use flight::{Follow, Head, Landing, Lead, Role};
 pub use key::{Key, KeyParts, OwnedKeyParts};
 pub use memory::Memory;
+pub use policy::KeyPolicy;
 pub use redis::Regional;
 
 use crate::purge::{Index, Verdict};
@@ -120,7 +122,7 @@ impl Cache {
     pub async fn find_in_region(
         &self,
         key: Key,
-        parts: KeyParts<'_>,
+        parts: &KeyParts<'_>,
         request: &HeaderMap,
         index: &Index,
     ) -> Result<Option<Arc<Entry>>, Unavailable> {
@@ -148,7 +150,7 @@ impl Cache {
     /// When Redis does not answer in time.
     pub async fn insert_in_region(
         &self,
-        parts: KeyParts<'_>,
+        parts: &KeyParts<'_>,
         entry: &Entry,
         now: Timestamp,
     ) -> Result<(), Unavailable> {

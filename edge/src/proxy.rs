@@ -15,8 +15,10 @@ mod filtering;
 mod job;
 mod purging;
 mod respond;
+mod search;
 mod write;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::header::{CONNECTION, HeaderName, IF_MATCH, IF_UNMODIFIED_SINCE};
@@ -27,7 +29,7 @@ use tidegate_semantics::{
 };
 
 use crate::body::Body;
-use crate::cache::{Cache, Entry, Found, Key, KeyParts, Tier};
+use crate::cache::{Cache, Entry, Found, Key, KeyParts, KeyPolicy, Tier};
 use crate::clock::Clock;
 use crate::config::{OnPartition, Secret};
 use crate::error::Failure;
@@ -71,11 +73,21 @@ pub struct Settings {
 pub struct Route {
     pub name: String,
     pub policy: Policy,
+    /// What counts for the key; the URL as it is when there is none.
+    pub key_policy: Option<Arc<KeyPolicy>>,
     pub caches: bool,
     pub on_partition: OnPartition,
     pub upstream: Arc<Upstream>,
     pub chain: Chain,
     pub counters: RouteCounters,
+}
+
+impl Route {
+    fn key_depends_on_user(&self) -> bool {
+        self.key_policy
+            .as_ref()
+            .is_some_and(|policy| policy.depends_on_user())
+    }
 }
 
 /// A response, and what is to be said and counted of it.
@@ -155,7 +167,7 @@ impl Proxy {
         if !route.caches || !exchange.is_lookup() || is_guarded(exchange) {
             return None;
         }
-        let key = self.cache.key(&key_parts(exchange));
+        let key = self.cache.key(&key_parts(exchange, route));
         let Found::Entry(entry, tier) = self.cache.find_here(key, &exchange.headers) else {
             return None;
         };
@@ -202,7 +214,7 @@ impl Proxy {
                 .forward(exchange, route, filters, None, Forwarded::Request)
                 .await;
         }
-        let key = self.cache.key(&key_parts(exchange));
+        let key = self.cache.key(&key_parts(exchange, route));
         let missing = match self.look_up(key, exchange, route).await {
             LookedUp::Answer(answer) => return (*answer, Some(filters)),
             LookedUp::Validate(unusable) => Missing {
@@ -251,11 +263,11 @@ impl Proxy {
             Found::Nothing => {}
         }
         // Another edge of the region may have a newer one.
-        let parts = key_parts(exchange);
+        let parts = key_parts(exchange, route);
         let index = self.log.index();
         match self
             .cache
-            .find_in_region(key, parts, &exchange.headers, index)
+            .find_in_region(key, &parts, &exchange.headers, index)
             .await
         {
             Ok(Some(entry)) => match self.use_or_not(key, exchange, route, entry, Tier::Regional) {
@@ -287,7 +299,9 @@ impl Proxy {
             None => LookedUp::Missing(Forwarded::Miss),
             Some(Reuse::Fresh) => LookedUp::Answer(Box::new(self.hit(exchange, key, &entry, tier))),
             // What depends on who asks cannot be refreshed behind their back.
-            Some(Reuse::StaleWhileRevalidate) if entry.vary.depends_on_user() => {
+            Some(Reuse::StaleWhileRevalidate)
+                if entry.vary.depends_on_user() || route.key_depends_on_user() =>
+            {
                 LookedUp::Validate(Unusable {
                     entry,
                     reason: Stale::Expired,
@@ -315,7 +329,7 @@ impl Proxy {
 
     /// What may be done with a stored response; `None` when it was purged.
     fn decide(&self, exchange: &Exchange, route: &Route, entry: &Entry) -> Option<Reuse> {
-        let standing = match entry.judge(self.log.index()) {
+        let standing = match self.judge(exchange, entry) {
             Verdict::Purged => return None,
             Verdict::Usable(Standing::Valid) if self.must_ask(exchange, route, entry) => {
                 Standing::BelowFloor
@@ -394,13 +408,22 @@ fn is_guarded(exchange: &Exchange) -> bool {
     headers.contains_key(IF_MATCH) || headers.contains_key(IF_UNMODIFIED_SINCE)
 }
 
-/// The parts of an exchange's key.
-fn key_parts(exchange: &Exchange) -> KeyParts<'_> {
+/// The parts of an exchange's key. Nothing is allocated where the route has no policy.
+fn key_parts<'a>(exchange: &'a Exchange, route: &Route) -> KeyParts<'a> {
+    let path_and_query = exchange.path_and_query.as_str();
+    let (path_and_query, selection) = match &route.key_policy {
+        None => (Cow::Borrowed(path_and_query), Vec::new()),
+        Some(policy) => (
+            policy.path_and_query(path_and_query),
+            policy.selection(&exchange.headers),
+        ),
+    };
     KeyParts {
         scheme: exchange.scheme,
         authority: exchange.authority.as_str(),
-        path_and_query: exchange.path_and_query.as_str(),
+        path_and_query,
         extra: &exchange.key_extra,
+        selection,
     }
 }
 

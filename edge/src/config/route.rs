@@ -6,6 +6,7 @@ use http::uri::Authority;
 use serde::Deserialize;
 use tidegate_semantics::Policy;
 
+use super::key::Key;
 use super::plugins::Use;
 use super::units::optional_duration;
 
@@ -52,6 +53,8 @@ pub struct Route {
     pub deception_armour: bool,
     #[serde(default)]
     pub on_partition: OnPartition,
+    #[serde(default)]
+    pub key: Key,
     /// The filters of this route, in order.
     #[serde(default)]
     pub plugins: Vec<Use>,
@@ -77,6 +80,7 @@ impl Route {
         if self.path.contains(['?', '#']) {
             return Err(format!("path {:?} must not have a query", self.path));
         }
+        self.key.check()?;
         let name = self.host.strip_prefix("*.").unwrap_or(&self.host);
         let is_name = name
             .parse::<Authority>()

@@ -53,7 +53,9 @@ impl Proxy {
                         flight = flight.derive(&variant.variant());
                         continue;
                     }
-                    if let Some(later) = self.overtaken(&head.marks, head.fence, &mut orders) {
+                    if let Some(later) =
+                        self.overtaken(exchange, &head.marks, head.fence, &mut orders)
+                    {
                         flight = missing.key.derive(&later);
                         continue;
                     }
@@ -69,7 +71,9 @@ impl Proxy {
                     return (answer, Some(filters));
                 }
                 Landing::Validated(entry) => {
-                    if let Some(later) = self.overtaken(&entry.marks, entry.fence, &mut orders) {
+                    if let Some(later) =
+                        self.overtaken(exchange, &entry.marks, entry.fence, &mut orders)
+                    {
                         flight = missing.key.derive(&later);
                         continue;
                     }
@@ -95,10 +99,22 @@ impl Proxy {
     /// Names the flight to join instead of one that a purge overtook; `None` when none did. A purge
     /// that the log does not have has no position: a flight is after it if it was joined under a
     /// name that counts it, which `orders` remembers.
-    fn overtaken(&self, marks: &Marks, fence: Position, orders: &mut u64) -> Option<[u8; 16]> {
+    fn overtaken(
+        &self,
+        exchange: &Exchange,
+        marks: &Marks,
+        fence: Position,
+        orders: &mut u64,
+    ) -> Option<[u8; 16]> {
         let index = self.log.index();
-        let unrecorded = index.unrecorded_orders(marks);
-        if unrecorded <= *orders && !index.has_matched_since(marks, fence) {
+        let asked = self.asked_marks(exchange, marks);
+        let mut unrecorded = index.unrecorded_orders(marks);
+        let mut has_matched = index.has_matched_since(marks, fence);
+        if let Some(asked) = &asked {
+            unrecorded += index.unrecorded_orders(asked);
+            has_matched |= index.has_matched_since(asked, fence);
+        }
+        if unrecorded <= *orders && !has_matched {
             return None;
         }
         *orders = unrecorded;
@@ -248,7 +264,7 @@ impl Proxy {
     ) -> Answer {
         // It may have been purged while the origin was asked.
         let stale = stale.filter(|unusable| {
-            let verdict = unusable.entry.judge(self.log.index());
+            let verdict = self.judge(exchange, &unusable.entry);
             unusable.stale_if_error
                 && matches!(
                     verdict,

@@ -78,7 +78,7 @@ impl Job {
             proxy: Arc::clone(proxy),
             route: Arc::clone(route),
             key,
-            parts: key_parts(exchange).to_owned(),
+            parts: key_parts(exchange, route).to_owned(),
             url: purge_url(exchange),
             outbound,
             request: exchange.headers.clone(),
@@ -421,7 +421,7 @@ impl Job {
 async fn keep_in_region(proxy: &Proxy, parts: &OwnedKeyParts, entry: &Entry) {
     if let Err(error) = proxy
         .cache
-        .insert_in_region(parts.as_parts(), entry, proxy.clock.now())
+        .insert_in_region(&parts.as_parts(), entry, proxy.clock.now())
         .await
     {
         tracing::debug!(%error, "not stored in the regional tier");
