@@ -5,6 +5,7 @@
 mod support;
 
 mod collapsing;
+mod groups;
 mod keys;
 mod large;
 mod log;
