@@ -1,6 +1,6 @@
 //! What a shared HTTP cache may do, as pure functions of the messages, the stored terms and `now`.
 //!
-//! RFC 9111 and its kin (RFC 9110 §13-14, RFC 5861, RFC 9211, RFC 9213, RFC 9875) live here, and nothing that acts: no
+//! RFC 9111 and its kin (RFC 9110 §13-14, RFC 5861, RFC 9211, RFC 9213, RFC 9875, No-Vary-Search) live here, and nothing that acts: no
 //! I/O, no clock, no store. The proxy asks, this crate answers with an enum, and every refusal has a name.
 //!
 //! In the order of a response's life: [`storable`] says whether an answer of the origin may be kept and under which
@@ -31,6 +31,8 @@ pub mod reuse;
 
 pub mod vary;
 
+pub mod search;
+
 pub mod validation;
 
 pub mod ranges;
@@ -51,6 +53,7 @@ pub use policy::Policy;
 pub use ranges::{ContentRange, Selection, parse_content_range, select};
 pub use refusal::Refusal;
 pub use reuse::{Reuse, Stale, Standing, only_if_cached, reuse};
+pub use search::Variance;
 pub use storing::{Storable, storable, stored_fields};
 pub use time::{Timestamp, format_date, parse_date};
 pub use validation::{

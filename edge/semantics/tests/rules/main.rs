@@ -8,6 +8,7 @@ mod invalidation;
 mod properties;
 mod ranges;
 mod reuse;
+mod search;
 mod storing;
 mod support;
 mod targeted;
