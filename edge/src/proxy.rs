@@ -108,7 +108,10 @@ struct Unusable {
 
 /// What has to be asked of the origin.
 struct Missing {
+    /// Under which it is looked for, and fetched for all who look for the same.
     key: Key,
+    /// The key of its own URL; another one where equivalent queries have a key in common.
+    own: Key,
     /// What is said of it in `Cache-Status`.
     why: Forwarded,
     stale: Option<Unusable>,
@@ -167,14 +170,17 @@ impl Proxy {
         if !route.caches || !exchange.is_lookup() || is_guarded(exchange) {
             return None;
         }
-        let key = self.cache.key(&key_parts(exchange, route));
-        let Found::Entry(entry, tier) = self.cache.find_here(key, &exchange.headers) else {
-            return None;
+        let parts = key_parts(exchange, route);
+        let hit = |key| {
+            let Found::Entry(entry, tier) = self.cache.find_here(key, &exchange.headers) else {
+                return None;
+            };
+            match self.decide(exchange, route, &entry) {
+                Some(Reuse::Fresh) => Some(self.hit(exchange, key, &entry, tier)),
+                _ => None,
+            }
         };
-        match self.decide(exchange, route, &entry) {
-            Some(Reuse::Fresh) => Some(self.hit(exchange, key, &entry, tier)),
-            _ => None,
-        }
+        hit(self.cache.key(&parts)).or_else(|| hit(self.cache.search_key(&parts)?))
     }
 
     async fn answer(self: &Arc<Self>, exchange: &mut Exchange, route: &Arc<Route>) -> Answer {
@@ -214,19 +220,19 @@ impl Proxy {
                 .forward(exchange, route, filters, None, Forwarded::Request)
                 .await;
         }
-        let key = self.cache.key(&key_parts(exchange, route));
-        let missing = match self.look_up(key, exchange, route).await {
+        let parts = key_parts(exchange, route);
+        let own = self.cache.key(&parts);
+        let key = self.cache.search_key(&parts).unwrap_or(own);
+        let (why, stale) = match self.look_up(own, key, exchange, route).await {
             LookedUp::Answer(answer) => return (*answer, Some(filters)),
-            LookedUp::Validate(unusable) => Missing {
-                key,
-                why: Forwarded::Stale,
-                stale: Some(unusable),
-            },
-            LookedUp::Missing(why) => Missing {
-                key,
-                why,
-                stale: None,
-            },
+            LookedUp::Validate(unusable) => (Forwarded::Stale, Some(unusable)),
+            LookedUp::Missing(why) => (why, None),
+        };
+        let missing = Missing {
+            key,
+            own,
+            why,
+            stale,
         };
         if only_if_cached(&exchange.headers, &route.policy) {
             return (self.failed(Failure::OnlyIfCached), Some(filters));
@@ -245,36 +251,44 @@ impl Proxy {
         self.fetch(exchange, route, filters, missing).await
     }
 
+    /// Looks for a response under its own URL, then for one that equivalent queries share.
     async fn look_up(
         self: &Arc<Self>,
-        key: Key,
+        own: Key,
+        shared: Key,
         exchange: &Exchange,
         route: &Arc<Route>,
     ) -> LookedUp {
         let mut missing = Forwarded::UriMiss;
         let mut unusable = None;
-        match self.cache.find_here(key, &exchange.headers) {
-            Found::Entry(entry, tier) => match self.use_or_not(key, exchange, route, entry, tier) {
-                LookedUp::Validate(here) => unusable = Some(here),
-                LookedUp::Missing(_) => missing = Forwarded::Miss,
-                answer @ LookedUp::Answer(_) => return answer,
-            },
-            Found::OtherVariant => missing = Forwarded::VaryMiss,
-            Found::Nothing => {}
+        for key in std::iter::once(own).chain((shared != own).then_some(shared)) {
+            match self.cache.find_here(key, &exchange.headers) {
+                Found::Entry(entry, tier) => {
+                    match self.use_or_not(shared, exchange, route, entry, tier) {
+                        LookedUp::Validate(here) => unusable = unusable.or(Some(here)),
+                        LookedUp::Missing(_) => missing = Forwarded::Miss,
+                        answer @ LookedUp::Answer(_) => return answer,
+                    }
+                }
+                Found::OtherVariant => missing = Forwarded::VaryMiss,
+                Found::Nothing => {}
+            }
         }
         // Another edge of the region may have a newer one.
         let parts = key_parts(exchange, route);
         let index = self.log.index();
         match self
             .cache
-            .find_in_region(key, &parts, &exchange.headers, index)
+            .find_in_region(&parts, &exchange.headers, index)
             .await
         {
-            Ok(Some(entry)) => match self.use_or_not(key, exchange, route, entry, Tier::Regional) {
-                LookedUp::Validate(there) => unusable = unusable.or(Some(there)),
-                LookedUp::Missing(_) => {}
-                answer @ LookedUp::Answer(_) => return answer,
-            },
+            Ok(Some(entry)) => {
+                match self.use_or_not(shared, exchange, route, entry, Tier::Regional) {
+                    LookedUp::Validate(there) => unusable = unusable.or(Some(there)),
+                    LookedUp::Missing(_) => {}
+                    answer @ LookedUp::Answer(_) => return answer,
+                }
+            }
             Ok(None) => {}
             Err(error) => {
                 tracing::debug!(%error, "going on without the regional tier");

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use tidegate_semantics::{Terms, Timestamp, Vary};
+use tidegate_semantics::{Terms, Timestamp, Variance, Vary};
 
 use crate::purge::{Index, Marks, Position, Verdict};
 
@@ -38,6 +38,8 @@ pub struct Stored {
 pub struct Entry {
     stored: Stored,
     pub marks: Marks,
+    /// Which other queries it is for; `None` where it is for its own alone.
+    pub variance: Option<Arc<Variance>>,
     /// Where [`Index::judge`] remembers the last head at which nothing matched.
     checked: AtomicU64,
     superseded: AtomicBool,
@@ -58,7 +60,9 @@ const ENTRY_OVERHEAD: usize = 512;
 impl Entry {
     /// An entry for `url` (`authority/path?query`).
     pub fn new(stored: Stored, url: &str, index: &Index) -> Entry {
+        let variance = Variance::of(&stored.headers);
         Entry {
+            variance: (!variance.is_default()).then(|| Arc::new(variance)),
             marks: index.marks(url, stored.tags.iter().map(String::as_str)),
             stored,
             checked: AtomicU64::new(0),

@@ -59,6 +59,14 @@ impl OwnedKeyParts {
 }
 
 impl KeyParts<'_> {
+    /// The same parts of another URL.
+    pub fn with_path_and_query<'a>(&'a self, path_and_query: &'a str) -> KeyParts<'a> {
+        KeyParts {
+            path_and_query: Cow::Borrowed(path_and_query),
+            ..self.clone()
+        }
+    }
+
     /// A copy that outlives the request.
     pub fn to_owned(&self) -> OwnedKeyParts {
         OwnedKeyParts {

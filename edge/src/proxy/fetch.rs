@@ -9,7 +9,8 @@ use std::sync::Arc;
 use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE};
 use http::{HeaderMap, Response, StatusCode};
 use tidegate_semantics::{
-    CacheStatus, Forwarded, Precondition, Reuse, Stale, Standing, Terms, Vary, evaluate, reuse,
+    CacheStatus, Forwarded, Precondition, Reuse, Stale, Standing, Terms, Variance, Vary, evaluate,
+    reuse,
 };
 use tokio::sync::oneshot;
 
@@ -36,7 +37,8 @@ impl Proxy {
         filters: Filters,
         missing: Missing,
     ) -> (Answer, Option<Filters>) {
-        let mut flight = missing.key;
+        let mut key = missing.key;
+        let mut flight = key;
         let mut orders = 0;
         for _ in 0..ROUNDS {
             let follow = match self.cache.join(flight) {
@@ -53,10 +55,20 @@ impl Proxy {
                         flight = flight.derive(&variant.variant());
                         continue;
                     }
+                    let is_ours = || {
+                        let variance = Variance::of(&head.headers);
+                        self.is_for(exchange, &head.marks, Some(&variance))
+                    };
+                    if key != missing.own && !is_ours() {
+                        // What was known of equivalent queries is no longer so.
+                        key = missing.own;
+                        flight = key;
+                        continue;
+                    }
                     if let Some(later) =
                         self.overtaken(exchange, &head.marks, head.fence, &mut orders)
                     {
-                        flight = missing.key.derive(&later);
+                        flight = key.derive(&later);
                         continue;
                     }
                     if !self.is_fresh(exchange, route, &head.terms) {
@@ -74,11 +86,17 @@ impl Proxy {
                     if let Some(later) =
                         self.overtaken(exchange, &entry.marks, entry.fence, &mut orders)
                     {
-                        flight = missing.key.derive(&later);
+                        flight = key.derive(&later);
                         continue;
                     }
                     if !entry.vary.matches(&exchange.headers) {
                         break;
+                    }
+                    let is_ours = || self.is_for(exchange, &entry.marks, entry.variance.as_deref());
+                    if key != missing.own && !is_ours() {
+                        key = missing.own;
+                        flight = key;
+                        continue;
                     }
                     if !self.is_fresh(exchange, route, &entry.terms) {
                         break;
@@ -157,13 +175,20 @@ impl Proxy {
         missing: Missing,
         lead: Lead,
     ) -> (Answer, Option<Filters>) {
-        let Missing { key, why, stale } = missing;
+        let Missing {
+            key,
+            own,
+            why,
+            stale,
+        } = missing;
         // The one before us may have landed between our look-up and our joining.
-        if let Found::Entry(entry, tier) = self.cache.find_here(key, &exchange.headers)
-            && let Some(Reuse::Fresh) = self.decide(exchange, route, &entry)
-        {
-            lead.land(Landing::Validated(Arc::clone(&entry)));
-            return (self.hit(exchange, key, &entry, tier), Some(filters));
+        for key in [own, key] {
+            if let Found::Entry(entry, tier) = self.cache.find_here(key, &exchange.headers)
+                && let Some(Reuse::Fresh) = self.decide(exchange, route, &entry)
+            {
+                lead.land(Landing::Validated(Arc::clone(&entry)));
+                return (self.hit(exchange, key, &entry, tier), Some(filters));
+            }
         }
         let job = Job::new(self, key, exchange, route, filters, stale.as_ref());
         let (reply, delivery) = oneshot::channel();

@@ -109,7 +109,8 @@ impl Job {
                 self.deliver(reply, Delivery::Failed(failure));
             }
             Ok(Asked::Validated(entry)) => {
-                self.proxy.cache.insert(self.key, Arc::clone(&entry));
+                let parts = self.parts.as_parts();
+                self.proxy.cache.keep(&parts, Arc::clone(&entry));
                 lead.land(Landing::Validated(Arc::clone(&entry)));
                 drop(lead);
                 let (proxy, parts) = (Arc::clone(&self.proxy), self.parts.clone());
@@ -412,7 +413,7 @@ impl Job {
             &url,
             proxy.log.index(),
         ));
-        proxy.cache.insert(key, Arc::clone(&entry));
+        proxy.cache.keep(&parts.as_parts(), Arc::clone(&entry));
         drop(lead);
         keep_in_region(&proxy, &parts, &entry).await;
     }

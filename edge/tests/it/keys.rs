@@ -321,6 +321,46 @@ async fn edges_share_what_they_store_where_their_policies_are_the_same() {
     }
 }
 
+/// Two routes: what a filter of the first leads elsewhere is stored by the policy of the first, and
+/// named by purges as the policy of the second has it.
+const LED: &str = r#"
+    [plugins.leader]
+    file = "builtin:misbehaving"
+    [[routes]]
+    path = "/led"
+    origin = "app"
+    key = { query = "none" }
+    [[routes.plugins]]
+    name = "leader"
+    grants = ["clock", "log"]
+    deadline = "10s"
+    [[routes]]
+    origin = "app"
+"#;
+
+#[tokio::test]
+async fn what_a_filter_leads_to_another_url_is_purged_by_that_one() {
+    for (purged, left) in [
+        ("1", [false, false]),
+        ("2", [true, false]),
+        ("3", [true, true]),
+    ] {
+        let origin = echoing();
+        let edge = Edge::before(&origin).with(LED).start();
+        assert_eq!(edge.get("/led?p=1").await.text(), "/elsewhere?p=1");
+        assert_eq!(edge.get("/led?p=2").await.text(), "/elsewhere?p=1");
+        edge.purge(&format!("/elsewhere?p={purged}")).await;
+        for (path, is_left) in ["/led?p=1", "/led?p=2"].iter().zip(left) {
+            let found = edge.request("HEAD", path).send().await;
+            assert_eq!(
+                found.cache_status() == "hit",
+                is_left,
+                "{path}, purged {purged}"
+            );
+        }
+    }
+}
+
 /// Settings of `[routes.key]`, and what the error says of them.
 const REFUSED: &[(&str, &str)] = &[
     (

@@ -12,6 +12,7 @@ mod log;
 mod purging;
 mod ranges;
 mod redis;
+mod search;
 mod serving;
 mod stale;
 mod storing;
