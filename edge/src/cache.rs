@@ -4,7 +4,6 @@
 //! The room stores and finds; whether what is found may be used is decided by
 //! `tidegate-semantics` and the purge log.
 
-mod codec;
 mod entry;
 mod filling;
 mod flight;
@@ -20,13 +19,14 @@ use std::sync::Arc;
 use http::HeaderMap;
 use tidegate_semantics::Timestamp;
 
-pub use entry::{Entry, Stored};
+pub use entry::Entry;
 pub use filling::Filling;
 pub use flight::{Follow, Head, Landing, Lead, Role};
 pub use key::{Key, KeyParts, OwnedKeyParts};
 pub use memory::Memory;
 pub use policy::KeyPolicy;
 pub use redis::Regional;
+pub use tidegate_stored::{Content, Gap, Parts, Stored};
 
 use crate::purge::{Index, Verdict};
 use crate::redis::Unavailable;

@@ -5,7 +5,8 @@
 //!
 //! In the order of a response's life: [`storable`] says whether an answer of the origin may be kept and under which
 //! [`Terms`]; [`reuse()`] says what may be done with it for a later request; [`make_conditional`], [`confirms`] and
-//! [`merge_not_modified`] renew it; [`invalidated`] names what a write makes fall.
+//! [`merge_not_modified`] renew it; [`invalidated`] names what a write makes fall. [`storing::explain`] and
+//! [`reuse::explain`](mod@reuse) walk the same rules as the deciding functions, and tell what each of them found.
 
 pub mod time;
 
@@ -15,15 +16,21 @@ pub mod directives;
 
 pub mod targeted;
 
+pub mod status;
+
 pub mod policy;
 
 pub mod exchange;
 
 pub mod refusal;
 
+pub mod step;
+
 pub mod storing;
 
 pub mod deception;
+
+pub mod basis;
 
 pub mod freshness;
 
@@ -37,23 +44,29 @@ pub mod validation;
 
 pub mod ranges;
 
+pub mod partial;
+
 pub mod invalidation;
 
 pub mod groups;
 
 pub mod cache_status;
 
+pub use basis::Basis;
 pub use cache_status::{CacheStatus, Forwarded};
 pub use exchange::Exchange;
 pub use fields::{combined, strip_hop_by_hop};
 pub use freshness::Terms;
 pub use groups::{invalidated_groups, strip_surrogate_fields, tags};
 pub use invalidation::{invalidated, is_safe};
+pub use partial::{are_of_one_representation, merge_part, range_validator, select_part};
 pub use policy::Policy;
 pub use ranges::{ContentRange, Selection, parse_content_range, select};
 pub use refusal::Refusal;
 pub use reuse::{Reuse, Stale, Standing, only_if_cached, reuse};
 pub use search::Variance;
+pub use status::{InvalidStatusPattern, StatusPattern};
+pub use step::Step;
 pub use storing::{Storable, storable, stored_fields};
 pub use time::{Timestamp, format_date, parse_date};
 pub use validation::{

@@ -3,35 +3,12 @@
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
-use tidegate_semantics::{Terms, Timestamp, Variance, Vary};
+use http::HeaderMap;
+use tidegate_semantics::Variance;
+use tidegate_stored::Stored;
 
-use crate::purge::{Index, Marks, Position, Verdict};
-
-/// A response as it is stored (RFC 9111 §3).
-#[derive(Debug)]
-pub struct Stored {
-    pub status: StatusCode,
-    /// The end-to-end fields as the origin sent them, without the surrogate ones and without
-    /// Content-Length.
-    pub headers: HeaderMap,
-    /// The surrogate fields: not for clients, but wanted when the response is renewed.
-    pub hidden: HeaderMap,
-    /// The lifetime that a filter gave, if one did.
-    pub filter_ttl: Option<Duration>,
-    pub body: Bytes,
-    pub terms: Terms,
-    /// The request fields this variant was selected by.
-    pub vary: Vary,
-    pub tags: Vec<String>,
-    /// The log position applied when the fetch (or the last validation) began.
-    pub fence: Position,
-    /// When the origin answered for it last.
-    pub fetched_at: Timestamp,
-}
+use crate::purge::{Index, Marks, Verdict};
 
 /// A stored response in the tiers. It never changes; a validated or newer one takes its place.
 #[derive(Debug)]
@@ -93,7 +70,7 @@ impl Entry {
             .iter()
             .map(|tag| tag.len() + size_of::<String>())
             .sum();
-        self.body.len() + fields + tags + self.marks.weight() + ENTRY_OVERHEAD
+        self.content.len() + fields + tags + self.marks.weight() + ENTRY_OVERHEAD
     }
 
     /// Whether its fetch began at a later position of the same log.

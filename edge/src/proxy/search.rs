@@ -15,13 +15,18 @@ impl Proxy {
     /// What the purge log says of an entry for this exchange. Where its URL is sure to be the
     /// entry's own, nothing is compared. One that is for other queries is as good as purged.
     pub(super) fn judge(&self, exchange: &Exchange, entry: &Entry) -> Verdict {
-        let index = self.log.index();
-        let own = entry.judge(index);
         // A filter may have led the exchange to a URL whose route has another key policy.
         if entry.variance.is_none() && !exchange.is_rewritten {
-            return own;
+            return entry.judge(self.log.index());
         }
-        let Some(asked) = self.asked_marks(exchange, &entry.marks) else {
+        self.judge_for(&purge_url(exchange), entry)
+    }
+
+    /// The same for whoever asks for `url`.
+    pub(super) fn judge_for(&self, url: &str, entry: &Entry) -> Verdict {
+        let index = self.log.index();
+        let own = entry.judge(index);
+        let Some(asked) = self.asked_marks(url, &entry.marks) else {
             return own;
         };
         if let Some(variance) = &entry.variance
@@ -39,17 +44,16 @@ impl Proxy {
         stored: &Marks,
         variance: Option<&Variance>,
     ) -> bool {
-        match self.asked_marks(exchange, stored) {
+        match self.asked_marks(&purge_url(exchange), stored) {
             Some(asked) => variance.is_some_and(|it| is_equivalent(it, &asked, stored)),
             None => true,
         }
     }
 
     /// The marks of the URL that is asked for; `None` where it is that of `stored`.
-    pub(super) fn asked_marks(&self, exchange: &Exchange, stored: &Marks) -> Option<Marks> {
+    pub(super) fn asked_marks(&self, url: &str, stored: &Marks) -> Option<Marks> {
         let index = self.log.index();
-        let url = purge_url(exchange);
-        (*index.canonical(&url) != *stored.url()).then(|| index.marks(&url, []))
+        (*index.canonical(url) != *stored.url()).then(|| index.marks(url, []))
     }
 }
 

@@ -9,7 +9,7 @@ use http::HeaderName;
 
 use super::Shared;
 use crate::cache::{KeyPolicy, Regional};
-use crate::config;
+use crate::config::{self, Ranges};
 use crate::exchange::Connection;
 use crate::filters::{Capabilities, Chain, Limits, Purge, PurgeOrder, RedisLimits};
 use crate::interim::Informer;
@@ -100,6 +100,7 @@ impl Shared {
             key_policy: key_policy.clone(),
             caches: config.cache,
             on_partition: config.on_partition,
+            forwards_ranges: config.ranges == Ranges::Forward,
             upstream: Arc::clone(upstream),
             chain: chain.clone(),
             counters: self.metrics.route(config.name()),

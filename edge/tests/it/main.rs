@@ -6,6 +6,7 @@ mod support;
 
 mod collapsing;
 mod groups;
+mod heads;
 mod keys;
 mod large;
 mod log;
@@ -22,6 +23,7 @@ mod writes;
 mod admin;
 mod drain;
 mod messages;
+mod partial;
 mod passing;
 mod startup;
 

@@ -2,6 +2,7 @@
 
 mod cache_status;
 mod dates;
+mod explaining;
 mod fields;
 mod freshness;
 mod invalidation;
@@ -9,6 +10,7 @@ mod properties;
 mod ranges;
 mod reuse;
 mod search;
+mod status;
 mod storing;
 mod support;
 mod targeted;
