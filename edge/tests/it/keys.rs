@@ -361,6 +361,25 @@ async fn what_a_filter_leads_to_another_url_is_purged_by_that_one() {
     }
 }
 
+#[test]
+fn the_annotated_example_of_a_policy_is_a_good_one() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../tidegate.toml");
+    let text = std::fs::read_to_string(file).expect("the example is there");
+    let (_, example) = text
+        .split_once("# [routes.key]\n")
+        .expect("it shows a policy");
+    let lines = example
+        .lines()
+        .map(|line| line.trim_start().trim_start_matches("# "));
+    let lines: Vec<_> = lines.take_while(|line| line.contains(" = ")).collect();
+    assert_eq!(lines.len(), 5, "{lines:?}");
+    let text = format!(
+        "[origins.app]\nurl = \"http://a\"\n[[routes]]\norigin = \"app\"\n[routes.key]\n{}\n",
+        lines.join("\n")
+    );
+    Config::from_toml(&text, "tidegate.toml").expect("a good policy");
+}
+
 /// Settings of `[routes.key]`, and what the error says of them.
 const REFUSED: &[(&str, &str)] = &[
     (

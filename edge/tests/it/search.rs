@@ -1,6 +1,7 @@
 //! Queries that are equivalent because the origin says so (No-Vary-Search).
 
 use crate::redis::{started, stored};
+use crate::support::origin::Asked;
 use crate::support::{Answer, Edge, Fields, Gate, Origin, answer, patiently, secs};
 
 const NO_UTM: &str = "params=(\"utm\")";
@@ -239,6 +240,34 @@ async fn what_is_stored_for_all_queries_is_not_hidden_by_what_was_stored_for_one
     })
     .await;
     assert_eq!(edge.get("/?a&utm").await.text(), "/?a");
+}
+
+#[tokio::test]
+async fn parts_that_equivalent_queries_brought_make_one_whole() {
+    for (purged, status) in [("/?utm=9", "hit"), ("/?utm=2", "fwd=partial"), ("/", "hit")] {
+        let part = |asked: &Asked| {
+            let (body, range) = match asked.get("range") {
+                Some("bytes=0-4") => ("01234", "bytes 0-4/10"),
+                _ => ("56789", "bytes 5-9/10"),
+            };
+            let part = fresh(body).status(206).with("content-range", range);
+            part.with_all(&[("no-vary-search", NO_UTM), ("etag", "\"1\"")])
+        };
+        let origin = Origin::by(part);
+        let edge = Edge::before(&origin).start();
+        let ask = |path: &str, range: &str| {
+            let request = edge.request("GET", path);
+            request.with("range", range).send()
+        };
+        assert_eq!(ask("/?utm=1", "bytes=0-4").await.text(), "01234");
+        assert_eq!(ask("/?utm=2", "bytes=1-2").await.text(), "12");
+        edge.purge(purged).await;
+        assert_eq!(ask("/?utm=2", "bytes=5-9").await.text(), "56789");
+        assert_eq!(origin.requests(), 2);
+        origin.now(fresh("anew"));
+        let whole = edge.get("/?utm=3").await;
+        assert_eq!(whole.cache_status(), status, "{purged}");
+    }
 }
 
 #[tokio::test]
