@@ -317,6 +317,53 @@ async fn who_shared_a_fetch_in_vain_shares_another_with_those_of_the_same_query(
 }
 
 #[tokio::test]
+async fn a_validation_that_takes_the_word_back_is_not_shared() {
+    let gate = Gate::closed();
+    let origin = saying(NO_UTM);
+    let edge = Edge::before(&origin).start();
+    let tagged = fresh("old").with("etag", "\"1\"");
+    origin.next(tagged.with("no-vary-search", NO_UTM));
+    edge.get("/?utm=1").await;
+    edge.clock.advance(secs(60));
+    let confirmed = answer("").status(304).with("cache-control", "max-age=60");
+    origin.next(confirmed.with("no-vary-search", "key-order").after(&gate));
+    let mut one = edge.request("GET", "/?utm=1").begin().await;
+    origin.asked_for(2).await;
+    let mut other = edge.request("GET", "/?utm=2").begin().await;
+    edge.settled().await;
+    gate.open();
+    assert_eq!(one.response().await.text(), "old");
+    assert_eq!(other.response().await.text(), "/?utm=2");
+}
+
+#[tokio::test]
+async fn what_is_purged_by_the_url_that_waits_is_not_asked_about() {
+    for (purged, condition) in [("/?utm=2", None), ("/?utm=3", Some("\"1\""))] {
+        let gate = Gate::closed();
+        let origin =
+            Origin::always(fresh("x").with("etag", "\"1\"")).with("no-vary-search", NO_UTM);
+        let edge = Edge::before(&origin).start();
+        edge.get("/?utm=1").await;
+        edge.clock.advance(secs(60));
+        let private = answer("x").with("cache-control", "private");
+        origin.next(private.after(&gate));
+        let mut leads = edge.request("GET", "/?utm=4").begin().await;
+        origin.asked_for(2).await;
+        let mut waits = edge.request("GET", "/?utm=2").begin().await;
+        edge.settled().await;
+        edge.purge(purged).await;
+        gate.open();
+        leads.response().await;
+        waits.response().await;
+        let last = origin.last();
+        assert_eq!(
+            (&*last.target, last.get("if-none-match")),
+            ("/?utm=2", condition)
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_purge_of_an_equivalent_url_overtakes_the_fetch() {
     for purged in ["/?utm=1", "/?utm=2"] {
         let gate = Gate::closed();
