@@ -8,8 +8,10 @@
 //!
 //! Deciding is left to `tidegate-semantics` and the purge log; this module acts on what they say.
 //! How a fetch is shared is in `fetch` and how it is done in `job`, how a write goes through and what it
-//! invalidates in `write`, how a stored response becomes an answer in `respond`.
+//! invalidates in `write`, what an upgrade comes to in `tunnel`, how a stored response becomes an
+//! answer in `respond`.
 
+mod explaining;
 mod fetch;
 mod filtering;
 mod job;
@@ -17,6 +19,7 @@ mod keeping;
 mod purging;
 mod respond;
 mod search;
+mod tunnel;
 mod write;
 
 use std::borrow::Cow;

@@ -3,6 +3,7 @@
 //! another.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::hash::Hasher;
 
 use siphasher::sip128::{Hasher128, SipHasher13};
@@ -33,6 +34,18 @@ pub struct KeyParts<'a> {
     pub extra: &'a str,
     /// See [`KeyPolicy::selection`](super::KeyPolicy::selection); empty where the route has no policy.
     pub selection: Vec<u8>,
+}
+
+impl fmt::Display for KeyParts<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, authority) = (self.scheme, self.authority);
+        write!(formatter, "{scheme} {authority} {}", self.path_and_query)?;
+        if self.extra.is_empty() {
+            Ok(())
+        } else {
+            write!(formatter, " {:?}", self.extra)
+        }
+    }
 }
 
 /// [`KeyParts`] that outlive their request.
