@@ -435,6 +435,44 @@ mod tests {
         }
     }
 
+    /// Queries make no difference.
+    struct WithoutQueries;
+
+    impl Canonical for WithoutQueries {
+        fn url<'a>(&self, url: &'a str) -> Cow<'a, str> {
+            Cow::Borrowed(url.split('?').next().unwrap_or(url))
+        }
+
+        fn prefix<'a>(&self, prefix: &'a str) -> Cow<'a, str> {
+            self.url(prefix)
+        }
+    }
+
+    #[test]
+    fn a_record_is_canonical_where_it_is_applied_recorded_or_not() {
+        for (scope, names_it) in [
+            (Scope::Url("example.org/a/b?other".to_owned()), true),
+            (Scope::Url("example.org/a/b".to_owned()), true),
+            (Scope::Url("example.org/a?c".to_owned()), false),
+            (Scope::Prefix("example.org/a/b?d".to_owned()), true),
+            (Scope::Prefix("example.org/b?c".to_owned()), false),
+        ] {
+            let record = Record::hard(scope);
+            let index = index().with_urls(Box::new(WithoutQueries));
+            index.apply_unrecorded(std::slice::from_ref(&record));
+            let is_purged = |fence| judged(&index, at(fence)) == Verdict::Purged;
+            assert_eq!(is_purged(1 << 60), names_it, "{record:?}, unrecorded");
+            assert!(
+                index.unrecorded().contains_key(&record),
+                "as it was ordered"
+            );
+            index.apply(at(20), &record);
+            index.recorded(&index.unrecorded());
+            assert_eq!(is_purged(19), names_it, "{record:?}, recorded");
+            assert!(!is_purged(20), "{record:?}");
+        }
+    }
+
     #[test]
     fn a_soft_record_makes_stale_from_its_own_time_and_is_asked_for_again() {
         let index = index();
