@@ -94,8 +94,9 @@ fn parts(path_and_query: &str) -> KeyParts<'_> {
     KeyParts {
         scheme: "http",
         authority: "learn.example",
-        path_and_query,
+        path_and_query: path_and_query.into(),
         extra: "",
+        selection: Vec::new(),
     }
 }
 

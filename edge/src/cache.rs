@@ -10,7 +10,9 @@ mod flight;
 mod hot;
 mod key;
 mod memory;
+mod policy;
 mod redis;
+mod search;
 
 use std::sync::Arc;
 
@@ -22,12 +24,14 @@ pub use filling::Filling;
 pub use flight::{Follow, Head, Landing, Lead, Role};
 pub use key::{Key, KeyParts, OwnedKeyParts};
 pub use memory::Memory;
+pub use policy::KeyPolicy;
 pub use redis::Regional;
 pub use tidegate_stored::{Content, Gap, Parts, Stored};
 
 use crate::purge::{Index, Verdict};
 use crate::redis::Unavailable;
 use flight::Flights;
+use search::Searches;
 
 /// Where a stored response was found; the name reaches `Cache-Status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,6 +65,7 @@ pub enum Found {
 pub struct Cache {
     keys: (u64, u64),
     memory: Memory,
+    searches: Searches,
     flights: Flights,
     hot_budget: usize,
     regional: Option<Regional>,
@@ -72,6 +77,7 @@ impl Cache {
         Cache {
             keys,
             memory,
+            searches: Searches::new(),
             flights: Flights::default(),
             hot_budget,
             regional: None,
@@ -89,6 +95,15 @@ impl Cache {
     /// The key of a request in this process.
     pub fn key(&self, parts: &KeyParts<'_>) -> Key {
         parts.key(self.keys)
+    }
+
+    /// The key under which stored responses for equivalent queries are, where a response to this
+    /// path has said which those are.
+    pub fn search_key(&self, parts: &KeyParts<'_>) -> Option<Key> {
+        if self.searches.is_empty() {
+            return None;
+        }
+        self.searches.key(parts, self.keys)
     }
 
     /// Looks where no waiting is needed.
@@ -130,7 +145,7 @@ impl Cache {
     /// When Redis does not answer in time.
     pub async fn peek_in_region(
         &self,
-        parts: KeyParts<'_>,
+        parts: &KeyParts<'_>,
         request: &HeaderMap,
         index: &Index,
     ) -> Result<Option<Arc<Entry>>, Unavailable> {
@@ -146,8 +161,7 @@ impl Cache {
     /// When Redis does not answer in time.
     pub async fn find_in_region(
         &self,
-        key: Key,
-        parts: KeyParts<'_>,
+        parts: &KeyParts<'_>,
         request: &HeaderMap,
         index: &Index,
     ) -> Result<Option<Arc<Entry>>, Unavailable> {
@@ -155,12 +169,25 @@ impl Cache {
         if let Some(entry) = &found
             && entry.judge(index) != Verdict::Purged
         {
-            self.memory.insert(key, Arc::clone(entry));
+            self.keep(parts, Arc::clone(entry));
         }
         Ok(found)
     }
 
-    /// Stores an entry in memory.
+    /// Stores an entry in memory: for its own URL, or for all whose queries it says are equivalent.
+    pub fn keep(&self, parts: &KeyParts<'_>, entry: Arc<Entry>) {
+        let own = self.key(parts);
+        let Some(variance) = &entry.variance else {
+            return self.insert(own, entry);
+        };
+        let key = self.searches.remember(parts, variance, self.keys);
+        self.insert(key, entry);
+        // What an earlier response left under its own URL would hide this one.
+        self.memory.forget_pass(own);
+        self.memory.remove(own);
+    }
+
+    /// Stores an entry in memory under a key.
     pub fn insert(&self, key: Key, entry: Arc<Entry>) {
         self.memory.forget_pass(key);
         self.memory.insert(key, entry);
@@ -172,7 +199,7 @@ impl Cache {
     /// When Redis does not answer in time.
     pub async fn insert_in_region(
         &self,
-        parts: KeyParts<'_>,
+        parts: &KeyParts<'_>,
         entry: &Entry,
         now: Timestamp,
     ) -> Result<(), Unavailable> {

@@ -4,6 +4,7 @@
 //! environment before parsing. Unknown keys are errors.
 
 mod environment;
+mod key;
 mod origin;
 mod plugins;
 mod route;
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+pub use key::{Key, Query};
 pub use origin::Origin;
 pub use plugins::{Grant, OnFailure, Source, Use};
 pub use route::{OnPartition, Ranges, Route};

@@ -51,6 +51,8 @@ pub struct Exchange {
     pub informer: Option<Informer>,
     /// What the request filters added to the cache key.
     pub key_extra: String,
+    /// A request filter changed the path or the query.
+    pub is_rewritten: bool,
     /// A request filter decided that the cache is not used.
     pub bypass_cache: bool,
 }
@@ -131,6 +133,7 @@ impl Exchange {
                 .clone()
                 .filter(|_| version >= Version::HTTP_11),
             key_extra: String::new(),
+            is_rewritten: false,
             bypass_cache: false,
         })
     }

@@ -18,9 +18,11 @@ mod job;
 mod keeping;
 mod purging;
 mod respond;
+mod search;
 mod tunnel;
 mod write;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::header::{CONNECTION, HeaderName, IF_MATCH, IF_UNMODIFIED_SINCE};
@@ -31,7 +33,7 @@ use tidegate_semantics::{
 };
 
 use crate::body::Body;
-use crate::cache::{Cache, Entry, Found, Key, KeyParts, Tier};
+use crate::cache::{Cache, Entry, Found, Key, KeyParts, KeyPolicy, Tier};
 use crate::clock::Clock;
 use crate::config::{OnPartition, Secret};
 use crate::error::Failure;
@@ -76,6 +78,8 @@ pub struct Settings {
 pub struct Route {
     pub name: String,
     pub policy: Policy,
+    /// What counts for the key; the URL as it is when there is none.
+    pub key_policy: Option<Arc<KeyPolicy>>,
     pub caches: bool,
     pub on_partition: OnPartition,
     /// Whether a range that is not stored is asked of the origin as it is; otherwise all of the
@@ -84,6 +88,14 @@ pub struct Route {
     pub upstream: Arc<Upstream>,
     pub chain: Chain,
     pub counters: RouteCounters,
+}
+
+impl Route {
+    fn key_depends_on_user(&self) -> bool {
+        self.key_policy
+            .as_ref()
+            .is_some_and(|policy| policy.depends_on_user())
+    }
 }
 
 /// A response, and what is to be said and counted of it.
@@ -106,7 +118,10 @@ struct Unusable {
 
 /// What has to be asked of the origin.
 struct Missing {
+    /// Under which it is looked for, and fetched for all who look for the same.
     key: Key,
+    /// The key of its own URL; another one where equivalent queries have a key in common.
+    own: Key,
     /// What is said of it in `Cache-Status`.
     why: Forwarded,
     stale: Option<Unusable>,
@@ -123,10 +138,25 @@ enum LookedUp {
     Missing(Forwarded),
 }
 
+impl LookedUp {
+    /// The better of two: what answers, then what can be asked about, then what says more.
+    fn or(self, other: LookedUp) -> LookedUp {
+        use LookedUp::{Answer, Missing, Partial, Validate};
+        match (&self, &other) {
+            (Answer(_), _) => self,
+            (_, Answer(_)) => other,
+            (Missing(_), Validate(_) | Partial(_)) => other,
+            (Missing(Forwarded::UriMiss), Missing(_)) => other,
+            _ => self,
+        }
+    }
+}
+
 impl Missing {
-    fn new(key: Key, why: Forwarded) -> Missing {
+    fn new(own: Key, key: Key, why: Forwarded) -> Missing {
         Missing {
             key,
+            own,
             why,
             stale: None,
             partial: None,
@@ -180,16 +210,19 @@ impl Proxy {
         if !route.caches || !exchange.is_lookup() || is_guarded(exchange) {
             return None;
         }
-        let key = self.cache.key(&key_parts(exchange));
-        let Found::Entry(entry, tier) = self.cache.find_here(key, &exchange.headers) else {
-            return None;
-        };
-        match self.decide(exchange, route, &entry) {
-            Some(Reuse::Fresh) if serves(&entry, exchange) => {
-                Some(self.hit(exchange, key, &entry, tier))
+        let parts = key_parts(exchange, route);
+        let hit = |key| {
+            let Found::Entry(entry, tier) = self.cache.find_here(key, &exchange.headers) else {
+                return None;
+            };
+            match self.decide(exchange, route, &entry) {
+                Some(Reuse::Fresh) if serves(&entry, exchange) => {
+                    Some(self.hit(exchange, key, &entry, tier))
+                }
+                _ => None,
             }
-            _ => None,
-        }
+        };
+        hit(self.cache.key(&parts)).or_else(|| hit(self.cache.search_key(&parts)?))
     }
 
     async fn answer(self: &Arc<Self>, exchange: &mut Exchange, route: &Arc<Route>) -> Answer {
@@ -229,18 +262,20 @@ impl Proxy {
                 .forward(exchange, route, filters, None, Forwarded::Request)
                 .await;
         }
-        let key = self.cache.key(&key_parts(exchange));
-        let missing = match self.look_up(key, exchange, route).await {
+        let parts = key_parts(exchange, route);
+        let own = self.cache.key(&parts);
+        let key = self.cache.search_key(&parts).unwrap_or(own);
+        let missing = match self.look_up(own, key, exchange, route).await {
             LookedUp::Answer(answer) => return (*answer, Some(filters)),
             LookedUp::Validate(unusable) => Missing {
                 stale: Some(unusable),
-                ..Missing::new(key, Forwarded::Stale)
+                ..Missing::new(own, key, Forwarded::Stale)
             },
             LookedUp::Partial(entry) => Missing {
                 partial: Some(entry),
-                ..Missing::new(key, Forwarded::Partial)
+                ..Missing::new(own, key, Forwarded::Partial)
             },
-            LookedUp::Missing(why) => Missing::new(key, why),
+            LookedUp::Missing(why) => Missing::new(own, key, why),
         };
         if only_if_cached(&exchange.headers, &route.policy) {
             return (self.failed(Failure::OnlyIfCached), Some(filters));
@@ -259,35 +294,37 @@ impl Proxy {
         self.fetch(exchange, route, filters, missing).await
     }
 
+    /// Looks for a response under its own URL, then for one that equivalent queries share.
     async fn look_up(
         self: &Arc<Self>,
-        key: Key,
+        own: Key,
+        shared: Key,
         exchange: &Exchange,
         route: &Arc<Route>,
     ) -> LookedUp {
-        let here = match self.cache.find_here(key, &exchange.headers) {
-            Found::Entry(entry, tier) => self.use_or_not(key, exchange, route, entry, tier),
+        let look_here = |key| match self.cache.find_here(key, &exchange.headers) {
+            Found::Entry(entry, tier) => self.use_or_not(shared, exchange, route, entry, tier),
             Found::OtherVariant => LookedUp::Missing(Forwarded::VaryMiss),
             Found::Nothing => LookedUp::Missing(Forwarded::UriMiss),
         };
+        let mut here = look_here(own);
+        if shared != own && !matches!(here, LookedUp::Answer(_)) {
+            here = here.or(look_here(shared));
+        }
         if let LookedUp::Answer(_) = here {
             return here;
         }
         // Another edge of the region may have a newer one.
-        let parts = key_parts(exchange);
+        let parts = key_parts(exchange, route);
         let index = self.log.index();
         match self
             .cache
-            .find_in_region(key, parts, &exchange.headers, index)
+            .find_in_region(&parts, &exchange.headers, index)
             .await
         {
             Ok(Some(entry)) => {
-                let there = self.use_or_not(key, exchange, route, entry, Tier::Regional);
-                match (&here, &there) {
-                    (_, LookedUp::Answer(_)) => there,
-                    (LookedUp::Missing(_), LookedUp::Validate(_)) => there,
-                    _ => here,
-                }
+                let there = self.use_or_not(shared, exchange, route, entry, Tier::Regional);
+                here.or(there)
             }
             Ok(None) => here,
             Err(error) => {
@@ -314,7 +351,9 @@ impl Proxy {
             None => LookedUp::Missing(Forwarded::Miss),
             Some(Reuse::Fresh) => LookedUp::Answer(Box::new(self.hit(exchange, key, &entry, tier))),
             // What depends on who asks cannot be refreshed behind their back.
-            Some(Reuse::StaleWhileRevalidate) if entry.vary.depends_on_user() => {
+            Some(Reuse::StaleWhileRevalidate)
+                if entry.vary.depends_on_user() || route.key_depends_on_user() =>
+            {
                 LookedUp::Validate(Unusable {
                     entry,
                     reason: Stale::Expired,
@@ -342,7 +381,7 @@ impl Proxy {
 
     /// What may be done with a stored response; `None` when it was purged.
     fn decide(&self, exchange: &Exchange, route: &Route, entry: &Entry) -> Option<Reuse> {
-        let standing = match entry.judge(self.log.index()) {
+        let standing = match self.judge(exchange, entry) {
             Verdict::Purged => return None,
             Verdict::Usable(Standing::Valid) if self.must_ask(exchange, route, entry) => {
                 Standing::BelowFloor
@@ -427,13 +466,22 @@ fn is_guarded(exchange: &Exchange) -> bool {
     headers.contains_key(IF_MATCH) || headers.contains_key(IF_UNMODIFIED_SINCE)
 }
 
-/// The parts of an exchange's key.
-fn key_parts(exchange: &Exchange) -> KeyParts<'_> {
+/// The parts of an exchange's key. Nothing is allocated where the route has no policy.
+fn key_parts<'a>(exchange: &'a Exchange, route: &Route) -> KeyParts<'a> {
+    let path_and_query = exchange.path_and_query.as_str();
+    let (path_and_query, selection) = match &route.key_policy {
+        None => (Cow::Borrowed(path_and_query), Vec::new()),
+        Some(policy) => (
+            policy.path_and_query(path_and_query),
+            policy.selection(&exchange.headers),
+        ),
+    };
     KeyParts {
         scheme: exchange.scheme,
         authority: exchange.authority.as_str(),
-        path_and_query: exchange.path_and_query.as_str(),
+        path_and_query,
         extra: &exchange.key_extra,
+        selection,
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use http::HeaderMap;
+use tidegate_semantics::Variance;
 use tidegate_stored::Stored;
 
 use crate::purge::{Index, Marks, Verdict};
@@ -14,6 +15,8 @@ use crate::purge::{Index, Marks, Verdict};
 pub struct Entry {
     stored: Stored,
     pub marks: Marks,
+    /// Which other queries it is for; `None` where it is for its own alone.
+    pub variance: Option<Arc<Variance>>,
     /// Where [`Index::judge`] remembers the last head at which nothing matched.
     checked: AtomicU64,
     superseded: AtomicBool,
@@ -34,7 +37,9 @@ const ENTRY_OVERHEAD: usize = 512;
 impl Entry {
     /// An entry for `url` (`authority/path?query`).
     pub fn new(stored: Stored, url: &str, index: &Index) -> Entry {
+        let variance = Variance::of(&stored.headers);
         Entry {
+            variance: (!variance.is_default()).then(|| Arc::new(variance)),
             marks: index.marks(url, stored.tags.iter().map(String::as_str)),
             stored,
             checked: AtomicU64::new(0),

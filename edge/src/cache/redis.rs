@@ -40,7 +40,7 @@ impl Regional {
     /// When Redis does not answer in time; the caller goes on without.
     pub async fn get(
         &self,
-        parts: KeyParts<'_>,
+        parts: &KeyParts<'_>,
         request: &HeaderMap,
         index: &Index,
     ) -> Result<Option<Arc<Entry>>, Unavailable> {
@@ -59,7 +59,7 @@ impl Regional {
     /// As [`Regional::get`].
     pub async fn put(
         &self,
-        parts: KeyParts<'_>,
+        parts: &KeyParts<'_>,
         entry: &Entry,
         now: Timestamp,
     ) -> Result<(), Unavailable> {

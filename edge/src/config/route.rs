@@ -6,6 +6,7 @@ use http::uri::Authority;
 use serde::Deserialize;
 use tidegate_semantics::{Policy, StatusPattern};
 
+use super::key::Key;
 use super::plugins::Use;
 use super::units::{duration, durations_by_status, optional_duration};
 
@@ -73,6 +74,8 @@ pub struct Route {
     #[serde(default)]
     pub on_partition: OnPartition,
     #[serde(default)]
+    pub key: Key,
+    #[serde(default)]
     pub ranges: Ranges,
     /// The filters of this route, in order.
     #[serde(default)]
@@ -103,6 +106,7 @@ impl Route {
         if self.path.contains(['?', '#']) {
             return Err(format!("path {:?} must not have a query", self.path));
         }
+        self.key.check()?;
         let name = self.host.strip_prefix("*.").unwrap_or(&self.host);
         let is_name = name
             .parse::<Authority>()

@@ -11,7 +11,7 @@ use tidegate_semantics::{Forwarded, Reuse, Standing, drop_conditions, is_safe, s
 use super::respond::serves;
 use super::{Proxy, Route, is_guarded, key_parts, outbound, purge_url};
 use crate::body::Body;
-use crate::cache::{Content, Entry, Found, Tier};
+use crate::cache::{Content, Entry, Found, KeyParts, Tier};
 use crate::exchange::{Connection, Exchange};
 use crate::explanation::{Explanation, Question};
 use crate::forward::inbound;
@@ -55,7 +55,7 @@ impl Proxy {
             told.decision = format!("fwd={}", why.name());
             return Ok(told);
         }
-        let selected = self.select(&exchange, &mut told).await;
+        let selected = self.select(&exchange, route, &mut told).await;
         let is_served = match &selected {
             Some((entry, tier)) => self.explain_stored(&exchange, route, entry, *tier, &mut told),
             None => false,
@@ -108,15 +108,35 @@ impl Proxy {
     }
 
     /// Looks the key up in every tier.
-    async fn select(&self, exchange: &Exchange, told: &mut Explanation) -> Option<Selected> {
-        let parts = key_parts(exchange);
+    async fn select(
+        &self,
+        exchange: &Exchange,
+        route: &Route,
+        told: &mut Explanation,
+    ) -> Option<Selected> {
+        let parts = key_parts(exchange, route);
+        if route.key_policy.is_some() {
+            told.tell("key policy", "config", "routes.key says what counts");
+        }
         told.tell(
             "key",
             "RFC 9111 §2",
             format!("{} ({})", parts, &parts.shared(b"")[..16]),
         );
         let key = self.cache.key(&parts);
-        match self.cache.peek(key, &exchange.headers) {
+        let own = self.cache.peek(key, &exchange.headers);
+        if let Some(shared) = self.stored_for_equivalent(&parts, exchange)
+            && match &own {
+                Found::Entry(own, _) => {
+                    !self.is_used(exchange, route, own) && self.is_used(exchange, route, &shared)
+                }
+                Found::OtherVariant | Found::Nothing => true,
+            }
+        {
+            told.tell("search", "No-Vary-Search", "stored for an equivalent query");
+            return Some((shared, Tier::Memory));
+        }
+        match own {
             Found::Entry(entry, tier) => return Some((entry, tier)),
             Found::OtherVariant => {
                 told.tell(
@@ -133,7 +153,7 @@ impl Proxy {
         }
         match self
             .cache
-            .peek_in_region(parts, &exchange.headers, self.log.index())
+            .peek_in_region(&parts, &exchange.headers, self.log.index())
             .await
         {
             Ok(Some(entry)) => return Some((entry, Tier::Regional)),
@@ -141,6 +161,28 @@ impl Proxy {
             Err(error) => told.tell("redis", "tier", format!("no answer: {error}")),
         }
         None
+    }
+
+    /// What is stored for another query that it says is equivalent.
+    fn stored_for_equivalent(
+        &self,
+        parts: &KeyParts<'_>,
+        exchange: &Exchange,
+    ) -> Option<Arc<Entry>> {
+        let key = self.cache.search_key(parts)?;
+        let Found::Entry(entry, _) = self.cache.peek(key, &exchange.headers) else {
+            return None;
+        };
+        self.is_for(exchange, &entry.marks, entry.variance.as_deref())
+            .then_some(entry)
+    }
+
+    /// Whether a stored response answers without waiting for the origin.
+    fn is_used(&self, exchange: &Exchange, route: &Route, entry: &Entry) -> bool {
+        matches!(
+            self.decide(exchange, route, entry),
+            Some(Reuse::Fresh | Reuse::StaleWhileRevalidate)
+        )
     }
 
     /// What may be done with a stored response; whether it is served.
@@ -170,7 +212,7 @@ impl Proxy {
             "purge log",
             format!("{}, the log is at {}", entry.fence, self.log.fence()),
         );
-        let standing = match entry.judge(self.log.index()) {
+        let standing = match self.judge(exchange, entry) {
             Verdict::Purged => {
                 told.tell("purges", "purge log", "a later record matches: unusable");
                 told.decision = format!("fwd={}", Forwarded::Miss.name());

@@ -9,14 +9,14 @@ use std::sync::Arc;
 use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use tidegate_semantics::{
-    CacheStatus, Forwarded, Precondition, Reuse, Stale, Standing, Terms, Timestamp, Vary, evaluate,
-    reuse,
+    CacheStatus, Forwarded, Precondition, Reuse, Stale, Standing, Terms, Timestamp, Variance, Vary,
+    evaluate, reuse,
 };
 use tokio::sync::oneshot;
 
 use super::job::{Delivery, Job};
 use super::respond::{not_modified, serves};
-use super::{Answer, Missing, Proxy, Route, Unusable};
+use super::{Answer, Missing, Proxy, Route, Unusable, purge_url};
 use crate::body::Body;
 use crate::cache::{Entry, Found, Head, Key, Landing, Lead, Role};
 use crate::error::Failure;
@@ -37,8 +37,9 @@ impl Proxy {
         filters: Filters,
         missing: Missing,
     ) -> (Answer, Option<Filters>) {
-        let begin = missing.flight(exchange, route);
+        let mut begin = missing.flight(missing.key, exchange, route);
         let mut flight = begin;
+        let mut is_by_search = missing.key != missing.own;
         let mut orders = 0;
         for _ in 0..ROUNDS {
             let follow = match self.cache.join(flight) {
@@ -55,7 +56,20 @@ impl Proxy {
                         flight = flight.derive(&variant.variant());
                         continue;
                     }
-                    if let Some(later) = self.overtaken(&head.marks, head.fence, &mut orders) {
+                    let is_ours = || {
+                        let variance = Variance::of(&head.headers);
+                        self.is_for(exchange, &head.marks, Some(&variance))
+                    };
+                    if is_by_search && !is_ours() {
+                        // What was known of equivalent queries is no longer so.
+                        is_by_search = false;
+                        begin = missing.flight(missing.own, exchange, route);
+                        flight = begin;
+                        continue;
+                    }
+                    if let Some(later) =
+                        self.overtaken(exchange, &head.marks, head.fence, &mut orders)
+                    {
                         flight = begin.derive(&later);
                         continue;
                     }
@@ -71,12 +85,21 @@ impl Proxy {
                     return (answer, Some(filters));
                 }
                 Landing::Validated(entry) => {
-                    if let Some(later) = self.overtaken(&entry.marks, entry.fence, &mut orders) {
+                    if let Some(later) =
+                        self.overtaken(exchange, &entry.marks, entry.fence, &mut orders)
+                    {
                         flight = begin.derive(&later);
                         continue;
                     }
                     if !entry.vary.matches(&exchange.headers) || !serves(&entry, exchange) {
                         break;
+                    }
+                    let is_ours = || self.is_for(exchange, &entry.marks, entry.variance.as_deref());
+                    if is_by_search && !is_ours() {
+                        is_by_search = false;
+                        begin = missing.flight(missing.own, exchange, route);
+                        flight = begin;
+                        continue;
                     }
                     if !self.is_fresh(exchange, route, &entry.terms) {
                         break;
@@ -98,10 +121,22 @@ impl Proxy {
     /// Names the flight to join instead of one that a purge overtook; `None` when none did. A purge
     /// that the log does not have has no position: a flight is after it if it was joined under a
     /// name that counts it, which `orders` remembers.
-    fn overtaken(&self, marks: &Marks, fence: Position, orders: &mut u64) -> Option<[u8; 16]> {
+    fn overtaken(
+        &self,
+        exchange: &Exchange,
+        marks: &Marks,
+        fence: Position,
+        orders: &mut u64,
+    ) -> Option<[u8; 16]> {
         let index = self.log.index();
-        let unrecorded = index.unrecorded_orders(marks);
-        if unrecorded <= *orders && !index.has_matched_since(marks, fence) {
+        let asked = self.asked_marks(&purge_url(exchange), marks);
+        let mut unrecorded = index.unrecorded_orders(marks);
+        let mut has_matched = index.has_matched_since(marks, fence);
+        if let Some(asked) = &asked {
+            unrecorded += index.unrecorded_orders(asked);
+            has_matched |= index.has_matched_since(asked, fence);
+        }
+        if unrecorded <= *orders && !has_matched {
             return None;
         }
         *orders = unrecorded;
@@ -145,13 +180,14 @@ impl Proxy {
         lead: Lead,
     ) -> (Answer, Option<Filters>) {
         // The one before us may have landed between our look-up and our joining.
-        if let Found::Entry(entry, tier) = self.cache.find_here(missing.key, &exchange.headers)
-            && let Some(Reuse::Fresh) = self.decide(exchange, route, &entry)
-            && serves(&entry, exchange)
-        {
-            lead.land(Landing::Validated(Arc::clone(&entry)));
-            let answer = self.hit(exchange, missing.key, &entry, tier);
-            return (answer, Some(filters));
+        for key in [missing.own, missing.key] {
+            if let Found::Entry(entry, tier) = self.cache.find_here(key, &exchange.headers)
+                && let Some(Reuse::Fresh) = self.decide(exchange, route, &entry)
+                && serves(&entry, exchange)
+            {
+                lead.land(Landing::Validated(Arc::clone(&entry)));
+                return (self.hit(exchange, key, &entry, tier), Some(filters));
+            }
         }
         let job = Job::new(self, exchange, route, filters, &missing);
         let told = missing.told();
@@ -191,10 +227,8 @@ impl Proxy {
             stale_if_error: true,
         };
         let missing = Missing {
-            key,
-            why: Forwarded::Stale,
             stale: Some(unusable),
-            partial: None,
+            ..Missing::new(key, key, Forwarded::Stale)
         };
         let job = Job::new(self, exchange, route, filters, &missing).anonymous();
         tokio::spawn(job.run(lead, None));
@@ -289,7 +323,7 @@ impl Proxy {
         now: Timestamp,
     ) -> bool {
         let Verdict::Usable(standing @ (Standing::Valid | Standing::SoftPurged(_))) =
-            unusable.entry.judge(self.log.index())
+            self.judge(exchange, &unusable.entry)
         else {
             return false;
         };
@@ -339,9 +373,9 @@ impl Missing {
     }
 
     /// The flight to join first: those who ask for the same part share one of their own.
-    fn flight(&self, exchange: &Exchange, route: &Route) -> Key {
+    fn flight(&self, key: Key, exchange: &Exchange, route: &Route) -> Key {
         if !self.asks_for_a_part(exchange, route) {
-            return self.key;
+            return key;
         }
         let mut part = Vec::new();
         for name in [RANGE, IF_RANGE] {
@@ -349,7 +383,7 @@ impl Missing {
             part.extend_from_slice(value.unwrap_or_default());
             part.push(0);
         }
-        self.key.derive(&part)
+        key.derive(&part)
     }
 
     /// Whether the origin is asked for the part that the client wants. It is not where a whole

@@ -110,8 +110,7 @@ impl Job {
                 self.deliver(reply, Delivery::Failed(failure));
             }
             Ok(Asked::Validated(entry)) => {
-                let cache = &self.place.proxy.cache;
-                cache.insert(self.place.key, Arc::clone(&entry));
+                self.place.keep(&entry);
                 lead.land(Landing::Validated(Arc::clone(&entry)));
                 drop(lead);
                 if let Some(reply) = reply {

@@ -102,7 +102,7 @@ impl Place {
             proxy: Arc::clone(proxy),
             route: Arc::clone(route),
             key,
-            parts: key_parts(exchange).to_owned(),
+            parts: key_parts(exchange, route).to_owned(),
             url: purge_url(exchange),
             path_and_query: exchange.path_and_query.clone(),
             request: exchange.headers.clone(),
@@ -260,7 +260,7 @@ impl Place {
             return;
         };
         let entry = self.entry(stored);
-        self.proxy.cache.insert(self.key, Arc::clone(&entry));
+        self.keep(&entry);
         drop(lead);
         self.keep_in_region(&entry).await;
     }
@@ -268,16 +268,23 @@ impl Place {
     /// What is asked about, unless it was purged since it was found: then nothing of it is used any
     /// more. To be called once the fence is read, for a later purge is behind that.
     pub(super) fn unless_purged(&self, entry: Arc<Entry>) -> Option<Arc<Entry>> {
-        let verdict = entry.judge(self.proxy.log.index());
+        let verdict = self.proxy.judge_for(&self.url, &entry);
         (verdict != Verdict::Purged).then_some(entry)
+    }
+
+    /// Stores an entry in memory.
+    pub(super) fn keep(&self, entry: &Arc<Entry>) {
+        let parts = self.parts.as_parts();
+        self.proxy.cache.keep(&parts, Arc::clone(entry));
     }
 
     /// Stores in the region what is stored here.
     pub(super) async fn keep_in_region(&self, entry: &Entry) {
         let proxy = &self.proxy;
+        let parts = self.parts.as_parts();
         let stored = proxy
             .cache
-            .insert_in_region(self.parts.as_parts(), entry, proxy.clock.now());
+            .insert_in_region(&parts, entry, proxy.clock.now());
         if let Err(error) = stored.await {
             tracing::debug!(%error, "not stored in the regional tier");
             Metrics::count_reason(&proxy.metrics.regional_unavailable, error.name());
@@ -330,13 +337,17 @@ impl Place {
 
     /// What is stored of the representation to which a response with these fields belongs.
     fn kept_parts(&self, headers: &HeaderMap) -> Option<Arc<Entry>> {
-        let Found::Entry(known, _) = self.proxy.cache.peek(self.key, &self.request) else {
-            return None;
-        };
-        let is_of_it = matches!(known.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT)
-            && known.judge(self.proxy.log.index()) != Verdict::Purged
-            && are_of_one_representation(&known.headers, headers);
-        is_of_it.then_some(known)
+        let cache = &self.proxy.cache;
+        let own = cache.key(&self.parts.as_parts());
+        [own, self.key].into_iter().find_map(|key| {
+            let Found::Entry(known, _) = cache.peek(key, &self.request) else {
+                return None;
+            };
+            let is_of_it = matches!(known.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT)
+                && self.proxy.judge_for(&self.url, &known) != Verdict::Purged
+                && are_of_one_representation(&known.headers, headers);
+            is_of_it.then_some(known)
+        })
     }
 
     fn entry(&self, stored: Stored) -> Arc<Entry> {

@@ -86,7 +86,7 @@ impl Proxy {
             Err(refused) => return *refused,
         };
         if route.caches && exchange.method == Method::POST {
-            let key = self.cache.key(&key_parts(exchange));
+            let key = self.cache.key(&key_parts(exchange, route));
             passing.place = Some(Place::of(self, key, exchange, route));
         }
         let (reply, answer) = oneshot::channel();
@@ -124,7 +124,7 @@ impl Proxy {
         if let Some(stale) = &stale
             && exchange.method == Method::HEAD
         {
-            let key = self.cache.key(&key_parts(exchange));
+            let key = self.cache.key(&key_parts(exchange, route));
             let place = Place::of(self, key, exchange, route);
             passing.freshens = Some((place, Arc::clone(&stale.entry)));
         }
@@ -390,7 +390,7 @@ async fn freshen(place: &Place, stale: &Entry, head: &ResponseHead, times: &Time
         && head_agrees(&with_length(stale), &head.headers)
         && let Some(entry) = place.renew(stale, &head.headers, times)
     {
-        place.proxy.cache.insert(place.key, Arc::clone(&entry));
+        place.keep(&entry);
         place.keep_in_region(&entry).await;
     }
 }

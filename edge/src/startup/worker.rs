@@ -10,7 +10,7 @@ use http::HeaderName;
 
 use super::Shared;
 use crate::admin::Explains;
-use crate::cache::Regional;
+use crate::cache::{KeyPolicy, Regional};
 use crate::config::{self, Ranges};
 use crate::exchange::Connection;
 use crate::explanation::{Explanation, Question};
@@ -55,8 +55,9 @@ impl Shared {
             Ok((name.as_str(), Arc::new(upstream)))
         });
         let upstreams = upstreams.collect::<Result<BTreeMap<_, _>, String>>()?;
-        let routes = self.config.routes.iter().zip(&self.chains);
-        let routes = routes.map(|(route, chain)| {
+        let ready = self.chains.iter().zip(&self.key_policies);
+        let routes = self.config.routes.iter().zip(ready);
+        let routes = routes.map(|(route, (chain, key_policy))| {
             let upstream = upstreams.get(route.origin.as_str()).ok_or_else(|| {
                 format!(
                     "route {:?}: no origin named {:?}",
@@ -64,7 +65,7 @@ impl Shared {
                     route.origin
                 )
             })?;
-            let ready = Arc::new(self.route(route, chain, upstream));
+            let ready = Arc::new(self.route(route, chain, key_policy, upstream));
             Ok((route.host.clone(), route.path.clone(), ready))
         });
         let header = self.config.server.client_address_header.as_deref();
@@ -89,10 +90,17 @@ impl Shared {
         })
     }
 
-    fn route(&self, config: &config::Route, chain: &Chain, upstream: &Arc<Upstream>) -> Route {
+    fn route(
+        &self,
+        config: &config::Route,
+        chain: &Chain,
+        key_policy: &Option<Arc<KeyPolicy>>,
+        upstream: &Arc<Upstream>,
+    ) -> Route {
         Route {
             name: config.name().to_owned(),
             policy: config.policy(),
+            key_policy: key_policy.clone(),
             caches: config.cache,
             on_partition: config.on_partition,
             forwards_ranges: config.ranges == Ranges::Forward,

@@ -177,3 +177,25 @@ async fn explaining_needs_the_token_where_there_is_one() {
     let told = asked().with("authorization", "Bearer secret").send().await;
     assert_eq!(told.status, 200);
 }
+
+#[tokio::test]
+async fn what_another_query_stored_is_explained_as_what_it_is() {
+    let origin = Origin::answers("hello")
+        .with("cache-control", "max-age=60")
+        .with("no-vary-search", "params=(\"utm\")");
+    let edge = Edge::before(&origin)
+        .route("key = { query = { except = [\"fbclid\"] } }")
+        .start();
+    edge.get("/?a&utm=1&fbclid=1").await;
+    let told = explain(&edge, url("/?a&utm=2&fbclid=2")).await;
+    assert_eq!(told["decision"], "hit; ttl=60; detail=memory");
+    assert!(finding(&told, "key").starts_with("http edge.test /?a&utm=2 "));
+    assert_eq!(finding(&told, "search"), "stored for an equivalent query");
+    assert_eq!(finding(&told, "url"), "edge.test/?a&utm=1");
+    edge.purge("/?a&utm=2").await;
+    let told = explain(&edge, url("/?a&utm=2&fbclid=2")).await;
+    let decision = told["decision"].as_str().expect("there is one");
+    assert!(decision.starts_with("fwd=miss"), "{decision}");
+    let told = explain(&edge, url("/?a&utm=3")).await;
+    assert_eq!(told["decision"], "hit; ttl=60; detail=memory");
+}

@@ -5,12 +5,15 @@
 mod support;
 
 mod collapsing;
+mod groups;
 mod heads;
+mod keys;
 mod large;
 mod log;
 mod purging;
 mod ranges;
 mod redis;
+mod search;
 mod serving;
 mod stale;
 mod storing;
