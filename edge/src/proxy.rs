@@ -362,7 +362,7 @@ impl Proxy {
             }
             Some(Reuse::StaleWhileRevalidate) => {
                 self.refresh(key, exchange, route, &entry);
-                let stale = self.stale(exchange, &entry, "stale-while-revalidate");
+                let stale = self.stale(exchange, &entry, exchange.now, "stale-while-revalidate");
                 LookedUp::Answer(Box::new(stale))
             }
             Some(Reuse::Validate {

@@ -137,7 +137,7 @@ impl Proxy {
         };
         let answer = match outcome {
             Ok(response) => passed(response, why, None),
-            Err(failure) => self.failed_upstream(exchange, stale, failure),
+            Err(failure) => self.failed_upstream(exchange, route, stale, failure),
         };
         (answer, Some(passing.filters))
     }

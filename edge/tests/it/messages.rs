@@ -12,6 +12,11 @@ use crate::support::{Edge, Gate, Origin, answer, patiently};
 const REFUSED: &[(&str, &str, u16)] = &[
     ("RFC 9112 §3.2, no Host", "GET / HTTP/1.1\r\n\r\n", 400),
     (
+        "RFC 9112 §3.2, no Host beside an absolute target",
+        "GET http://a/ HTTP/1.1\r\n\r\n",
+        400,
+    ),
+    (
         "RFC 9112 §3.2, two",
         "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
         400,
