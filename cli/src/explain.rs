@@ -79,7 +79,10 @@ fn question(arguments: &Arguments) -> Result<Value, String> {
 
 /// A line for each step, and last the decision.
 fn page(explanation: &Explanation) -> String {
-    let width = |of: fn(&Step) -> &str| explanation.steps.iter().map(|step| of(step).len()).max();
+    let width = |of: fn(&Step) -> &str| {
+        let steps = explanation.steps.iter();
+        steps.map(|step| of(step).chars().count()).max()
+    };
     let rules = width(|step| &step.rule).unwrap_or(0);
     let sections = width(|step| &step.section).unwrap_or(0);
     let mut page = String::new();
@@ -117,7 +120,6 @@ mod tests {
         let expected = "key        RFC 9111 §2    http a.example /\n\
                         freshness  RFC 9111 §4.2  fresh\n\
                         =>         hit; ttl=30; detail=memory\n";
-        // Paragraph signs are two bytes wide and one column; both sections have one.
         assert_eq!(page(&explanation), expected);
     }
 }
