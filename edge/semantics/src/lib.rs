@@ -35,6 +35,8 @@ pub mod validation;
 
 pub mod ranges;
 
+pub mod encoding;
+
 pub mod invalidation;
 
 pub mod groups;
@@ -42,6 +44,10 @@ pub mod groups;
 pub mod cache_status;
 
 pub use cache_status::{CacheStatus, Forwarded};
+pub use encoding::{
+    Coding, describe_encoded, has_dated_range, is_of_type, may_be_encoded, negotiate,
+    vary_on_coding, weaken_confirmed_tag,
+};
 pub use exchange::Exchange;
 pub use fields::{combined, strip_hop_by_hop};
 pub use freshness::Terms;
