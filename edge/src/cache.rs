@@ -5,6 +5,7 @@
 //! `tidegate-semantics` and the purge log.
 
 mod codec;
+mod encodings;
 mod entry;
 mod filling;
 mod flight;
@@ -16,8 +17,9 @@ mod redis;
 use std::sync::Arc;
 
 use http::HeaderMap;
-use tidegate_semantics::Timestamp;
+use tidegate_semantics::{Coding, Timestamp};
 
+pub use encodings::{Encoded, Joined, Making};
 pub use entry::{Entry, Stored};
 pub use filling::Filling;
 pub use flight::{Follow, Head, Landing, Lead, Role};
@@ -27,6 +29,7 @@ pub use redis::Regional;
 
 use crate::purge::{Index, Verdict};
 use crate::redis::Unavailable;
+use encodings::Makings;
 use flight::Flights;
 
 /// Where a stored response was found; the name reaches `Cache-Status`.
@@ -62,6 +65,7 @@ pub struct Cache {
     keys: (u64, u64),
     memory: Memory,
     flights: Flights,
+    makings: Makings,
     hot_budget: usize,
     regional: Option<Regional>,
 }
@@ -73,6 +77,7 @@ impl Cache {
             keys,
             memory,
             flights: Flights::default(),
+            makings: Makings::default(),
             hot_budget,
             regional: None,
         }
@@ -176,6 +181,12 @@ impl Cache {
     /// Joins the fetch of a key, or begins it.
     pub fn join(&self, key: Key) -> Role {
         self.flights.join(key)
+    }
+
+    /// Joins the making of an encoded form of `entry`, or begins it. Whether the entry may be used
+    /// is for the caller to judge.
+    pub fn join_encoding(&self, key: Key, entry: &Entry, coding: Coding) -> Joined {
+        self.makings.join(&self.memory, key, &entry.body, coding)
     }
 
     /// See [`Memory::remember_pass`].

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 use hyper::body::{Body as _, Incoming};
 use tidegate_semantics::Timestamp;
 
+use crate::encoding::Wish;
 use crate::error::Failure;
 use crate::interim::Informer;
 
@@ -44,6 +45,8 @@ pub struct Exchange {
     pub expects_continue: bool,
     /// How interim responses reach the client, where they can.
     pub informer: Option<Informer>,
+    /// Which form of the response the client would have, on a route that encodes.
+    pub encoding: Option<Wish>,
     /// What the request filters added to the cache key.
     pub key_extra: String,
     /// A request filter decided that the cache is not used.
@@ -112,6 +115,7 @@ impl Exchange {
                 .informer
                 .clone()
                 .filter(|_| version >= Version::HTTP_11),
+            encoding: None,
             key_extra: String::new(),
             bypass_cache: false,
         })

@@ -10,6 +10,7 @@ pub mod router;
 pub mod telemetry;
 
 pub mod body;
+pub mod encoding;
 pub mod error;
 pub mod interim;
 pub mod redis;

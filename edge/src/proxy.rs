@@ -8,8 +8,10 @@
 //!
 //! Deciding is left to `tidegate-semantics` and the purge log; this module acts on what they say.
 //! How a fetch is shared is in `fetch` and how it is done in `job`, how a write goes through and what it
-//! invalidates in `write`, how a stored response becomes an answer in `respond`.
+//! invalidates in `write`, how a stored response becomes an answer in `respond`, and how answers are
+//! encoded for those who take them so in `encoding`.
 
+mod encoding;
 mod fetch;
 mod filtering;
 mod job;
@@ -30,6 +32,7 @@ use crate::body::Body;
 use crate::cache::{Cache, Entry, Found, Key, KeyParts, Tier};
 use crate::clock::Clock;
 use crate::config::{OnPartition, Secret};
+use crate::encoding::Compression;
 use crate::error::Failure;
 use crate::exchange::{Connection, Exchange};
 use crate::filters::{Capabilities, Chain, Filters};
@@ -72,6 +75,8 @@ pub struct Route {
     pub name: String,
     pub policy: Policy,
     pub caches: bool,
+    /// Content codings made at the edge.
+    pub compression: Option<Arc<Compression>>,
     pub on_partition: OnPartition,
     pub upstream: Arc<Upstream>,
     pub chain: Chain,
@@ -125,10 +130,11 @@ impl Proxy {
             let failure = Failure::NoRoute(format!("{}{path}", exchange.authority));
             return Answering::AtOnce(self.refuse(failure));
         };
-        if !route.chain.runs_on_hits()
-            && let Some(answer) = self.answer_at_once(&exchange, &route)
-        {
-            return Answering::AtOnce(self.finish(answer, &route));
+        if !route.chain.runs_on_hits() {
+            encoding::negotiate(&mut exchange, &route);
+            if let Some(answer) = self.answer_at_once(&exchange, &route) {
+                return Answering::AtOnce(self.finish(answer, &route));
+            }
         }
         let proxy = Arc::clone(self);
         Answering::Later(Box::pin(async move {
@@ -172,11 +178,16 @@ impl Proxy {
         let mut filters = route.chain.begin(&self.capabilities);
         let (mut answer, filters) = match self.filter_request(&mut filters, exchange).await {
             Some(answer) => (answer, Some(filters)),
-            None => self.resolve(exchange, route, filters).await,
+            None => {
+                encoding::negotiate(exchange, route);
+                self.resolve(exchange, route, filters).await
+            }
         };
+        encoding::encode_first(exchange, &mut answer);
         if let Some(mut filters) = filters {
             self.filter_response(&mut filters, exchange, &mut answer)
                 .await;
+            encoding::insist(&mut answer);
         }
         answer
     }
@@ -414,5 +425,7 @@ fn purge_url(exchange: &Exchange) -> String {
 
 /// The request for the origin.
 fn outbound(exchange: &Exchange, settings: &Settings) -> Outbound {
-    Outbound::of(exchange, &settings.via)
+    let mut outbound = Outbound::of(exchange, &settings.via);
+    encoding::ask_for_identity(exchange, &mut outbound);
+    outbound
 }

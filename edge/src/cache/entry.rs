@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use tidegate_semantics::{Terms, Timestamp, Vary};
+use tidegate_semantics::{Coding, Terms, Timestamp, Vary};
 
+use super::encodings::{Encoded, Encodings};
 use crate::purge::{Index, Marks, Position, Verdict};
 
 /// A response as it is stored (RFC 9111 §3).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Stored {
     pub status: StatusCode,
     /// The end-to-end fields as the origin sent them, without the surrogate ones and without
@@ -38,6 +39,8 @@ pub struct Stored {
 pub struct Entry {
     stored: Stored,
     pub marks: Marks,
+    /// What was made of the body so far, in this process.
+    encodings: Encodings,
     /// Where [`Index::judge`] remembers the last head at which nothing matched.
     checked: AtomicU64,
     superseded: AtomicBool,
@@ -61,9 +64,31 @@ impl Entry {
         Entry {
             marks: index.marks(url, stored.tags.iter().map(String::as_str)),
             stored,
+            encodings: Encodings::default(),
             checked: AtomicU64::new(0),
             superseded: AtomicBool::new(false),
         }
+    }
+
+    /// The same response with these encoded forms of its body.
+    fn with_encodings(&self, encodings: Encodings) -> Entry {
+        Entry {
+            stored: self.stored.clone(),
+            marks: self.marks.clone(),
+            encodings,
+            checked: AtomicU64::new(self.checked.load(Ordering::Relaxed)),
+            superseded: AtomicBool::new(false),
+        }
+    }
+
+    /// The encoded form of its body, if it was made.
+    pub fn encoded(&self, coding: Coding) -> Option<&Encoded> {
+        self.encodings.get(coding)
+    }
+
+    /// Whether `body` is its own, and not only equal to it.
+    fn has_body(&self, body: &Bytes) -> bool {
+        self.body.as_ptr() == body.as_ptr() && self.body.len() == body.len()
     }
 
     /// What the purge log says of it.
@@ -89,7 +114,8 @@ impl Entry {
             .iter()
             .map(|tag| tag.len() + size_of::<String>())
             .sum();
-        self.body.len() + fields + tags + self.marks.weight() + ENTRY_OVERHEAD
+        let bodies = self.body.len() + self.encodings.weight();
+        bodies + fields + tags + self.marks.weight() + ENTRY_OVERHEAD
     }
 
     /// Whether its fetch began at a later position of the same log.
@@ -133,6 +159,13 @@ impl Object {
         if same.is_some_and(|stored| stored.is_newer_than(&entry)) {
             return None;
         }
+        // Renewed, it has the body it had.
+        let entry = match same {
+            Some(stored) if stored.has_body(&entry.body) => {
+                Arc::new(entry.with_encodings(stored.encodings.clone()))
+            }
+            _ => entry,
+        };
         let mut variants = vec![entry];
         for variant in &self.variants {
             let has_same_fields = variant.vary.names().eq(variants[0].vary.names());
@@ -146,6 +179,35 @@ impl Object {
             }
         }
         Some(Object { variants })
+    }
+
+    /// The encoded form of a variant's body, if it was made.
+    pub fn encoded(&self, body: &Bytes, coding: Coding) -> Option<&Encoded> {
+        let variant = self.variants.iter().find(|entry| entry.has_body(body))?;
+        variant.encoded(coding)
+    }
+
+    /// This object with an encoded form beside the variant that has this very body; `None` when
+    /// there is none any more.
+    pub fn with_encoded(&self, body: &Bytes, coding: Coding, encoded: Encoded) -> Option<Object> {
+        let at = self
+            .variants
+            .iter()
+            .position(|entry| entry.has_body(body))?;
+        let entry = &self.variants[at];
+        let encodings = entry.encodings.with(coding, encoded);
+        let mut variants = self.variants.clone();
+        variants[at] = Arc::new(entry.with_encodings(encodings));
+        Some(Object { variants })
+    }
+
+    /// Marks the variants that are not part of `next`, which takes this one's place.
+    pub fn give_way(&self, next: &Object) {
+        for variant in &self.variants {
+            if !next.variants.iter().any(|kept| Arc::ptr_eq(kept, variant)) {
+                variant.supersede();
+            }
+        }
     }
 
     /// Bytes in memory, about.

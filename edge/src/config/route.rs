@@ -6,6 +6,7 @@ use http::uri::Authority;
 use serde::Deserialize;
 use tidegate_semantics::Policy;
 
+use super::compression::Compression;
 use super::plugins::Use;
 use super::units::optional_duration;
 
@@ -52,6 +53,8 @@ pub struct Route {
     pub deception_armour: bool,
     #[serde(default)]
     pub on_partition: OnPartition,
+    /// Content codings made at the edge; none where the section is absent.
+    pub compression: Option<Compression>,
     /// The filters of this route, in order.
     #[serde(default)]
     pub plugins: Vec<Use>,

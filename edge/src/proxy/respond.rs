@@ -7,9 +7,11 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use tidegate_semantics::{
-    CacheStatus, Precondition, Selection, Terms, Timestamp, evaluate, not_modified_headers, select,
+    CacheStatus, Precondition, Selection, Terms, Timestamp, evaluate, has_dated_range,
+    not_modified_headers, select,
 };
 
+use super::encoding::{Form, choose_form};
 use super::{Answer, CACHE_STATUS, Proxy};
 use crate::body::Body;
 use crate::cache::{Entry, Key, Tier};
@@ -32,7 +34,7 @@ impl Proxy {
                 self.render(entry, exchange.now, &status)
             });
         Answer {
-            response: from_entry(exchange, entry, head),
+            response: self.answer_from(exchange, entry, head),
             status: None,
             outcome: match tier {
                 Tier::Hot => Outcome::HitHot,
@@ -51,7 +53,7 @@ impl Proxy {
     ) -> Answer {
         let status = hit_status(&entry.terms, exchange.now, detail);
         Answer {
-            response: from_entry(exchange, entry, self.render(entry, exchange.now, &status)),
+            response: self.answer_from(exchange, entry, self.render(entry, exchange.now, &status)),
             status: None,
             outcome: Outcome::Stale,
         }
@@ -66,7 +68,7 @@ impl Proxy {
         outcome: Outcome,
     ) -> Answer {
         Answer {
-            response: from_entry(exchange, entry, self.render(entry, exchange.now, status)),
+            response: self.answer_from(exchange, entry, self.render(entry, exchange.now, status)),
             status: None,
             outcome,
         }
@@ -78,6 +80,50 @@ impl Proxy {
         head.append(CACHE_STATUS, status.to_header_value(&self.settings.name));
         head
     }
+
+    /// Answers the client's conditions and ranges out of a stored response.
+    fn answer_from(
+        &self,
+        exchange: &Exchange,
+        entry: &Entry,
+        mut head: HeaderMap,
+    ) -> Response<Body> {
+        let request = &exchange.headers;
+        let form = choose_form(exchange, entry, &mut head);
+        if evaluate(request, &exchange.method, entry.status, &entry.headers)
+            == Precondition::NotModified
+        {
+            return not_modified(&head);
+        }
+        if let Form::Encoded(coding) = form {
+            return self.encoded(exchange, entry, coding, head);
+        }
+        let length = entry.body.len() as u64;
+        let selection = match form {
+            Form::Identity if has_dated_range(request) => Selection::Whole,
+            _ => select(
+                &exchange.method,
+                request,
+                entry.status,
+                &entry.headers,
+                length,
+            ),
+        };
+        match selection {
+            Selection::Whole => whole(&exchange.method, entry.status, entry.body.clone(), head),
+            Selection::One(range) => one_part(entry, &range, head),
+            Selection::Many(ranges) => many_parts(entry, &ranges, head),
+            Selection::Unsatisfiable => {
+                let mut response = Response::new(Body::Empty);
+                *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
+                let complete = format!("bytes */{length}");
+                let headers = response.headers_mut();
+                headers.insert(CONTENT_RANGE, value(&complete));
+                copy_cache_fields(&head, headers);
+                response
+            }
+        }
+    }
 }
 
 fn hit_status(terms: &Terms, now: Timestamp, detail: &'static str) -> CacheStatus {
@@ -86,37 +132,6 @@ fn hit_status(terms: &Terms, now: Timestamp, detail: &'static str) -> CacheStatu
         ttl: Some(terms.ttl(now)),
         detail: Some(detail),
         ..CacheStatus::default()
-    }
-}
-
-/// Answers the client's conditions and ranges out of a stored response.
-fn from_entry(exchange: &Exchange, entry: &Entry, head: HeaderMap) -> Response<Body> {
-    let request = &exchange.headers;
-    if evaluate(request, &exchange.method, entry.status, &entry.headers)
-        == Precondition::NotModified
-    {
-        return not_modified(&head);
-    }
-    let length = entry.body.len() as u64;
-    match select(
-        &exchange.method,
-        request,
-        entry.status,
-        &entry.headers,
-        length,
-    ) {
-        Selection::Whole => whole(&exchange.method, entry.status, entry.body.clone(), head),
-        Selection::One(range) => one_part(entry, &range, head),
-        Selection::Many(ranges) => many_parts(entry, &ranges, head),
-        Selection::Unsatisfiable => {
-            let mut response = Response::new(Body::Empty);
-            *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
-            let complete = format!("bytes */{length}");
-            let headers = response.headers_mut();
-            headers.insert(CONTENT_RANGE, value(&complete));
-            copy_cache_fields(&head, headers);
-            response
-        }
     }
 }
 

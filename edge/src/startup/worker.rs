@@ -10,6 +10,7 @@ use http::HeaderName;
 use super::Shared;
 use crate::cache::Regional;
 use crate::config;
+use crate::encoding::Compression;
 use crate::exchange::Connection;
 use crate::filters::{Capabilities, Chain, Limits, Purge, PurgeOrder, RedisLimits};
 use crate::interim::Informer;
@@ -91,6 +92,10 @@ impl Shared {
             name: config.name().to_owned(),
             policy: config.policy(),
             caches: config.cache,
+            compression: config
+                .compression
+                .as_ref()
+                .map(|settings| Arc::new(Compression::new(settings, &self.metrics))),
             on_partition: config.on_partition,
             upstream: Arc::clone(upstream),
             chain: chain.clone(),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[&[&str]] = &[
     &["clock", "config", "random", "router", "telemetry"],
     &["body", "interim", "redis"],
-    &["error"],
+    &["encoding", "error"],
     &["exchange", "server", "upstream"],
     &["forward", "purge"],
     &["cache", "filters"],

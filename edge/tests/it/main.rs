@@ -5,6 +5,7 @@
 mod support;
 
 mod collapsing;
+mod encoding;
 mod large;
 mod log;
 mod purging;

@@ -166,6 +166,13 @@ impl Connection {
         String::from_utf8(body).expect("bodies are text here")
     }
 
+    /// The next piece of the body, as bytes; `None` at its end.
+    pub(crate) async fn piece(&mut self) -> Option<Vec<u8>> {
+        let piece = self.wire.piece(&mut self.left);
+        let piece = patiently("a part of a body", piece).await;
+        piece.expect("the body goes on, or comes to its end")
+    }
+
     /// What is left of the body, and whether it came to its end.
     pub(crate) async fn rest(&mut self) -> (String, bool) {
         let (body, is_complete) = patiently("the rest", self.wire.rest(self.left)).await;

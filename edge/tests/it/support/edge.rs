@@ -149,7 +149,7 @@ impl Builder {
         let options = Options {
             clock: self.clock.clone(),
             index_slots: 12,
-            ..Options::default()
+            builtin_plugins: tidegate_plugins::WITH_FIXTURES,
         };
         Edge {
             clock: self.clock,

@@ -1,0 +1,146 @@
+//! One encoded body in the making: parts in, parts out.
+
+use std::io;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use async_compression::Level;
+use async_compression::tokio::write::{BrotliEncoder, GzipEncoder, ZstdEncoder};
+use bytes::Bytes;
+use tidegate_semantics::Coding;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+
+/// Takes a body in parts and gives its encoded form in parts, which need not be as many.
+pub struct Encoder(Box<dyn Codec>);
+
+/// What writes into memory.
+trait Codec: AsyncWrite + Send + Unpin {
+    fn output(&mut self) -> &mut Vec<u8>;
+}
+
+impl Codec for ZstdEncoder<Vec<u8>> {
+    fn output(&mut self) -> &mut Vec<u8> {
+        self.get_mut()
+    }
+}
+
+impl Codec for BrotliEncoder<Vec<u8>> {
+    fn output(&mut self) -> &mut Vec<u8> {
+        self.get_mut()
+    }
+}
+
+impl Codec for GzipEncoder<Vec<u8>> {
+    fn output(&mut self) -> &mut Vec<u8> {
+        self.get_mut()
+    }
+}
+
+impl Encoder {
+    /// An encoder at a level of its coding's own scale.
+    pub fn new(coding: Coding, level: i32) -> Encoder {
+        let level = Level::Precise(level);
+        Encoder(match coding {
+            Coding::Zstd => Box::new(ZstdEncoder::with_quality(Vec::new(), level)),
+            Coding::Brotli => Box::new(BrotliEncoder::with_quality(Vec::new(), level)),
+            Coding::Gzip => Box::new(GzipEncoder::with_quality(Vec::new(), level)),
+        })
+    }
+
+    /// Takes a part, and gives what is ready; often nothing.
+    ///
+    /// # Errors
+    /// When the encoder fails, which nothing in a body makes it do.
+    pub fn write(&mut self, part: &[u8]) -> io::Result<Bytes> {
+        at_once(self.0.write_all(part))?;
+        Ok(self.take())
+    }
+
+    /// Gives everything that was taken so far, so that it can be decoded.
+    ///
+    /// # Errors
+    /// As [`Encoder::write`].
+    pub fn flush(&mut self) -> io::Result<Bytes> {
+        at_once(self.0.flush())?;
+        Ok(self.take())
+    }
+
+    /// Ends the encoded form, and gives the rest of it.
+    ///
+    /// # Errors
+    /// As [`Encoder::write`].
+    pub fn finish(mut self) -> io::Result<Bytes> {
+        at_once(self.0.shutdown())?;
+        Ok(self.take())
+    }
+
+    fn take(&mut self) -> Bytes {
+        Bytes::from(std::mem::take(self.0.output()))
+    }
+}
+
+/// The outcome of writing into memory, which never waits.
+fn at_once(writing: impl Future<Output = io::Result<()>>) -> io::Result<()> {
+    match pin!(writing).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(outcome) => outcome,
+        Poll::Pending => Err(io::Error::other("the encoder waits for nothing")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_compression::tokio::bufread::{BrotliDecoder, GzipDecoder, ZstdDecoder};
+    use tidegate_semantics::Coding;
+    use tokio::io::{AsyncRead, AsyncReadExt};
+
+    use super::Encoder;
+
+    async fn decoded(coding: Coding, bytes: &[u8]) -> Vec<u8> {
+        let mut decoder: Box<dyn AsyncRead + Unpin + '_> = match coding {
+            Coding::Zstd => Box::new(ZstdDecoder::new(bytes)),
+            Coding::Brotli => Box::new(BrotliDecoder::new(bytes)),
+            Coding::Gzip => Box::new(GzipDecoder::new(bytes)),
+        };
+        let mut text = Vec::new();
+        // A form that is cut behind a flush decodes as far as it goes, and then fails.
+        let _ = decoder.read_to_end(&mut text).await;
+        text
+    }
+
+    #[tokio::test]
+    async fn what_was_flushed_can_be_decoded_and_the_whole_is_the_whole() {
+        for coding in Coding::ALL {
+            let mut encoder = Encoder::new(coding, 1);
+            let mut sent = encoder
+                .write(b"one, ")
+                .expect("memory takes everything")
+                .to_vec();
+            sent.extend(encoder.flush().expect("memory takes everything"));
+            assert_eq!(decoded(coding, &sent).await, b"one, ", "{coding:?}");
+            sent.extend(encoder.write(b"two").expect("memory takes everything"));
+            sent.extend(encoder.finish().expect("memory takes everything"));
+            assert_eq!(decoded(coding, &sent).await, b"one, two", "{coding:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn text_becomes_smaller_at_every_level() {
+        let text = b"the same again and again, ".repeat(10_000);
+        for (coding, levels) in [
+            (Coding::Zstd, 1..=19),
+            (Coding::Brotli, 0..=5),
+            (Coding::Gzip, 1..=9),
+        ] {
+            for level in levels {
+                let mut encoder = Encoder::new(coding, level);
+                let mut sent = encoder
+                    .write(&text)
+                    .expect("memory takes everything")
+                    .to_vec();
+                sent.extend(encoder.finish().expect("memory takes everything"));
+                assert!(sent.len() < text.len() / 50, "{coding:?} at {level}");
+                assert_eq!(decoded(coding, &sent).await, text, "{coding:?} at {level}");
+            }
+        }
+    }
+}
