@@ -12,6 +12,7 @@ mod flight;
 mod hot;
 mod key;
 mod memory;
+mod recoding;
 mod redis;
 
 use std::sync::Arc;
@@ -25,12 +26,14 @@ pub use filling::Filling;
 pub use flight::{Follow, Head, Landing, Lead, Role};
 pub use key::{Key, KeyParts, OwnedKeyParts};
 pub use memory::Memory;
+pub use recoding::{Recoding, Shared};
 pub use redis::Regional;
 
 use crate::purge::{Index, Verdict};
 use crate::redis::Unavailable;
 use encodings::Makings;
 use flight::Flights;
+use recoding::Recodings;
 
 /// Where a stored response was found; the name reaches `Cache-Status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,6 +69,7 @@ pub struct Cache {
     memory: Memory,
     flights: Flights,
     makings: Makings,
+    recodings: Recodings,
     hot_budget: usize,
     regional: Option<Regional>,
 }
@@ -78,6 +82,7 @@ impl Cache {
             memory,
             flights: Flights::default(),
             makings: Makings::default(),
+            recodings: Recodings::default(),
             hot_budget,
             regional: None,
         }
@@ -187,6 +192,12 @@ impl Cache {
     /// is for the caller to judge.
     pub fn join_encoding(&self, key: Key, entry: &Entry, coding: Coding) -> Joined {
         self.makings.join(&self.memory, key, &entry.body, coding)
+    }
+
+    /// Joins the encoding of a response that is being fetched, or begins it. At most `limit` bytes
+    /// are held for those who come late.
+    pub fn share_encoding(&self, head: &Arc<Head>, coding: Coding, limit: usize) -> Shared {
+        self.recodings.join(head, coding, limit)
     }
 
     /// See [`Memory::remember_pass`].

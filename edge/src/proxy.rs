@@ -183,7 +183,7 @@ impl Proxy {
                 self.resolve(exchange, route, filters).await
             }
         };
-        encoding::encode_first(exchange, &mut answer);
+        self.encode_first(exchange, &mut answer);
         if let Some(mut filters) = filters {
             self.filter_response(&mut filters, exchange, &mut answer)
                 .await;

@@ -161,6 +161,21 @@ impl Filling {
         Some(whole.freeze())
     }
 
+    /// The body is complete, and nobody wants it in one piece.
+    pub fn close(&self) {
+        self.state().end(Ok(()));
+    }
+
+    /// Whether anybody reads it.
+    pub fn is_read(&self) -> bool {
+        self.state().living().next().is_some()
+    }
+
+    /// Whether both are one.
+    pub fn is_same(&self, other: &Filling) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
     /// The source broke off: every reader sees the break.
     pub fn abort(&self, error: BodyError) {
         self.state().end(Err(error));

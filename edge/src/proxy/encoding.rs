@@ -1,8 +1,11 @@
 //! On a route with compression: what the client would have is found out once, what is stored and asked
 //! for is identity, and what goes out is encoded.
 //!
-//! Stored responses are encoded once for all (`cache::Making`), the others while they pass through.
+//! Stored responses are encoded once for all (`cache::Making`), and so are those that many wait for
+//! (`cache::Recoding`); the others while they pass through.
 //! Filters see the fields that the client will get.
+
+use std::sync::Arc;
 
 use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
@@ -11,7 +14,7 @@ use tidegate_semantics::{Coding, describe_encoded, vary_on_coding, weaken_confir
 
 use super::{Answer, Proxy, Route, key_parts};
 use crate::body::Body;
-use crate::cache::{Encoded, Entry, Joined};
+use crate::cache::{Encoded, Entry, Head, Joined, Shared};
 use crate::encoding::{AT_ONCE, EncodedBody, Wish};
 use crate::exchange::Exchange;
 use crate::forward::Outbound;
@@ -63,6 +66,13 @@ pub(super) fn choose_form(exchange: &Exchange, entry: &Entry, head: &mut HeaderM
             Form::Encoded(coding)
         }
         _ => Form::Identity,
+    }
+}
+
+/// Remembers which fetch a response shares with others: they may have its encoded form together.
+pub(super) fn mark_shared(exchange: &Exchange, head: &Arc<Head>, response: &mut Response<Body>) {
+    if exchange.encoding.is_some() {
+        response.extensions_mut().insert(Arc::clone(head));
     }
 }
 
@@ -129,48 +139,67 @@ impl Proxy {
         });
         Body::stream(reader)
     }
-}
 
-/// Encodes what comes from the origin while it passes through. What comes out of the store was
-/// treated when it was found, and what the edge or a filter says itself is left as it is.
-pub(super) fn encode_first(exchange: &Exchange, answer: &mut Answer) {
-    let Some(wish) = &exchange.encoding else {
-        return;
-    };
-    if !matches!(answer.outcome, Outcome::Miss | Outcome::Pass) {
-        return;
-    }
-    let response = &mut answer.response;
-    if response.status() == StatusCode::NOT_MODIFIED {
+    /// Encodes what comes from the origin while it passes through. What comes out of the store was
+    /// treated when it was found, and what the edge or a filter says itself is left as it is.
+    pub(super) fn encode_first(&self, exchange: &Exchange, answer: &mut Answer) {
+        let Some(wish) = &exchange.encoding else {
+            return;
+        };
+        if !matches!(answer.outcome, Outcome::Miss | Outcome::Pass) {
+            return;
+        }
+        let response = &mut answer.response;
+        if response.status() == StatusCode::NOT_MODIFIED {
+            vary_on_coding(response.headers_mut());
+            weaken_confirmed_tag(&exchange.headers, response.headers_mut());
+            return;
+        }
+        let is_head = exchange.method == Method::HEAD;
+        let length = if is_head {
+            let announced = response.headers().get(CONTENT_LENGTH);
+            announced.and_then(|length| length.to_str().ok()?.parse().ok())
+        } else {
+            response.body().size_hint().exact()
+        };
+        let covers = wish
+            .compression
+            .covers(response.status(), response.headers(), length);
+        if !covers {
+            return;
+        }
         vary_on_coding(response.headers_mut());
-        weaken_confirmed_tag(&exchange.headers, response.headers_mut());
-        return;
+        let Some(coding) = wish.coding else {
+            return;
+        };
+        describe_encoded(response.headers_mut(), coding);
+        response.headers_mut().remove(CONTENT_LENGTH);
+        response.extensions_mut().insert(coding);
+        if !is_head {
+            let source = std::mem::take(response.body_mut());
+            let encoder = wish.compression.encoder(coding);
+            let counters = wish.compression.counters(coding).clone();
+            let encoded = EncodedBody::new(source, encoder, counters);
+            let flight = response.extensions_mut().remove::<Arc<Head>>();
+            *response.body_mut() = match flight {
+                Some(head) => self.share(&head, coding, encoded),
+                None => Body::stream(encoded),
+            };
+        }
     }
-    let is_head = exchange.method == Method::HEAD;
-    let length = if is_head {
-        let announced = response.headers().get(CONTENT_LENGTH);
-        announced.and_then(|length| length.to_str().ok()?.parse().ok())
-    } else {
-        response.body().size_hint().exact()
-    };
-    let covers = wish
-        .compression
-        .covers(response.status(), response.headers(), length);
-    if !covers {
-        return;
-    }
-    vary_on_coding(response.headers_mut());
-    let Some(coding) = wish.coding else {
-        return;
-    };
-    describe_encoded(response.headers_mut(), coding);
-    response.headers_mut().remove(CONTENT_LENGTH);
-    response.extensions_mut().insert(coding);
-    if !is_head {
-        let source = std::mem::take(response.body_mut());
-        let encoder = wish.compression.encoder(coding);
-        let counters = wish.compression.counters(coding).clone();
-        *response.body_mut() = Body::stream(EncodedBody::new(source, encoder, counters));
+
+    /// The encoded form of a response that is being fetched: made once, whoever shares the fetch.
+    fn share(&self, head: &Arc<Head>, coding: Coding, encoded: EncodedBody) -> Body {
+        let limit = self.settings.max_entry;
+        match self.cache.share_encoding(head, coding, limit) {
+            Shared::Follow(reader) => Body::stream(reader),
+            Shared::Alone => Body::stream(encoded),
+            Shared::Lead(recoding) => {
+                let reader = recoding.reader();
+                tokio::spawn(recoding.run(encoded));
+                Body::stream(reader)
+            }
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use tidegate_semantics::{
 };
 use tokio::sync::oneshot;
 
+use super::encoding::mark_shared;
 use super::job::{Delivery, Job};
 use super::respond::not_modified;
 use super::{Answer, Missing, Proxy, Route, Unusable};
@@ -192,7 +193,7 @@ impl Proxy {
     fn shared(
         &self,
         exchange: &Exchange,
-        head: &Head,
+        head: &Arc<Head>,
         body: Body,
         why: Forwarded,
         collapsed: bool,
@@ -217,6 +218,7 @@ impl Proxy {
             let mut response = Response::new(body);
             *response.status_mut() = head.status;
             *response.headers_mut() = head.headers.clone();
+            mark_shared(exchange, head, &mut response);
             response
         };
         Answer {

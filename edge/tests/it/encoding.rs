@@ -1,5 +1,8 @@
 //! Content codings made at the edge (RFC 9110 §8.4, §12.5.3).
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use async_compression::tokio::bufread::{BrotliDecoder, GzipDecoder, ZstdDecoder};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
@@ -419,7 +422,7 @@ async fn those_who_wait_for_one_fetch_get_a_coding_each() {
     let origin = Origin::always(page(long_text()).after(&gate));
     let edge = edge(&origin);
     let mut waiting = Vec::new();
-    for coding in ["zstd", "br", "gzip", "identity", "gzip"] {
+    for coding in ["zstd", "br", "gzip", "identity", "gzip", "gzip"] {
         waiting.push((coding, get(&edge, "/", coding).begin().await));
     }
     origin.asked_for(1).await;
@@ -432,6 +435,48 @@ async fn those_who_wait_for_one_fetch_get_a_coding_each() {
         assert_eq!(decoded(&response).await, long_text(), "{coding}");
     }
     assert_eq!(origin.requests(), 1);
+    for coding in CODINGS {
+        assert_eq!(made(&edge, coding).await, 1, "{coding}");
+    }
+}
+
+#[tokio::test]
+async fn an_encoded_stream_that_nobody_reads_is_given_up() {
+    let sent = Arc::new(AtomicUsize::new(0));
+    let gate = Gate::closed();
+    let scripted = page(text())
+        .then(&gate, "more")
+        .flooding(1024, &sent)
+        .chunked();
+    let origin = Origin::always(scripted);
+    let edge = Edge::before(&origin)
+        .with("cache.max_entry = 10_000")
+        .route(ON)
+        .start();
+    let mut leader = get(&edge, "/", "zstd").begin().await;
+    leader.head().await;
+    drop(leader);
+    edge.settled().await;
+    gate.open();
+    wait_until("the end of the fetch", || origin.cut_off() == 1).await;
+    assert!(sent.load(Ordering::Relaxed) < 1024);
+}
+
+#[tokio::test]
+async fn what_is_too_large_to_be_kept_is_encoded_to_its_end() {
+    let long = long_text().repeat(4);
+    for scripted in [page(long.as_str()), page(long.as_str()).chunked()] {
+        let origin = Origin::always(scripted);
+        let edge = Edge::before(&origin)
+            .with("cache.max_entry = 10_000")
+            .route(ON)
+            .start();
+        for coding in CODINGS {
+            let response = get(&edge, "/", coding).send().await;
+            assert!(response.is_complete, "{coding}");
+            assert!(decoded(&response).await == long, "{coding}");
+        }
+    }
 }
 
 #[tokio::test]
