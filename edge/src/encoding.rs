@@ -19,10 +19,6 @@ pub use stream::EncodedBody;
 use crate::config;
 use crate::telemetry::{CodingCounters, Metrics};
 
-/// A part of at most this many bytes is encoded where it is met; a larger one would hold up what
-/// else its worker has to do.
-pub const AT_ONCE: usize = 16 << 10;
-
 /// A route's `[routes.compression]`, ready to be used.
 pub struct Compression {
     settings: config::Compression,

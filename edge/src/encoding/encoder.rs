@@ -5,13 +5,29 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use async_compression::Level;
+use async_compression::brotli::EncoderParams;
 use async_compression::tokio::write::{BrotliEncoder, GzipEncoder, ZstdEncoder};
+use async_compression::zstd::CParameter;
 use bytes::Bytes;
 use tidegate_semantics::Coding;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
+/// How far back, in bytes as a power of two, an encoder looks for what it has seen. Every response on
+/// its way has an encoder of its own, and this is most of its memory; the codings' own defaults are
+/// 4 to 8 times as much, for little in what the web sends.
+const WINDOW: u8 = 19;
+
+/// A part of at most this many bytes may be encoded where it is met; a larger one would hold up what
+/// else its worker has to do.
+const AT_ONCE: usize = 16 << 10;
+/// The same at the levels that are many times slower than the others.
+const AT_ONCE_SLOWLY: usize = 1 << 10;
+
 /// Takes a body in parts and gives its encoded form in parts, which need not be as many.
-pub struct Encoder(Box<dyn Codec>);
+pub struct Encoder {
+    codec: Box<dyn Codec>,
+    at_once: usize,
+}
 
 /// What writes into memory.
 trait Codec: AsyncWrite + Send + Unpin {
@@ -39,12 +55,34 @@ impl Codec for GzipEncoder<Vec<u8>> {
 impl Encoder {
     /// An encoder at a level of its coding's own scale.
     pub fn new(coding: Coding, level: i32) -> Encoder {
+        let is_slow = match coding {
+            Coding::Zstd => level >= 13,
+            Coding::Brotli => level >= 10,
+            Coding::Gzip => false,
+        };
         let level = Level::Precise(level);
-        Encoder(match coding {
-            Coding::Zstd => Box::new(ZstdEncoder::with_quality(Vec::new(), level)),
-            Coding::Brotli => Box::new(BrotliEncoder::with_quality(Vec::new(), level)),
+        let codec: Box<dyn Codec> = match coding {
+            Coding::Zstd => {
+                let window = CParameter::window_log(WINDOW.into());
+                let encoder = ZstdEncoder::with_quality_and_params(Vec::new(), level, &[window]);
+                Box::new(encoder)
+            }
+            Coding::Brotli => {
+                let params = EncoderParams::default().quality(level);
+                let params = params.window_size(WINDOW.into());
+                Box::new(BrotliEncoder::with_params(Vec::new(), params))
+            }
             Coding::Gzip => Box::new(GzipEncoder::with_quality(Vec::new(), level)),
-        })
+        };
+        Encoder {
+            codec,
+            at_once: if is_slow { AT_ONCE_SLOWLY } else { AT_ONCE },
+        }
+    }
+
+    /// Whether so many bytes may be encoded on a worker's own thread.
+    pub fn takes_at_once(&self, length: usize) -> bool {
+        length <= self.at_once
     }
 
     /// Takes a part, and gives what is ready; often nothing.
@@ -52,7 +90,7 @@ impl Encoder {
     /// # Errors
     /// When the encoder fails, which nothing in a body makes it do.
     pub fn write(&mut self, part: &[u8]) -> io::Result<Bytes> {
-        at_once(self.0.write_all(part))?;
+        at_once(self.codec.write_all(part))?;
         Ok(self.take())
     }
 
@@ -61,7 +99,7 @@ impl Encoder {
     /// # Errors
     /// As [`Encoder::write`].
     pub fn flush(&mut self) -> io::Result<Bytes> {
-        at_once(self.0.flush())?;
+        at_once(self.codec.flush())?;
         Ok(self.take())
     }
 
@@ -70,12 +108,12 @@ impl Encoder {
     /// # Errors
     /// As [`Encoder::write`].
     pub fn finish(mut self) -> io::Result<Bytes> {
-        at_once(self.0.shutdown())?;
+        at_once(self.codec.shutdown())?;
         Ok(self.take())
     }
 
     fn take(&mut self) -> Bytes {
-        Bytes::from(std::mem::take(self.0.output()))
+        Bytes::from(std::mem::take(self.codec.output()))
     }
 }
 

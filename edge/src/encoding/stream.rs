@@ -8,12 +8,12 @@ use bytes::Bytes;
 use http_body::{Body as _, Frame};
 
 use super::encoder::Encoder;
-use super::{AT_ONCE, in_slot};
+use super::in_slot;
 use crate::body::{Body, BodyError};
 use crate::telemetry::CodingCounters;
 
 /// Bytes encoded on the worker's thread before others get their turn.
-const TURN: usize = 4 * AT_ONCE;
+const TURN: usize = 64 << 10;
 
 /// See the module. What the source sent is flushed whenever the source pauses, so that a slow
 /// origin's parts are not held back.
@@ -56,7 +56,7 @@ impl EncodedBody {
     fn take(&mut self, mut encoder: Encoder, part: Bytes) -> io::Result<Bytes> {
         self.is_owing = true;
         self.taken += part.len() as u64;
-        if part.len() > AT_ONCE {
+        if !encoder.takes_at_once(part.len()) {
             self.state = State::Away(Box::pin(in_slot(move || {
                 let encoded = encoder.write(&part)?;
                 Ok((encoder, encoded))

@@ -15,7 +15,7 @@ use tidegate_semantics::{Coding, describe_encoded, vary_on_coding, weaken_confir
 use super::{Answer, Proxy, Route, key_parts};
 use crate::body::Body;
 use crate::cache::{Encoded, Entry, Head, Joined, Shared};
-use crate::encoding::{AT_ONCE, EncodedBody, Wish};
+use crate::encoding::{EncodedBody, Wish};
 use crate::exchange::Exchange;
 use crate::forward::Outbound;
 use crate::telemetry::Outcome;
@@ -121,7 +121,7 @@ impl Proxy {
         let encoder = compression.encoder(coding);
         let counters = compression.counters(coding).clone();
         let length = entry.body.len();
-        if length <= AT_ONCE {
+        if encoder.takes_at_once(length) {
             return match making.run_at_once(encoder) {
                 Err(_) => Body::stream(reader),
                 Ok(bytes) => {
