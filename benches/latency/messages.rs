@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use tidegate_semantics::{Terms, Timestamp};
+use tidegate_semantics::{Basis, Terms, Timestamp};
 
 /// When everything happens.
 pub(crate) const NOW: Timestamp = Timestamp(2_014_879_777_000);
@@ -87,6 +87,6 @@ pub(crate) fn terms() -> Terms {
         stale_if_error: Duration::from_secs(600),
         must_revalidate: false,
         always_validate: false,
-        heuristic: false,
+        basis: Basis::MaxAge,
     }
 }

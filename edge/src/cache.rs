@@ -4,7 +4,6 @@
 //! The room stores and finds; whether what is found may be used is decided by
 //! `tidegate-semantics` and the purge log.
 
-mod codec;
 mod encodings;
 mod entry;
 mod filling;
@@ -17,17 +16,19 @@ mod redis;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::HeaderMap;
 use tidegate_semantics::{Coding, Timestamp};
 
 pub use encodings::{Encoded, Joined, Making};
-pub use entry::{Entry, Stored};
+pub use entry::Entry;
 pub use filling::Filling;
 pub use flight::{Follow, Head, Landing, Lead, Role};
 pub use key::{Key, KeyParts, OwnedKeyParts};
 pub use memory::Memory;
 pub use recoding::{Recoding, Shared};
 pub use redis::Regional;
+pub use tidegate_stored::{Content, Gap, Parts, Stored};
 
 use crate::purge::{Index, Verdict};
 use crate::redis::Unavailable;
@@ -188,10 +189,10 @@ impl Cache {
         self.flights.join(key)
     }
 
-    /// Joins the making of an encoded form of `entry`, or begins it. Whether the entry may be used
-    /// is for the caller to judge.
-    pub fn join_encoding(&self, key: Key, entry: &Entry, coding: Coding) -> Joined {
-        self.makings.join(&self.memory, key, &entry.body, coding)
+    /// Joins the making of an encoded form of a body that is stored under `key`, or begins it.
+    /// Whether the entry may be used is for the caller to judge.
+    pub fn join_encoding(&self, key: Key, body: &Bytes, coding: Coding) -> Joined {
+        self.makings.join(&self.memory, key, body, coding)
     }
 
     /// Joins the encoding of a response that is being fetched, or begins it. At most `limit` bytes

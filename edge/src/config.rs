@@ -22,7 +22,7 @@ use serde::Deserialize;
 pub use compression::{Compression, Levels};
 pub use origin::Origin;
 pub use plugins::{Grant, OnFailure, Source, Use};
-pub use route::{OnPartition, Route};
+pub use route::{OnPartition, Ranges, Route};
 pub use secret::Secret;
 pub use server::{Purge, Server};
 pub use syntax::SyntaxError;

@@ -9,8 +9,9 @@ mod stream;
 
 use std::sync::Arc;
 
+use http::header::{IF_RANGE, RANGE};
 use http::{HeaderMap, StatusCode};
-use tidegate_semantics::{Coding, is_of_type, may_be_encoded, negotiate};
+use tidegate_semantics::{Coding, has_dated_range, is_of_type, may_be_encoded, negotiate};
 
 pub use encoder::Encoder;
 pub use slots::in_slot;
@@ -42,11 +43,23 @@ impl Compression {
         }
     }
 
-    /// What a request asks for.
-    pub fn wish(self: &Arc<Self>, request: &HeaderMap) -> Wish {
+    /// What a request asks for. A part that is asked for by a date is not: whoever takes codings may
+    /// have the rest of an encoded form, and gets all of it (see [`has_dated_range`]).
+    pub fn wish(self: &Arc<Self>, request: &mut HeaderMap) -> Wish {
+        let codings = &self.settings.codings;
+        let mut coding = negotiate(request, codings);
+        if has_dated_range(request) {
+            let mut whole = request.clone();
+            whole.remove(RANGE);
+            whole.remove(IF_RANGE);
+            coding = negotiate(&whole, codings);
+            if coding.is_some() {
+                *request = whole;
+            }
+        }
         Wish {
             compression: Arc::clone(self),
-            coding: negotiate(request, &self.settings.codings),
+            coding,
         }
     }
 

@@ -15,6 +15,7 @@ mod encoding;
 mod fetch;
 mod filtering;
 mod job;
+mod keeping;
 mod purging;
 mod respond;
 mod write;
@@ -42,6 +43,7 @@ use crate::router::Router;
 use crate::server::Answering;
 use crate::telemetry::{Metrics, Outcome, RouteCounters};
 use crate::upstream::Upstream;
+use respond::serves;
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
@@ -78,6 +80,9 @@ pub struct Route {
     /// Content codings made at the edge.
     pub compression: Option<Arc<Compression>>,
     pub on_partition: OnPartition,
+    /// Whether a range that is not stored is asked of the origin as it is; otherwise all of the
+    /// representation is.
+    pub forwards_ranges: bool,
     pub upstream: Arc<Upstream>,
     pub chain: Chain,
     pub counters: RouteCounters,
@@ -86,8 +91,10 @@ pub struct Route {
 /// A response, and what is to be said and counted of it.
 struct Answer {
     response: Response<Body>,
-    /// `None` when the head says it already.
-    status: Option<CacheStatus>,
+    /// What the cache did: for `Cache-Status`, the log and the metrics alike.
+    status: CacheStatus,
+    /// The head says it already, or there is nothing to say.
+    is_told: bool,
     outcome: Outcome,
 }
 
@@ -105,13 +112,28 @@ struct Missing {
     /// What is said of it in `Cache-Status`.
     why: Forwarded,
     stale: Option<Unusable>,
+    /// What is stored of the representation: not what the request wants, but fresh.
+    partial: Option<Arc<Entry>>,
 }
 
 /// What looking up came to.
 enum LookedUp {
     Answer(Box<Answer>),
     Validate(Unusable),
+    /// Of what is wanted, not enough is stored.
+    Partial(Arc<Entry>),
     Missing(Forwarded),
+}
+
+impl Missing {
+    fn new(key: Key, why: Forwarded) -> Missing {
+        Missing {
+            key,
+            why,
+            stale: None,
+            partial: None,
+        }
+    }
 }
 
 impl Proxy {
@@ -166,7 +188,9 @@ impl Proxy {
             return None;
         };
         match self.decide(exchange, route, &entry) {
-            Some(Reuse::Fresh) => Some(self.hit(exchange, key, &entry, tier)),
+            Some(Reuse::Fresh) if serves(&entry, exchange) => {
+                Some(self.hit(exchange, key, &entry, tier))
+            }
             _ => None,
         }
     }
@@ -217,15 +241,14 @@ impl Proxy {
         let missing = match self.look_up(key, exchange, route).await {
             LookedUp::Answer(answer) => return (*answer, Some(filters)),
             LookedUp::Validate(unusable) => Missing {
-                key,
-                why: Forwarded::Stale,
                 stale: Some(unusable),
+                ..Missing::new(key, Forwarded::Stale)
             },
-            LookedUp::Missing(why) => Missing {
-                key,
-                why,
-                stale: None,
+            LookedUp::Partial(entry) => Missing {
+                partial: Some(entry),
+                ..Missing::new(key, Forwarded::Partial)
             },
+            LookedUp::Missing(why) => Missing::new(key, why),
         };
         if only_if_cached(&exchange.headers, &route.policy) {
             return (self.failed(Failure::OnlyIfCached), Some(filters));
@@ -250,16 +273,13 @@ impl Proxy {
         exchange: &Exchange,
         route: &Arc<Route>,
     ) -> LookedUp {
-        let mut missing = Forwarded::UriMiss;
-        let mut unusable = None;
-        match self.cache.find_here(key, &exchange.headers) {
-            Found::Entry(entry, tier) => match self.use_or_not(key, exchange, route, entry, tier) {
-                LookedUp::Validate(here) => unusable = Some(here),
-                LookedUp::Missing(_) => missing = Forwarded::Miss,
-                answer @ LookedUp::Answer(_) => return answer,
-            },
-            Found::OtherVariant => missing = Forwarded::VaryMiss,
-            Found::Nothing => {}
+        let here = match self.cache.find_here(key, &exchange.headers) {
+            Found::Entry(entry, tier) => self.use_or_not(key, exchange, route, entry, tier),
+            Found::OtherVariant => LookedUp::Missing(Forwarded::VaryMiss),
+            Found::Nothing => LookedUp::Missing(Forwarded::UriMiss),
+        };
+        if let LookedUp::Answer(_) = here {
+            return here;
         }
         // Another edge of the region may have a newer one.
         let parts = key_parts(exchange);
@@ -269,20 +289,20 @@ impl Proxy {
             .find_in_region(key, parts, &exchange.headers, index)
             .await
         {
-            Ok(Some(entry)) => match self.use_or_not(key, exchange, route, entry, Tier::Regional) {
-                LookedUp::Validate(there) => unusable = unusable.or(Some(there)),
-                LookedUp::Missing(_) => {}
-                answer @ LookedUp::Answer(_) => return answer,
-            },
-            Ok(None) => {}
+            Ok(Some(entry)) => {
+                let there = self.use_or_not(key, exchange, route, entry, Tier::Regional);
+                match (&here, &there) {
+                    (_, LookedUp::Answer(_)) => there,
+                    (LookedUp::Missing(_), LookedUp::Validate(_)) => there,
+                    _ => here,
+                }
+            }
+            Ok(None) => here,
             Err(error) => {
                 tracing::debug!(%error, "going on without the regional tier");
                 Metrics::count_reason(&self.metrics.regional_unavailable, error.name());
+                here
             }
-        }
-        match unusable {
-            Some(unusable) => LookedUp::Validate(unusable),
-            None => LookedUp::Missing(missing),
         }
     }
 
@@ -294,7 +314,11 @@ impl Proxy {
         entry: Arc<Entry>,
         tier: Tier,
     ) -> LookedUp {
-        match self.decide(exchange, route, &entry) {
+        let decided = self.decide(exchange, route, &entry);
+        if decided.is_some() && !serves(&entry, exchange) {
+            return LookedUp::Partial(entry);
+        }
+        match decided {
             None => LookedUp::Missing(Forwarded::Miss),
             Some(Reuse::Fresh) => LookedUp::Answer(Box::new(self.hit(exchange, key, &entry, tier))),
             // What depends on who asks cannot be refreshed behind their back.
@@ -352,17 +376,24 @@ impl Proxy {
     /// Says what the cache did, and counts it.
     fn finish(&self, answer: Answer, route: &Route) -> Response<Body> {
         let mut response = answer.response;
-        if let Some(status) = &answer.status {
+        let status = &answer.status;
+        if !answer.is_told {
             response
                 .headers_mut()
                 .append(CACHE_STATUS, status.to_header_value(&self.settings.name));
         }
         route.counters.count(answer.outcome);
+        let forwarded = status.fwd.map(Forwarded::name);
+        if let Some(reason) = forwarded {
+            Metrics::count_reason(&self.metrics.forwarded, reason);
+        }
         tracing::trace!(
             target: "tidegate::access",
             route = route.name,
             status = response.status().as_u16(),
             outcome = answer.outcome.name(),
+            forwarded,
+            detail = status.detail,
         );
         response
     }
@@ -376,9 +407,7 @@ impl Proxy {
             ..
         } = self.failed(failure);
         let headers = response.headers_mut();
-        if let Some(status) = status {
-            headers.append(CACHE_STATUS, status.to_header_value(&self.settings.name));
-        }
+        headers.append(CACHE_STATUS, status.to_header_value(&self.settings.name));
         // What else the client meant by these bytes is anybody's guess.
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
         response
@@ -392,7 +421,8 @@ impl Proxy {
         };
         Answer {
             response: failure.into_response(&self.settings.name),
-            status: Some(status),
+            status,
+            is_told: false,
             outcome: Outcome::Failed,
         }
     }

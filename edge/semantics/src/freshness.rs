@@ -5,10 +5,12 @@ use std::time::Duration;
 use http::StatusCode;
 use http::header;
 
+use crate::basis::Basis;
 use crate::directives::{Directives, Seconds, delta_seconds};
 use crate::exchange::Exchange;
 use crate::fields;
 use crate::policy::Policy;
+use crate::step::seconds;
 use crate::targeted::Governing;
 use crate::time::{Timestamp, parse_date_at};
 
@@ -28,8 +30,8 @@ pub struct Terms {
     pub must_revalidate: bool,
     /// `no-cache` without fields: never used unvalidated (RFC 9111 §5.2.2.4).
     pub always_validate: bool,
-    /// The lifetime is a guess from `Last-Modified` (RFC 9111 §4.2.2).
-    pub heuristic: bool,
+    /// What the lifetime rests on.
+    pub basis: Basis,
 }
 
 impl Terms {
@@ -69,6 +71,19 @@ impl Terms {
         }
     }
 
+    /// In which ways it may be used once its lifetime is over, in a few words.
+    pub(crate) fn stale_use(&self) -> String {
+        if self.always_validate {
+            return "none, no-cache: validated before each use".to_owned();
+        }
+        if self.must_revalidate {
+            return "none, must-revalidate".to_owned();
+        }
+        let behind = seconds(self.stale_while_revalidate);
+        let failing = seconds(self.stale_if_error);
+        format!("{behind} while it is refreshed, {failing} if the origin fails")
+    }
+
     /// When a tier may drop it: past its lifetime and its grace, and a day later when it has a validator, for a 304
     /// costs less than a new body.
     #[must_use]
@@ -82,32 +97,28 @@ impl Terms {
     }
 }
 
-/// Where a freshness lifetime comes from.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Basis {
-    /// The response states it, validly or not (RFC 9111 §4.2.1).
-    Stated,
-    /// It is the route's default for responses that do not.
-    Default,
-    /// It is guessed from `Last-Modified` (RFC 9111 §4.2.2).
-    Heuristic,
-    /// There is nothing to go by.
-    Nothing,
-}
-
-/// The terms a response states, and what its lifetime rests on.
+/// The terms of a response, and what its lifetime would rest on if the route gave it none: that decides whether the
+/// response may be stored, for `ttl` replaces a lifetime and no permission.
 pub(crate) fn terms(
     exchange: &Exchange<'_>,
     governing: &Governing,
     policy: &Policy,
 ) -> (Terms, Basis) {
     let directives = &governing.directives;
-    let (stated, basis) = lifetime(exchange, governing, policy);
-    let lifetime = policy.ttl.unwrap_or(stated);
+    let (own, own_basis) = lifetime(exchange, governing, policy);
+    let (lifetime, basis) = match policy.ttl {
+        Some(ttl) if !is_kept_for_its_status(exchange.status, directives, own_basis) => {
+            (ttl, Basis::Ttl)
+        }
+        _ => (own, own_basis),
+    };
     let age = initial_age(exchange);
     // An age that reaches back before the epoch cannot be written as a birth: what is missing is taken off the lifetime.
     let missing = age.saturating_sub(exchange.received_at.since(Timestamp(0)));
+    // The route's windows are there for lack of something better; an error that was kept for a moment is not that.
+    let lasting = basis != Basis::StatusTtl || !exchange.status.is_server_error();
     let window = |stated: Option<Seconds>, route: Option<Duration>| {
+        let route = route.filter(|_| lasting);
         stated.map_or(route.unwrap_or_default(), Seconds::or_zero)
     };
     let terms = Terms {
@@ -120,9 +131,9 @@ pub(crate) fn terms(
         stale_if_error: window(directives.stale_if_error, policy.stale_if_error),
         must_revalidate: directives.forbids_stale(),
         always_validate: directives.no_cache,
-        heuristic: basis == Basis::Heuristic && policy.ttl.is_none(),
+        basis,
     };
-    (terms, basis)
+    (terms, own_basis)
 }
 
 /// Statuses whose responses may be given a heuristic lifetime (RFC 9110 §15.1).
@@ -139,23 +150,42 @@ pub(crate) fn may_be_assumed_fresh(status: StatusCode, directives: &Directives) 
     is_heuristically_cacheable(status) || directives.public
 }
 
-/// RFC 9111 §4.2.1: `s-maxage`, else `max-age`, else `Expires`, else an assumption.
+/// Whether nothing but the route's lifetime for its status lets a response be stored.
+pub(crate) fn is_kept_for_its_status(
+    status: StatusCode,
+    directives: &Directives,
+    basis: Basis,
+) -> bool {
+    basis == Basis::StatusTtl && !may_be_assumed_fresh(status, directives)
+}
+
+/// RFC 9111 §4.2.1: `s-maxage`, else `max-age`, else `Expires`, else what the route has for it, else a guess.
 fn lifetime(exchange: &Exchange<'_>, governing: &Governing, policy: &Policy) -> (Duration, Basis) {
     let directives = &governing.directives;
-    if let Some(seconds) = directives.s_maxage.or(directives.max_age) {
-        return (seconds.or_zero(), Basis::Stated);
+    if let Some(seconds) = directives.s_maxage {
+        return (seconds.or_zero(), Basis::SMaxage);
+    }
+    if let Some(seconds) = directives.max_age {
+        return (seconds.or_zero(), Basis::MaxAge);
     }
     if !governing.targeted && exchange.response.contains_key(header::EXPIRES) {
-        return (until_expires(exchange).unwrap_or_default(), Basis::Stated);
+        return (until_expires(exchange).unwrap_or_default(), Basis::Expires);
+    }
+    if let Some(lifetime) = policy.ttl_of(exchange.status) {
+        return (lifetime, Basis::StatusTtl);
     }
     if !may_be_assumed_fresh(exchange.status, directives) {
         return (Duration::ZERO, Basis::Nothing);
     }
     if let Some(lifetime) = policy.default_ttl {
-        return (lifetime, Basis::Default);
+        return (lifetime, Basis::DefaultTtl);
     }
     match since_modified(exchange) {
-        Some(time) => (Duration::from_secs(time.as_secs() / 10), Basis::Heuristic),
+        Some(time) => {
+            let tenth = Duration::from_secs(time.as_secs() / 10);
+            let limit = policy.heuristic_limit.unwrap_or(Duration::MAX);
+            (tenth.min(limit), Basis::Heuristic)
+        }
         None => (Duration::ZERO, Basis::Nothing),
     }
 }
@@ -167,7 +197,7 @@ pub(crate) fn is_explicitly_fresh(
     policy: &Policy,
 ) -> bool {
     let (lifetime, basis) = lifetime(exchange, governing, policy);
-    basis == Basis::Stated && !lifetime.is_zero()
+    basis.is_stated() && !lifetime.is_zero()
 }
 
 /// `Expires - Date`; `None` when `Expires` is invalid or repeated, which means already expired (RFC 9111 §5.3).

@@ -76,6 +76,9 @@ fn groups(scheme: &str, authority: &str, response: &HeaderMap, field: &HeaderNam
     let list = fields::combined(response, field)
         .and_then(|value| Parser::new(&value).parse::<List>().ok())
         .unwrap_or_default();
+    if list.is_empty() {
+        return Vec::new();
+    }
     let origin = origin(scheme, authority);
     let groups: Option<Vec<_>> = list
         .iter()

@@ -71,8 +71,28 @@ pub fn select(
     }
 }
 
+/// The only range of a request, if it asks for one and that can be told; see [`crate::select_part`].
+pub(crate) fn single_range(
+    request: &HeaderMap,
+    complete: Option<u64>,
+) -> Option<RangeInclusive<u64>> {
+    let ranges = fields::only(request, &header::RANGE).and_then(parse_ranges)?;
+    let [range] = ranges[..] else { return None };
+    match (range, complete) {
+        (range, Some(complete)) => range.within(complete),
+        (
+            Asked::From {
+                first,
+                last: Some(last),
+            },
+            None,
+        ) => Some(first..=last),
+        _ => None,
+    }
+}
+
 /// Whether `If-Range`, if there is one, holds.
-fn may_be_ranged(request: &HeaderMap, stored: &HeaderMap) -> bool {
+pub(crate) fn may_be_ranged(request: &HeaderMap, stored: &HeaderMap) -> bool {
     let mut conditions = request.get_all(header::IF_RANGE).iter();
     match (conditions.next(), conditions.next()) {
         (None, _) => true,

@@ -7,6 +7,8 @@ pub enum Refusal {
     Method,
     /// The status is not final, answers only this request's conditions, or needs freshness that was not stated.
     Status,
+    /// The route gives no lifetime to responses of this status that state none.
+    StatusTtl,
     /// The response says `no-store` (RFC 9111 §5.2.2.5).
     NoStore,
     /// The response says `must-understand`, and we do not know its status (RFC 9111 §5.2.2.3).
@@ -36,6 +38,7 @@ impl Refusal {
     pub const ALL: &[Refusal] = &[
         Self::Method,
         Self::Status,
+        Self::StatusTtl,
         Self::UnknownMustUnderstand,
         Self::NoStore,
         Self::Private,
@@ -55,6 +58,7 @@ impl Refusal {
         match self {
             Self::Method => "method",
             Self::Status => "status",
+            Self::StatusTtl => "status-ttl",
             Self::NoStore => "no-store",
             Self::UnknownMustUnderstand => "must-understand",
             Self::Private => "private",

@@ -1,10 +1,14 @@
 //! What may be done with a stored response for a request (RFC 9111 §4).
 
+use std::fmt;
+use std::time::Duration;
+
 use http::header::{self, HeaderMap};
 
 use crate::directives::RequestDirectives;
 use crate::freshness::Terms;
 use crate::policy::Policy;
+use crate::step::{Step, Witness, seconds};
 use crate::time::Timestamp;
 
 /// What the purge log says about an entry.
@@ -78,13 +82,66 @@ pub fn reuse(
     standing: Standing,
     policy: &Policy,
 ) -> Reuse {
+    decide(request, terms, now, standing, policy, &mut ())
+}
+
+/// How [`reuse()`] comes to its answer: each rule up to the one that decides, and last the answer itself.
+#[must_use]
+pub fn explain(
+    request: &HeaderMap,
+    terms: &Terms,
+    now: Timestamp,
+    standing: Standing,
+    policy: &Policy,
+) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let answer = decide(request, terms, now, standing, policy, &mut steps);
+    steps.note("reuse", "RFC 9111 §4", || answer.to_string());
+    steps
+}
+
+fn decide(
+    request: &HeaderMap,
+    terms: &Terms,
+    now: Timestamp,
+    standing: Standing,
+    policy: &Policy,
+    witness: &mut impl Witness,
+) -> Reuse {
     if !policy.honour_request_directives || !request.contains_key(header::CACHE_CONTROL) {
-        return unasked(terms, now, standing);
+        return unasked(terms, now, standing, witness);
     }
     let directives = RequestDirectives::of(request);
-    match asked(&directives, terms, now, standing) {
-        Reuse::Validate { .. } if directives.only_if_cached => Reuse::Unsatisfiable,
+    let answer = asked(&directives, terms, now, standing, witness);
+    match answer {
+        Reuse::Validate { .. } if directives.only_if_cached => {
+            witness.note("request-only-if-cached", "RFC 9111 §5.2.1.7", || {
+                "nothing usable is stored".to_owned()
+            });
+            Reuse::Unsatisfiable
+        }
         answer => answer,
+    }
+}
+
+impl fmt::Display for Reuse {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fresh => formatter.write_str("served"),
+            Self::StaleWhileRevalidate => formatter.write_str("served while it is refreshed"),
+            Self::Validate {
+                reason,
+                stale_if_error,
+            } => {
+                let grace = if *stale_if_error {
+                    ", served if the origin fails"
+                } else {
+                    ""
+                };
+                write!(formatter, "validated: {}{grace}", reason.name())
+            }
+            Self::Unsatisfiable => formatter.write_str("refused: only-if-cached"),
+        }
     }
 }
 
@@ -96,22 +153,39 @@ pub fn only_if_cached(request: &HeaderMap, policy: &Policy) -> bool {
 }
 
 /// What the stored terms and the purge log allow.
-fn unasked(terms: &Terms, now: Timestamp, standing: Standing) -> Reuse {
+fn unasked(terms: &Terms, now: Timestamp, standing: Standing, witness: &mut impl Witness) -> Reuse {
+    witness.note("purges", "purge log", || match standing {
+        Standing::Valid => "none matches".to_owned(),
+        Standing::SoftPurged(at) => format!("softly purged {} ago", seconds(now.since(at))),
+        Standing::BelowFloor => "unknown position".to_owned(),
+    });
     if standing == Standing::BelowFloor {
         return Reuse::Validate {
             reason: Stale::BelowFloor,
             stale_if_error: false,
         };
     }
+    witness.note("no-cache", "RFC 9111 §5.2.2.4", || {
+        told(terms.always_validate, "validated before each use", "no")
+    });
     if terms.always_validate {
         return Reuse::Validate {
             reason: Stale::NoCache,
             stale_if_error: false,
         };
     }
+    witness.note("freshness", "RFC 9111 §4.2", || {
+        let lifetime = seconds(terms.lifetime);
+        let (age, basis) = (seconds(terms.age(now)), terms.basis.name());
+        let state = told(terms.is_fresh(now), "fresh", "stale");
+        format!("{state}: age {age}, lifetime {lifetime} by {basis}")
+    });
     let Some((reason, since)) = stale_since(terms, now, standing) else {
         return Reuse::Fresh;
     };
+    witness.note("must-revalidate", "RFC 9111 §4.2.4", || {
+        told(terms.must_revalidate, "never used stale", "no")
+    });
     if terms.must_revalidate {
         return Reuse::Validate {
             reason,
@@ -119,14 +193,32 @@ fn unasked(terms: &Terms, now: Timestamp, standing: Standing) -> Reuse {
         };
     }
     let staleness = now.since(since);
+    let window = |window: Duration| {
+        let place = told(staleness < window, "within", "past");
+        format!(
+            "{place}: stale for {} of {}",
+            seconds(staleness),
+            seconds(window)
+        )
+    };
+    witness.note("stale-while-revalidate", "RFC 5861 §3", || {
+        window(terms.stale_while_revalidate)
+    });
     if staleness < terms.stale_while_revalidate {
-        Reuse::StaleWhileRevalidate
-    } else {
-        Reuse::Validate {
-            reason,
-            stale_if_error: staleness < terms.stale_if_error,
-        }
+        return Reuse::StaleWhileRevalidate;
     }
+    witness.note("stale-if-error", "RFC 5861 §4", || {
+        window(terms.stale_if_error)
+    });
+    Reuse::Validate {
+        reason,
+        stale_if_error: staleness < terms.stale_if_error,
+    }
+}
+
+/// One of two words.
+fn told(is_so: bool, yes: &str, no: &str) -> String {
+    if is_so { yes } else { no }.to_owned()
 }
 
 /// Since when and why the response is stale, if it is: by its lifetime or by a soft purge, whichever came first.
@@ -148,9 +240,13 @@ fn asked(
     terms: &Terms,
     now: Timestamp,
     standing: Standing,
+    witness: &mut impl Witness,
 ) -> Reuse {
-    let allowed = unasked(terms, now, standing);
+    let allowed = unasked(terms, now, standing, witness);
     if directives.no_cache {
+        witness.note("request-no-cache", "RFC 9111 §5.2.1.4", || {
+            "nothing stored is wanted".to_owned()
+        });
         return match allowed {
             Reuse::Validate { reason, .. } => Reuse::Validate {
                 reason,
@@ -166,7 +262,7 @@ fn asked(
         return allowed;
     }
     let staleness = stale_since(terms, now, standing).map(|(_, since)| now.since(since));
-    if !is_fresh_enough(directives, terms, now) {
+    if !is_fresh_enough(directives, terms, now, witness) {
         let stale_if_error =
             !terms.must_revalidate && staleness.unwrap_or_default() < terms.stale_if_error;
         let reason = match allowed {
@@ -182,6 +278,10 @@ fn asked(
         return allowed;
     };
     let accepted = directives.max_stale.is_some_and(|limit| staleness <= limit);
+    witness.note("request-max-stale", "RFC 9111 §5.2.1.2", || {
+        let verdict = told(accepted, "accepted", "not accepted");
+        format!("{verdict}: stale for {}", seconds(staleness))
+    });
     match allowed {
         Reuse::Validate { .. } if accepted && !terms.must_revalidate => Reuse::Fresh,
         // `max-age` and `min-fresh` without a sufficient `max-stale` rule stale responses out (§5.2.1.1).
@@ -198,15 +298,32 @@ fn asked(
 }
 
 /// `max-age` and `min-fresh`; an argument that is no number asks for the strictest.
-fn is_fresh_enough(directives: &RequestDirectives, terms: &Terms, now: Timestamp) -> bool {
+fn is_fresh_enough(
+    directives: &RequestDirectives,
+    terms: &Terms,
+    now: Timestamp,
+    witness: &mut impl Witness,
+) -> bool {
     let age = terms.age(now);
     let young = directives.max_age.is_none_or(|limit| {
         let limit = limit.or_zero();
         // `max-age=0` is how a client asks for validation, also of what arrived this very millisecond.
-        age <= limit && !limit.is_zero()
+        let young = age <= limit && !limit.is_zero();
+        witness.note("request-max-age", "RFC 9111 §5.2.1.1", || {
+            let verdict = told(young, "passed", "too old");
+            format!("{verdict}: age {} of {}", seconds(age), seconds(limit))
+        });
+        young
     });
-    let lasting = directives
-        .min_fresh
-        .is_none_or(|margin| age.saturating_add(margin.or_zero()) <= terms.lifetime);
+    let lasting = directives.min_fresh.is_none_or(|margin| {
+        let margin = margin.or_zero();
+        let lasting = age.saturating_add(margin) <= terms.lifetime;
+        witness.note("request-min-fresh", "RFC 9111 §5.2.1.3", || {
+            let verdict = told(lasting, "passed", "too little left");
+            let left = terms.lifetime.saturating_sub(age);
+            format!("{verdict}: {} of {}", seconds(left), seconds(margin))
+        });
+        lasting
+    });
     young && lasting
 }

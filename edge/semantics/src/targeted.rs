@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use http::header::{HeaderMap, HeaderName};
+use http::header::{CACHE_CONTROL, HeaderMap, HeaderName};
 use sfv::{BareItem, Dictionary, ListEntry, Parser};
 
 use crate::directives::{Argument, Directives, Seconds, delta_seconds};
@@ -16,6 +16,8 @@ const SURROGATE_CONTROL: HeaderName = HeaderName::from_static("surrogate-control
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Governing {
     pub directives: Directives,
+    /// The field they come from.
+    pub field: HeaderName,
     /// They come from a field addressed to caches like this one: `Cache-Control` and `Expires` are not looked at.
     pub targeted: bool,
 }
@@ -32,18 +34,20 @@ pub fn governing(response: &HeaderMap, policy: &Policy) -> Governing {
         .iter()
         .find_map(|target| dictionary(response, target));
     match targeted.or_else(|| surrogate_control(response)) {
-        Some(directives) => Governing {
+        Some((field, directives)) => Governing {
             directives,
+            field,
             targeted: true,
         },
         None => Governing {
             directives: Directives::of(response),
+            field: CACHE_CONTROL,
             targeted: false,
         },
     }
 }
 
-fn dictionary(response: &HeaderMap, target: &str) -> Option<Directives> {
+fn dictionary(response: &HeaderMap, target: &str) -> Option<(HeaderName, Directives)> {
     let name = HeaderName::from_bytes(target.as_bytes()).ok()?;
     let value = fields::combined(response, &name)?;
     let dictionary: Dictionary = Parser::new(&value).parse().ok()?;
@@ -51,14 +55,14 @@ fn dictionary(response: &HeaderMap, target: &str) -> Option<Directives> {
         return None;
     }
     let mut directives = Directives::default();
-    for (name, member) in &dictionary {
-        let name = name.as_str();
-        match argument(name, member)? {
-            Some(argument) => directives.apply(name.as_bytes(), &argument),
+    for (key, member) in &dictionary {
+        let key = key.as_str();
+        match argument(key, member)? {
+            Some(argument) => directives.apply(key.as_bytes(), &argument),
             None => continue,
         }
     }
-    Some(directives)
+    Some((name, directives))
 }
 
 /// A member's value in the terms of `Cache-Control` (RFC 9213 §2.1). `None` when the type is wrong for the directive,
@@ -97,7 +101,7 @@ fn argument<'a>(name: &str, member: &'a ListEntry) -> Option<Option<Argument<'a>
 
 /// `Surrogate-Control` (Edge Architecture, 2001): directives as in `Cache-Control`, where `max-age=60+30` adds thirty
 /// seconds of staleness during revalidation. One that only announces capabilities does not govern.
-fn surrogate_control(response: &HeaderMap) -> Option<Directives> {
+fn surrogate_control(response: &HeaderMap) -> Option<(HeaderName, Directives)> {
     if !response.contains_key(&SURROGATE_CONTROL) {
         return None;
     }
@@ -111,7 +115,7 @@ fn surrogate_control(response: &HeaderMap) -> Option<Directives> {
             .get_or_insert(Seconds::Valid(stale));
     }
     let governs = directives.max_age.is_some() || directives.no_store || directives.private;
-    governs.then_some(directives)
+    governs.then_some((SURROGATE_CONTROL, directives))
 }
 
 /// The two numbers of the first `max-age=60+30`.

@@ -10,6 +10,7 @@ use http::header::{self, HeaderMap, HeaderName};
 
 use crate::fields;
 use crate::refusal::Refusal;
+use crate::step::{Step, Witness as _};
 
 /// The selecting fields of one stored variant: names, and the normalised values of the request it was made for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
@@ -58,6 +59,30 @@ impl Vary {
             None => !request.contains_key(name),
             Some(stored) => is_equivalent(request, name, stored),
         })
+    }
+
+    /// How [`matches`](Self::matches) comes to its answer, field by field. The values of `Authorization` and `Cookie`
+    /// are not told.
+    #[must_use]
+    pub fn explain(&self, request: &HeaderMap) -> Vec<Step> {
+        let mut steps = Vec::new();
+        if self.is_empty() {
+            steps.note("vary", "RFC 9111 §4.1", || "on nothing".to_owned());
+        }
+        for (name, stored) in &self.fields {
+            let asked = normalised(request, name);
+            steps.note("vary", "RFC 9111 §4.1", || {
+                let verdict = if asked == *stored { "same" } else { "differs" };
+                let told = |value: &Option<Vec<u8>>| match value {
+                    None => "absent".to_owned(),
+                    Some(_) if is_personal(name) => "present".to_owned(),
+                    Some(value) => format!("{:?}", String::from_utf8_lossy(value)),
+                };
+                let (stored, asked) = (told(stored), told(&asked));
+                format!("{name}: {verdict}: stored {stored}, asked {asked}")
+            });
+        }
+        steps
     }
 
     /// Whether the response varies on nothing.

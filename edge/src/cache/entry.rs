@@ -3,36 +3,14 @@
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
-use tidegate_semantics::{Coding, Terms, Timestamp, Vary};
+use http::HeaderMap;
+use tidegate_semantics::Coding;
+use tidegate_stored::Stored;
 
 use super::encodings::{Encoded, Encodings};
-use crate::purge::{Index, Marks, Position, Verdict};
-
-/// A response as it is stored (RFC 9111 §3).
-#[derive(Clone, Debug)]
-pub struct Stored {
-    pub status: StatusCode,
-    /// The end-to-end fields as the origin sent them, without the surrogate ones and without
-    /// Content-Length.
-    pub headers: HeaderMap,
-    /// The surrogate fields: not for clients, but wanted when the response is renewed.
-    pub hidden: HeaderMap,
-    /// The lifetime that a filter gave, if one did.
-    pub filter_ttl: Option<Duration>,
-    pub body: Bytes,
-    pub terms: Terms,
-    /// The request fields this variant was selected by.
-    pub vary: Vary,
-    pub tags: Vec<String>,
-    /// The log position applied when the fetch (or the last validation) began.
-    pub fence: Position,
-    /// When the origin answered for it last.
-    pub fetched_at: Timestamp,
-}
+use crate::purge::{Index, Marks, Verdict};
 
 /// A stored response in the tiers. It never changes; a validated or newer one takes its place.
 #[derive(Debug)]
@@ -88,7 +66,8 @@ impl Entry {
 
     /// Whether `body` is its own, and not only equal to it.
     fn has_body(&self, body: &Bytes) -> bool {
-        self.body.as_ptr() == body.as_ptr() && self.body.len() == body.len()
+        let is_same = |own: &Bytes| own.as_ptr() == body.as_ptr() && own.len() == body.len();
+        self.content.whole().is_some_and(is_same)
     }
 
     /// What the purge log says of it.
@@ -114,8 +93,8 @@ impl Entry {
             .iter()
             .map(|tag| tag.len() + size_of::<String>())
             .sum();
-        let bodies = self.body.len() + self.encodings.weight();
-        bodies + fields + tags + self.marks.weight() + ENTRY_OVERHEAD
+        let bytes = self.content.len() + self.encodings.weight();
+        bytes + fields + tags + self.marks.weight() + ENTRY_OVERHEAD
     }
 
     /// Whether its fetch began at a later position of the same log.
@@ -160,8 +139,8 @@ impl Object {
             return None;
         }
         // Renewed, it has the body it had.
-        let entry = match same {
-            Some(stored) if stored.has_body(&entry.body) => {
+        let entry = match (same, entry.content.whole()) {
+            (Some(stored), Some(body)) if stored.has_body(body) => {
                 Arc::new(entry.with_encodings(stored.encodings.clone()))
             }
             _ => entry,

@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::Body as _;
@@ -20,23 +21,13 @@ use crate::exchange::Exchange;
 use crate::forward::Outbound;
 use crate::telemetry::Outcome;
 
-/// The form in which a stored response is sent.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
-    /// There is but one.
-    Stored,
-    /// Identity, where others get it encoded.
-    Identity,
-    Encoded(Coding),
-}
-
 /// Finds out which form the client would have, and takes the question out of the request: the edge
 /// answers it, so it is neither asked of the origin nor a field to select a variant by.
 pub(super) fn negotiate(exchange: &mut Exchange, route: &Route) {
     if let Some(compression) = &route.compression
         && exchange.encoding.is_none()
     {
-        exchange.encoding = Some(compression.wish(&exchange.headers));
+        exchange.encoding = Some(compression.wish(&mut exchange.headers));
         exchange.headers.remove(ACCEPT_ENCODING);
     }
 }
@@ -50,23 +41,30 @@ pub(super) fn ask_for_identity(exchange: &Exchange, outbound: &mut Outbound) {
     }
 }
 
-/// Chooses the form in which a stored response is sent, and says so in its head.
-pub(super) fn choose_form(exchange: &Exchange, entry: &Entry, head: &mut HeaderMap) -> Form {
-    let Some(wish) = &exchange.encoding else {
-        return Form::Stored;
+/// Chooses the coding in which a stored response is sent, and says so in its head; `None` is identity.
+pub(super) fn choose_coding(
+    exchange: &Exchange,
+    entry: &Entry,
+    head: &mut HeaderMap,
+) -> Option<Coding> {
+    let wish = exchange.encoding.as_ref()?;
+    let Some(body) = entry.content.whole() else {
+        // Whoever has a form of the whole may ask whether it still holds.
+        vary_on_coding(head);
+        weaken_confirmed_tag(&exchange.headers, head);
+        return None;
     };
-    let length = Some(entry.body.len() as u64);
+    let length = Some(body.len() as u64);
     if !wish.compression.covers(entry.status, head, length) {
-        return Form::Stored;
+        return None;
     }
     vary_on_coding(head);
-    match wish.coding {
-        Some(coding) if !matches!(entry.encoded(coding), Some(Encoded::Useless)) => {
-            describe_encoded(head, coding);
-            Form::Encoded(coding)
-        }
-        _ => Form::Identity,
+    let coding = wish.coding?;
+    if matches!(entry.encoded(coding), Some(Encoded::Useless)) {
+        return None;
     }
+    describe_encoded(head, coding);
+    Some(coding)
 }
 
 /// Remembers which fetch a response shares with others: they may have its encoded form together.
@@ -82,6 +80,7 @@ impl Proxy {
         &self,
         exchange: &Exchange,
         entry: &Entry,
+        identity: &Bytes,
         coding: Coding,
         mut head: HeaderMap,
     ) -> Response<Body> {
@@ -93,11 +92,11 @@ impl Proxy {
             // How long it will be is not known yet.
             _ if exchange.method == Method::HEAD => Body::Empty,
             Some(Encoded::Bytes(bytes)) => Body::from(bytes.clone()),
-            Some(Encoded::Useless) | None => self.encode(exchange, entry, coding),
+            Some(Encoded::Useless) | None => self.encode(exchange, identity, coding),
         };
         if let (Some(wish), Body::Full(bytes)) = (&exchange.encoding, &body) {
-            let (identity, sent) = (entry.body.len() as u64, bytes.len() as u64);
-            wish.compression.counters(coding).count_sent(identity, sent);
+            let (length, sent) = (identity.len() as u64, bytes.len() as u64);
+            wish.compression.counters(coding).count_sent(length, sent);
         }
         let mut response = Response::new(body);
         *response.status_mut() = entry.status;
@@ -107,12 +106,12 @@ impl Proxy {
     }
 
     /// The encoded form of a stored body: made once, whoever asks meanwhile.
-    fn encode(&self, exchange: &Exchange, entry: &Entry, coding: Coding) -> Body {
+    fn encode(&self, exchange: &Exchange, identity: &Bytes, coding: Coding) -> Body {
         let Some(Wish { compression, .. }) = &exchange.encoding else {
             return Body::Empty;
         };
         let key = self.cache.key(&key_parts(exchange));
-        let making = match self.cache.join_encoding(key, entry, coding) {
+        let making = match self.cache.join_encoding(key, identity, coding) {
             Joined::Kept(bytes) => return Body::from(bytes),
             Joined::Follow(reader) => return Body::stream(reader),
             Joined::Lead(making) => making,
@@ -120,7 +119,7 @@ impl Proxy {
         let reader = making.reader();
         let encoder = compression.encoder(coding);
         let counters = compression.counters(coding).clone();
-        let length = entry.body.len();
+        let length = identity.len();
         if encoder.takes_at_once(length) {
             return match making.run_at_once(encoder) {
                 Err(_) => Body::stream(reader),

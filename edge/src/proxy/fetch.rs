@@ -6,8 +6,8 @@
 
 use std::sync::Arc;
 
-use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE};
-use http::{HeaderMap, Response, StatusCode};
+use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use tidegate_semantics::{
     CacheStatus, Forwarded, Precondition, Reuse, Stale, Standing, Terms, Vary, evaluate, reuse,
 };
@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use super::encoding::mark_shared;
 use super::job::{Delivery, Job};
-use super::respond::not_modified;
+use super::respond::{not_modified, serves};
 use super::{Answer, Missing, Proxy, Route, Unusable};
 use crate::body::Body;
 use crate::cache::{Entry, Found, Head, Key, Landing, Lead, Role};
@@ -37,7 +37,8 @@ impl Proxy {
         filters: Filters,
         missing: Missing,
     ) -> (Answer, Option<Filters>) {
-        let mut flight = missing.key;
+        let begin = missing.flight(exchange, route);
+        let mut flight = begin;
         let mut orders = 0;
         for _ in 0..ROUNDS {
             let follow = match self.cache.join(flight) {
@@ -55,7 +56,7 @@ impl Proxy {
                         continue;
                     }
                     if let Some(later) = self.overtaken(&head.marks, head.fence, &mut orders) {
-                        flight = missing.key.derive(&later);
+                        flight = begin.derive(&later);
                         continue;
                     }
                     if !self.is_fresh(exchange, route, &head.terms) {
@@ -66,22 +67,23 @@ impl Proxy {
                     };
                     self.metrics.collapsed.inc();
                     let body = Body::stream(reader);
-                    let answer = self.shared(exchange, &head, body, missing.why, true);
+                    let answer = self.shared(exchange, &head, body, missing.told(), true);
                     return (answer, Some(filters));
                 }
                 Landing::Validated(entry) => {
                     if let Some(later) = self.overtaken(&entry.marks, entry.fence, &mut orders) {
-                        flight = missing.key.derive(&later);
+                        flight = begin.derive(&later);
                         continue;
                     }
-                    if !entry.vary.matches(&exchange.headers) {
+                    if !entry.vary.matches(&exchange.headers) || !serves(&entry, exchange) {
                         break;
                     }
                     if !self.is_fresh(exchange, route, &entry.terms) {
                         break;
                     }
                     self.metrics.collapsed.inc();
-                    return (self.validated(exchange, &entry, true), Some(filters));
+                    let answer = self.validated(exchange, &entry, missing.told(), true);
+                    return (answer, Some(filters));
                 }
                 Landing::Alone => break,
                 Landing::Failed(failure) => {
@@ -142,15 +144,18 @@ impl Proxy {
         missing: Missing,
         lead: Lead,
     ) -> (Answer, Option<Filters>) {
-        let Missing { key, why, stale } = missing;
         // The one before us may have landed between our look-up and our joining.
-        if let Found::Entry(entry, tier) = self.cache.find_here(key, &exchange.headers)
+        if let Found::Entry(entry, tier) = self.cache.find_here(missing.key, &exchange.headers)
             && let Some(Reuse::Fresh) = self.decide(exchange, route, &entry)
+            && serves(&entry, exchange)
         {
             lead.land(Landing::Validated(Arc::clone(&entry)));
-            return (self.hit(exchange, key, &entry, tier), Some(filters));
+            let answer = self.hit(exchange, missing.key, &entry, tier);
+            return (answer, Some(filters));
         }
-        let job = Job::new(self, key, exchange, route, filters, stale.as_ref());
+        let job = Job::new(self, exchange, route, filters, &missing);
+        let told = missing.told();
+        let Missing { why, stale, .. } = missing;
         let (reply, delivery) = oneshot::channel();
         tokio::spawn(job.run(lead, Some(reply)));
         let Ok((delivery, filters)) = delivery.await else {
@@ -159,9 +164,9 @@ impl Proxy {
             return (self.failed(Failure::Terminated { origin, reason }), None);
         };
         let answer = match delivery {
-            Delivery::Shared(head, body) => self.shared(exchange, &head, body, why, false),
-            Delivery::Validated(entry) => self.validated(exchange, &entry, false),
-            Delivery::Private(response, detail) => passed(response, why, detail),
+            Delivery::Shared(head, body) => self.shared(exchange, &head, body, told, false),
+            Delivery::Validated(entry) => self.validated(exchange, &entry, told, false),
+            Delivery::Private(response, reason) => passed(response, why, Some(reason.name())),
             Delivery::Failed(failure) => self.failed_upstream(exchange, stale, failure),
         };
         (answer, Some(filters))
@@ -185,7 +190,13 @@ impl Proxy {
             reason: Stale::Expired,
             stale_if_error: true,
         };
-        let job = Job::new(self, key, exchange, route, filters, Some(&unusable)).anonymous();
+        let missing = Missing {
+            key,
+            why: Forwarded::Stale,
+            stale: Some(unusable),
+            partial: None,
+        };
+        let job = Job::new(self, exchange, route, filters, &missing).anonymous();
         tokio::spawn(job.run(lead, None));
     }
 
@@ -195,16 +206,15 @@ impl Proxy {
         exchange: &Exchange,
         head: &Arc<Head>,
         body: Body,
-        why: Forwarded,
+        told: CacheStatus,
         collapsed: bool,
     ) -> Answer {
         let status = CacheStatus {
-            fwd: Some(why),
-            fwd_status: Some(head.status),
+            fwd_status: Some(head.answered),
             ttl: Some(head.terms.ttl(exchange.now)),
             stored: !collapsed,
             collapsed,
-            ..CacheStatus::default()
+            ..told
         };
         let condition = evaluate(
             &exchange.headers,
@@ -223,22 +233,29 @@ impl Proxy {
         };
         Answer {
             response,
-            status: Some(status),
+            status,
+            is_told: false,
             outcome: Outcome::Miss,
         }
     }
 
     /// A stored response that the origin has just confirmed.
-    fn validated(&self, exchange: &Exchange, entry: &Arc<Entry>, collapsed: bool) -> Answer {
+    fn validated(
+        &self,
+        exchange: &Exchange,
+        entry: &Arc<Entry>,
+        told: CacheStatus,
+        collapsed: bool,
+    ) -> Answer {
         let status = CacheStatus {
             fwd: Some(Forwarded::Stale),
             fwd_status: Some(StatusCode::NOT_MODIFIED),
             ttl: Some(entry.terms.ttl(exchange.now)),
             stored: !collapsed,
             collapsed,
-            ..CacheStatus::default()
+            ..told
         };
-        self.stored(exchange, entry, &status, Outcome::Revalidated)
+        self.stored(exchange, entry, status, Outcome::Revalidated)
     }
 
     /// The origin failed: a stored response stands in where it may (RFC 5861 §4).
@@ -281,13 +298,52 @@ pub(super) fn passed(
     };
     Answer {
         response,
-        status: Some(status),
+        status,
+        is_told: false,
         outcome: Outcome::Pass,
     }
 }
 
 fn names(vary: &Vary) -> Vec<http::HeaderName> {
     vary.names().cloned().collect()
+}
+
+impl Missing {
+    /// What `Cache-Status` says of it: why the origin is asked, and what is wrong with what is
+    /// stored.
+    fn told(&self) -> CacheStatus {
+        CacheStatus {
+            fwd: Some(self.why),
+            detail: self.stale.as_ref().map(|stale| stale.reason.name()),
+            ..CacheStatus::default()
+        }
+    }
+
+    /// The flight to join first: those who ask for the same part share one of their own.
+    fn flight(&self, exchange: &Exchange, route: &Route) -> Key {
+        if !self.asks_for_a_part(exchange, route) {
+            return self.key;
+        }
+        let mut part = Vec::new();
+        for name in [RANGE, IF_RANGE] {
+            let value = exchange.headers.get(name).map(HeaderValue::as_bytes);
+            part.extend_from_slice(value.unwrap_or_default());
+            part.push(0);
+        }
+        self.key.derive(&part)
+    }
+
+    /// Whether the origin is asked for the part that the client wants. It is not where a whole
+    /// response is stored: if that holds no more, all of the new one is wanted.
+    pub(super) fn asks_for_a_part(&self, exchange: &Exchange, route: &Route) -> bool {
+        let mut ranges = exchange.headers.get_all(RANGE).iter();
+        let stale = self.stale.as_ref();
+        route.forwards_ranges
+            && exchange.method == Method::GET
+            && ranges.next().is_some()
+            && ranges.next().is_none()
+            && stale.is_none_or(|stale| stale.entry.content.whole().is_none())
+    }
 }
 
 /// Whether the client wants a part, or something only if it differs.

@@ -53,10 +53,11 @@ impl Proxy {
             Flow::Failed(failure) => Some(self.failed(plugin_failed(failure))),
             Flow::Respond(response) => Some(Answer {
                 response: response.map(Body::from),
-                status: Some(CacheStatus {
+                status: CacheStatus {
                     detail: Some("plugin"),
                     ..CacheStatus::default()
-                }),
+                },
+                is_told: false,
                 outcome: Outcome::Filtered,
             }),
         }

@@ -239,6 +239,12 @@ impl Index {
         }
     }
 
+    /// How often anything changed. Two readings that differ by what was appended in between say
+    /// that nothing else was applied.
+    pub fn changes(&self) -> u64 {
+        self.head.load(Ordering::Acquire)
+    }
+
     fn publish(&self) {
         self.head.fetch_add(1, Ordering::Release);
     }

@@ -9,7 +9,7 @@ use http::HeaderName;
 
 use super::Shared;
 use crate::cache::Regional;
-use crate::config;
+use crate::config::{self, Ranges};
 use crate::encoding::Compression;
 use crate::exchange::Connection;
 use crate::filters::{Capabilities, Chain, Limits, Purge, PurgeOrder, RedisLimits};
@@ -97,6 +97,7 @@ impl Shared {
                 .as_ref()
                 .map(|settings| Arc::new(Compression::new(settings, &self.metrics))),
             on_partition: config.on_partition,
+            forwards_ranges: config.ranges == Ranges::Forward,
             upstream: Arc::clone(upstream),
             chain: chain.clone(),
             counters: self.metrics.route(config.name()),

@@ -6,6 +6,7 @@ mod support;
 
 mod collapsing;
 mod encoding;
+mod heads;
 mod large;
 mod log;
 mod purging;
@@ -20,6 +21,7 @@ mod writes;
 mod admin;
 mod drain;
 mod messages;
+mod partial;
 mod passing;
 mod startup;
 

@@ -1,4 +1,4 @@
-use tidegate_semantics::Timestamp;
+use tidegate_semantics::{Basis, Policy, Timestamp};
 
 use crate::support::{DATE, HOUR_EARLIER, HOUR_LATER, NOW, Scene, headers, seconds, terms_of};
 
@@ -250,14 +250,14 @@ fn a_heuristic_lifetime_is_a_tenth_of_the_time_since_modification() {
     let modified = format!("Last-Modified: {HOUR_EARLIER}");
     let terms = Scene::new(200, &[&format!("Date: {DATE}"), &modified]).terms();
     assert_eq!(
-        (terms.lifetime, terms.heuristic),
-        (seconds(360), true),
+        (terms.lifetime, terms.basis),
+        (seconds(360), Basis::Heuristic),
         "§4.2.2"
     );
     let stated = Scene::new(200, &[&modified, "Cache-Control: max-age=5"]).terms();
     assert_eq!(
-        (stated.lifetime, stated.heuristic),
-        (seconds(5), false),
+        (stated.lifetime, stated.basis),
+        (seconds(5), Basis::MaxAge),
         "§4.2.2"
     );
     let ahead = Scene::new(200, &[&format!("Last-Modified: {HOUR_LATER}")]).terms();
@@ -312,4 +312,66 @@ fn what_forbids_stale_use_is_kept_in_the_terms() {
             "{rule}: {control}"
         );
     }
+}
+
+#[test]
+fn a_lifetime_tells_what_it_rests_on() {
+    let expires = format!("Expires: {HOUR_LATER}");
+    let modified = format!("Last-Modified: {HOUR_EARLIER}");
+    let rows: &[(&[&str], Basis)] = &[
+        (&["Cache-Control: s-maxage=9, max-age=60"], Basis::SMaxage),
+        (&["Cache-Control: max-age=60", &expires], Basis::MaxAge),
+        (&["Cache-Control: max-age=x"], Basis::MaxAge),
+        (&["CDN-Cache-Control: max-age=60", &expires], Basis::MaxAge),
+        (&[&expires, &modified], Basis::Expires),
+        (&["Expires: 0"], Basis::Expires),
+        (&[&modified], Basis::Heuristic),
+        (&[], Basis::Nothing),
+    ];
+    let of = |response: &[&str], policy: Policy| {
+        let mut scene = Scene::new(200, response);
+        scene.response.extend(headers(&["ETag: \"a\""]));
+        scene.policy = policy;
+        scene.terms().basis
+    };
+    for (response, basis) in rows {
+        let given = |given: Basis| if basis.is_stated() { *basis } else { given };
+        let default_ttl = Policy {
+            default_ttl: Some(seconds(5)),
+            ..Policy::default()
+        };
+        let status_ttl = Policy {
+            status_ttl: vec![("2xx".parse().expect("a pattern"), seconds(5))],
+            ..default_ttl.clone()
+        };
+        let ttl = Policy {
+            ttl: Some(seconds(5)),
+            ..status_ttl.clone()
+        };
+        assert_eq!(of(response, Policy::default()), *basis, "{response:?}");
+        assert_eq!(
+            of(response, default_ttl),
+            given(Basis::DefaultTtl),
+            "{response:?}"
+        );
+        assert_eq!(
+            of(response, status_ttl),
+            given(Basis::StatusTtl),
+            "{response:?}"
+        );
+        assert_eq!(of(response, ttl), Basis::Ttl, "{response:?}");
+    }
+}
+
+#[test]
+fn every_basis_has_a_name_and_a_number_of_its_own() {
+    let mut names: Vec<_> = Basis::ALL.iter().map(|basis| basis.name()).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), Basis::ALL.len());
+    for basis in Basis::ALL {
+        assert_eq!(Basis::from_number(basis.number()), Some(*basis));
+    }
+    let numbers = (0..=u8::MAX).filter_map(Basis::from_number);
+    assert_eq!(numbers.count(), Basis::ALL.len());
 }

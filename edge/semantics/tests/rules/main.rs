@@ -3,12 +3,15 @@
 mod cache_status;
 mod dates;
 mod encoding;
+mod explaining;
 mod fields;
 mod freshness;
 mod invalidation;
 mod properties;
 mod ranges;
 mod reuse;
+mod search;
+mod status;
 mod storing;
 mod support;
 mod targeted;

@@ -541,7 +541,6 @@ fn a_routes_lifetimes_stand_in_for_the_responses() {
         seconds(60)
     );
     assert_eq!(with(200, &[], default_ttl()).terms().lifetime, seconds(5));
-    assert!(!with(200, &[], default_ttl()).terms().heuristic);
     assert_eq!(
         with(500, &[], default_ttl()).refusal(),
         Some(Refusal::Status)
