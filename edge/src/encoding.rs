@@ -13,7 +13,7 @@ use http::header::{IF_RANGE, RANGE};
 use http::{HeaderMap, StatusCode};
 use tidegate_semantics::{Coding, has_dated_range, is_of_type, may_be_encoded, negotiate};
 
-pub use encoder::Encoder;
+pub use encoder::{Encoder, Step};
 pub use slots::in_slot;
 pub use stream::EncodedBody;
 

@@ -4,6 +4,7 @@
 //! judged first. What takes the entry's place takes its forms away, unless it has the very same body.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use super::filling::{Filling, Reader};
 use super::key::Key;
 use super::memory::Memory;
 use crate::body::BodyError;
-use crate::encoding::{Encoder, in_slot};
+use crate::encoding::{Encoder, Step, in_slot};
 
 /// Bytes that are encoded in one turn, and then handed to those who wait.
 const PART: usize = 64 << 10;
@@ -126,10 +127,10 @@ impl Making {
     /// # Errors
     /// When the encoder fails; those who wait see it.
     pub fn run_at_once(self, mut encoder: Encoder) -> Result<Bytes, BodyError> {
-        let encoded = encoder.write(&self.body);
-        self.filling
-            .append(encoded.map_err(|error| broken(&error))?);
-        self.finish(encoder)
+        let encoded = encoder.write(&self.body).map_err(broken)?;
+        self.filling.append(encoded);
+        let rest = encoder.finish().map_err(broken)?;
+        Ok(self.finish(rest))
     }
 
     /// Makes the form part by part on another thread, taking turns with whoever else encodes. Those
@@ -137,27 +138,19 @@ impl Making {
     ///
     /// # Errors
     /// As [`Making::run_at_once`], and when the runtime ends.
-    pub async fn run(self, mut encoder: Encoder) -> Result<Bytes, BodyError> {
+    pub async fn run(self, encoder: Encoder) -> Result<Bytes, BodyError> {
+        let mut encoder = Some(encoder);
         for at in (0..self.body.len()).step_by(PART) {
             let part = self.body.slice(at..self.body.len().min(at + PART));
-            let written = in_slot(move || {
-                let encoded = encoder.write(&part)?;
-                Ok((encoder, encoded))
-            });
-            let lost = || Err(std::io::Error::other("the encoder was lost"));
-            let encoded;
-            (encoder, encoded) = written
-                .await
-                .unwrap_or_else(lost)
-                .map_err(|error| broken(&error))?;
-            self.filling.append(encoded);
+            let encoded = elsewhere(&mut encoder, Step::Write(part)).await;
+            self.filling.append(encoded.map_err(broken)?);
         }
-        self.finish(encoder)
+        let rest = elsewhere(&mut encoder, Step::Finish).await;
+        Ok(self.finish(rest.map_err(broken)?))
     }
 
     /// Ends the form and keeps it beside its identity.
-    fn finish(self, encoder: Encoder) -> Result<Bytes, BodyError> {
-        let rest = encoder.finish().map_err(|error| broken(&error))?;
+    fn finish(self, rest: Bytes) -> Bytes {
         self.filling.append(rest);
         let encoded = self
             .filling
@@ -170,11 +163,21 @@ impl Making {
         };
         self.memory
             .keep_encoded(self.key, &self.body, self.coding, form);
-        Ok(encoded)
+        encoded
     }
 }
 
-fn broken(error: &std::io::Error) -> BodyError {
+/// Does a step on another thread; the encoder is gone after the last, or when it was lost.
+async fn elsewhere(encoder: &mut Option<Encoder>, step: Step) -> io::Result<Bytes> {
+    let lost = || io::Error::other("the encoder was lost");
+    let taken = encoder.take().ok_or_else(lost)?;
+    let done = in_slot(move || taken.step(step)).await.ok_or_else(lost)?;
+    let (next, encoded) = done?;
+    *encoder = next;
+    Ok(encoded)
+}
+
+fn broken(error: io::Error) -> BodyError {
     BodyError::Cut(format!("it could not be encoded: {error}"))
 }
 

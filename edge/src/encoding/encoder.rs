@@ -17,8 +17,8 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 /// 4 to 8 times as much, for little in what the web sends.
 const WINDOW: u8 = 19;
 
-/// A part of at most this many bytes may be encoded where it is met; a larger one would hold up what
-/// else its worker has to do.
+/// So many bytes at most are encoded where they are met; more would hold up what else their worker
+/// has to do.
 const AT_ONCE: usize = 16 << 10;
 /// The same at the levels that are many times slower than the others.
 const AT_ONCE_SLOWLY: usize = 1 << 10;
@@ -26,7 +26,17 @@ const AT_ONCE_SLOWLY: usize = 1 << 10;
 /// Takes a body in parts and gives its encoded form in parts, which need not be as many.
 pub struct Encoder {
     codec: Box<dyn Codec>,
-    at_once: usize,
+    is_slow: bool,
+}
+
+/// One thing that an encoder is asked to do.
+pub enum Step {
+    /// Take a part, and give what is ready.
+    Write(Bytes),
+    /// Give everything that was taken so far.
+    Flush,
+    /// Give the rest.
+    Finish,
 }
 
 /// What writes into memory.
@@ -74,15 +84,31 @@ impl Encoder {
             }
             Coding::Gzip => Box::new(GzipEncoder::with_quality(Vec::new(), level)),
         };
-        Encoder {
-            codec,
-            at_once: if is_slow { AT_ONCE_SLOWLY } else { AT_ONCE },
+        Encoder { codec, is_slow }
+    }
+
+    /// Whether so many bytes more may be encoded on a worker's own thread, where so many were taken
+    /// since the last flush: an encoder works in blocks, and one that is slow makes who ends a block
+    /// wait for all of it.
+    pub fn takes_at_once(&self, more: usize, owed: usize) -> bool {
+        if self.is_slow {
+            more + owed <= AT_ONCE_SLOWLY
+        } else {
+            more <= AT_ONCE
         }
     }
 
-    /// Whether so many bytes may be encoded on a worker's own thread.
-    pub fn takes_at_once(&self, length: usize) -> bool {
-        length <= self.at_once
+    /// Does one step; the encoder goes with the last.
+    ///
+    /// # Errors
+    /// When the encoder fails, which nothing in a body makes it do.
+    pub fn step(mut self, step: Step) -> io::Result<(Option<Encoder>, Bytes)> {
+        let encoded = match step {
+            Step::Write(part) => self.write(&part)?,
+            Step::Flush => self.flush()?,
+            Step::Finish => return Ok((None, self.finish()?)),
+        };
+        Ok((Some(self), encoded))
     }
 
     /// Takes a part, and gives what is ready; often nothing.

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body as _, Frame};
 
-use super::encoder::Encoder;
+use super::encoder::{Encoder, Step};
 use super::in_slot;
 use crate::body::{Body, BodyError};
 use crate::telemetry::CodingCounters;
@@ -20,8 +20,8 @@ const TURN: usize = 64 << 10;
 pub struct EncodedBody {
     source: Body,
     state: State,
-    /// Something was taken from the source that the client cannot decode yet.
-    is_owing: bool,
+    /// Bytes taken from the source that the client cannot decode yet.
+    owed: usize,
     /// Bytes encoded in this turn.
     turn: usize,
     taken: u64,
@@ -31,12 +31,12 @@ pub struct EncodedBody {
 
 enum State {
     Encoding(Encoder),
-    /// A large part is being encoded on another thread.
-    Away(Pin<Box<dyn Future<Output = Option<Written>> + Send>>),
+    /// A step that takes long is done on another thread.
+    Away(Pin<Box<dyn Future<Output = Option<io::Result<Done>>> + Send>>),
     Ended,
 }
 
-type Written = io::Result<(Encoder, Bytes)>;
+type Done = (Option<Encoder>, Bytes);
 
 impl EncodedBody {
     /// Encodes `source`; the encoder is a fresh one.
@@ -44,7 +44,7 @@ impl EncodedBody {
         EncodedBody {
             source,
             state: State::Encoding(encoder),
-            is_owing: false,
+            owed: 0,
             turn: 0,
             taken: 0,
             given: 0,
@@ -52,42 +52,23 @@ impl EncodedBody {
         }
     }
 
-    /// Takes a part of the source; what comes out of it, unless that takes long.
-    fn take(&mut self, mut encoder: Encoder, part: Bytes) -> io::Result<Bytes> {
-        self.is_owing = true;
-        self.taken += part.len() as u64;
-        if !encoder.takes_at_once(part.len()) {
-            self.state = State::Away(Box::pin(in_slot(move || {
-                let encoded = encoder.write(&part)?;
-                Ok((encoder, encoded))
-            })));
-            return Ok(Bytes::new());
-        }
-        self.turn += part.len();
-        let encoded = encoder.write(&part)?;
-        self.state = State::Encoding(encoder);
-        Ok(encoded)
-    }
-
-    /// The next step; `None` as long as there is nothing to be sent.
-    fn poll_step(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
-        let mut encoder = match std::mem::replace(&mut self.state, State::Ended) {
+    /// What comes out next, often nothing; `None` at the end.
+    fn poll_encoded(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, BodyError>>> {
+        let encoder = match std::mem::replace(&mut self.state, State::Ended) {
             State::Ended => return Poll::Ready(None),
+            State::Encoding(encoder) => encoder,
             State::Away(mut work) => {
-                let Poll::Ready(written) = work.as_mut().poll(context) else {
+                let Poll::Ready(done) = work.as_mut().poll(context) else {
                     self.state = State::Away(work);
                     return Poll::Pending;
                 };
-                return Poll::Ready(Some(match written {
-                    Some(Ok((encoder, encoded))) => {
-                        self.state = State::Encoding(encoder);
-                        Ok(encoded)
-                    }
-                    Some(Err(error)) => Err(broken(&error)),
-                    None => Err(broken(&io::Error::other("it was lost"))),
-                }));
+                let lost = || Err(io::Error::other("the encoder was lost"));
+                let encoded = done.unwrap_or_else(lost).map(|done| self.settle(done));
+                return Poll::Ready(Some(encoded.map_err(broken)));
             }
-            State::Encoding(encoder) => encoder,
         };
         if self.turn >= TURN {
             self.turn = 0;
@@ -95,34 +76,62 @@ impl EncodedBody {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let encoded = match Pin::new(&mut self.source).poll_frame(context) {
+        let step = match Pin::new(&mut self.source).poll_frame(context) {
+            Poll::Ready(None) => Step::Finish,
+            Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
+            Poll::Ready(Some(Ok(frame))) => Step::Write(frame.into_data().unwrap_or_default()),
             Poll::Pending => {
                 self.turn = 0;
-                let is_owing = std::mem::take(&mut self.is_owing);
-                let flushed = if is_owing {
-                    encoder.flush()
-                } else {
+                if self.owed == 0 {
                     self.state = State::Encoding(encoder);
                     return Poll::Pending;
-                };
-                self.state = State::Encoding(encoder);
-                flushed
+                }
+                Step::Flush
             }
-            Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
-            Poll::Ready(Some(Ok(frame))) => {
-                self.take(encoder, frame.into_data().unwrap_or_default())
-            }
-            Poll::Ready(None) => encoder.finish().inspect(|rest| {
-                let given = self.given + rest.len() as u64;
-                self.counters.count_made();
-                self.counters.count_sent(self.taken, given);
-            }),
         };
-        Poll::Ready(Some(encoded.map_err(|error| broken(&error))))
+        Poll::Ready(Some(self.perform(encoder, step).map_err(broken)))
+    }
+
+    /// Does a step here and now, or has it done elsewhere.
+    fn perform(&mut self, encoder: Encoder, step: Step) -> io::Result<Bytes> {
+        let takes_at_once = match &step {
+            Step::Write(part) => encoder.takes_at_once(part.len(), self.owed),
+            Step::Flush | Step::Finish => encoder.takes_at_once(self.owed, 0),
+        };
+        match &step {
+            Step::Write(part) => {
+                self.owed += part.len();
+                self.taken += part.len() as u64;
+            }
+            Step::Flush | Step::Finish => self.owed = 0,
+        }
+        if !takes_at_once {
+            self.state = State::Away(Box::pin(in_slot(move || encoder.step(step))));
+            return Ok(Bytes::new());
+        }
+        if let Step::Write(part) = &step {
+            self.turn += part.len();
+        }
+        let done = encoder.step(step)?;
+        Ok(self.settle(done))
+    }
+
+    /// Goes on with what a step came to.
+    fn settle(&mut self, (encoder, encoded): Done) -> Bytes {
+        self.given += encoded.len() as u64;
+        self.state = match encoder {
+            Some(encoder) => State::Encoding(encoder),
+            None => {
+                self.counters.count_made();
+                self.counters.count_sent(self.taken, self.given);
+                State::Ended
+            }
+        };
+        encoded
     }
 }
 
-fn broken(error: &io::Error) -> BodyError {
+fn broken(error: io::Error) -> BodyError {
     BodyError::Cut(format!("it could not be encoded: {error}"))
 }
 
@@ -135,17 +144,9 @@ impl http_body::Body for EncodedBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         loop {
-            match ready!(self.poll_step(context)) {
+            match ready!(self.poll_encoded(context)) {
                 Some(Ok(encoded)) if encoded.is_empty() => {}
-                Some(Ok(encoded)) => {
-                    self.given += encoded.len() as u64;
-                    return Poll::Ready(Some(Ok(Frame::data(encoded))));
-                }
-                Some(Err(error)) => {
-                    self.state = State::Ended;
-                    return Poll::Ready(Some(Err(error)));
-                }
-                None => return Poll::Ready(None),
+                encoded => return Poll::Ready(encoded.map(|encoded| encoded.map(Frame::data))),
             }
         }
     }

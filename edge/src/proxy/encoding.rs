@@ -120,7 +120,7 @@ impl Proxy {
         let encoder = compression.encoder(coding);
         let counters = compression.counters(coding).clone();
         let length = identity.len();
-        if encoder.takes_at_once(length) {
+        if encoder.takes_at_once(length, 0) {
             return match making.run_at_once(encoder) {
                 Err(_) => Body::stream(reader),
                 Ok(bytes) => {

@@ -468,6 +468,34 @@ async fn a_slow_origins_parts_are_not_held_back() {
 }
 
 #[tokio::test]
+async fn slow_levels_give_the_same_bytes_back() {
+    let gate = Gate::closed();
+    let scripted = page(&text()[..2_000])
+        .then(&gate, &text()[2_000..])
+        .chunked();
+    let origin = Origin::always(scripted);
+    let edge = Edge::before(&origin)
+        .route("compression = { levels = { zstd = 13, br = 10, gzip = 9 } }")
+        .start();
+    let mut waiting = Vec::new();
+    for coding in CODINGS {
+        let mut client = get(&edge, "/", coding).begin().await;
+        client.head().await;
+        waiting.push((coding, client));
+    }
+    gate.open();
+    for (coding, mut client) in waiting {
+        let mut sent = Vec::new();
+        while let Some(piece) = client.piece().await {
+            sent.extend(piece);
+        }
+        assert_eq!(decode(Some(coding), &sent).await, text().as_bytes());
+        let kept = until_kept(&edge, "/", coding).await;
+        assert_eq!(decoded(&kept).await, text());
+    }
+}
+
+#[tokio::test]
 async fn those_who_wait_for_one_fetch_get_a_coding_each() {
     let gate = Gate::closed();
     let origin = Origin::always(page(long_text()).after(&gate));
