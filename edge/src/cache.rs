@@ -124,6 +124,33 @@ impl Cache {
         }
     }
 
+    /// Looks into memory, and makes nothing hot by it.
+    pub fn peek(&self, key: Key, request: &HeaderMap) -> Found {
+        let Some(object) = self.memory.get(key) else {
+            return Found::Nothing;
+        };
+        match object.select(request) {
+            Some(entry) => Found::Entry(Arc::clone(entry), Tier::Memory),
+            None => Found::OtherVariant,
+        }
+    }
+
+    /// Looks in the region only.
+    ///
+    /// # Errors
+    /// When Redis does not answer in time.
+    pub async fn peek_in_region(
+        &self,
+        parts: KeyParts<'_>,
+        request: &HeaderMap,
+        index: &Index,
+    ) -> Result<Option<Arc<Entry>>, Unavailable> {
+        match &self.regional {
+            Some(regional) => regional.get(parts, request, index).await,
+            None => Ok(None),
+        }
+    }
+
     /// Looks in the region, and brings what it finds into memory.
     ///
     /// # Errors
@@ -135,10 +162,7 @@ impl Cache {
         request: &HeaderMap,
         index: &Index,
     ) -> Result<Option<Arc<Entry>>, Unavailable> {
-        let Some(regional) = &self.regional else {
-            return Ok(None);
-        };
-        let found = regional.get(parts, request, index).await?;
+        let found = self.peek_in_region(parts, request, index).await?;
         if let Some(entry) = &found
             && entry.judge(index) != Verdict::Purged
         {

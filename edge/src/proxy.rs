@@ -8,16 +8,18 @@
 //!
 //! Deciding is left to `tidegate-semantics` and the purge log; this module acts on what they say.
 //! How a fetch is shared is in `fetch` and how it is done in `job`, how a write goes through and what it
-//! invalidates in `write`, how a stored response becomes an answer in `respond`, and how answers are
-//! encoded for those who take them so in `encoding`.
+//! invalidates in `write`, what an upgrade comes to in `tunnel`, how a stored response becomes an
+//! answer in `respond`, and how answers are encoded for those who take them so in `encoding`.
 
 mod encoding;
+mod explaining;
 mod fetch;
 mod filtering;
 mod job;
 mod keeping;
 mod purging;
 mod respond;
+mod tunnel;
 mod write;
 
 use std::sync::Arc;
@@ -331,7 +333,7 @@ impl Proxy {
             }
             Some(Reuse::StaleWhileRevalidate) => {
                 self.refresh(key, exchange, route, &entry);
-                let stale = self.stale(exchange, &entry, "stale-while-revalidate");
+                let stale = self.stale(exchange, &entry, exchange.now, "stale-while-revalidate");
                 LookedUp::Answer(Box::new(stale))
             }
             Some(Reuse::Validate {

@@ -280,7 +280,17 @@ impl Shared {
         let is_local = listener
             .local_addr()
             .is_ok_and(|address| address.ip().is_loopback());
+        // It explains as a worker would answer.
+        let explains = match self.worker().await {
+            Ok(worker) => Arc::new(worker),
+            Err(error) => {
+                // The workers say the same, and the start fails by it.
+                tracing::debug!(error, "no administration");
+                return;
+            }
+        };
         let admin = Arc::new(Admin {
+            explains,
             name: self.settings.name.clone(),
             log: self.log.clone(),
             memory: self.memory.clone(),

@@ -153,6 +153,12 @@ pub fn describe_encoded(response: &mut HeaderMap, coding: Coding) {
         header::CONTENT_ENCODING,
         HeaderValue::from_static(coding.name()),
     );
+    forget_identity(response);
+}
+
+/// Removes what speaks of the identity form's bytes, from the fields or the trailers of an encoded form, and weakens its
+/// tag.
+pub fn forget_identity(fields: &mut HeaderMap) {
     for name in [
         header::ACCEPT_RANGES,
         HeaderName::from_static("content-digest"),
@@ -160,9 +166,9 @@ pub fn describe_encoded(response: &mut HeaderMap, coding: Coding) {
         HeaderName::from_static("digest"),
         HeaderName::from_static("repr-digest"),
     ] {
-        response.remove(name);
+        fields.remove(name);
     }
-    weaken_tag(response);
+    weaken_tag(fields);
 }
 
 /// The bytes of an encoded form may differ from one time to the next, so its tag can only be weak (RFC 9110 §8.8.1).

@@ -57,8 +57,8 @@ pub mod cache_status;
 pub use basis::Basis;
 pub use cache_status::{CacheStatus, Forwarded};
 pub use encoding::{
-    Coding, describe_encoded, has_dated_range, is_of_type, may_be_encoded, negotiate,
-    vary_on_coding, weaken_confirmed_tag,
+    Coding, describe_encoded, forget_identity, has_dated_range, is_of_type, may_be_encoded,
+    negotiate, vary_on_coding, weaken_confirmed_tag,
 };
 pub use exchange::Exchange;
 pub use fields::{combined, strip_hop_by_hop};

@@ -1,6 +1,7 @@
 //! The name under which responses are stored: scheme, host, path and query, and what a filter
 //! adds, each with its length, so that no part can be forged into another.
 
+use std::fmt;
 use std::hash::Hasher;
 
 use siphasher::sip128::{Hasher128, SipHasher13};
@@ -28,6 +29,18 @@ pub struct KeyParts<'a> {
     pub path_and_query: &'a str,
     /// What the request filters added.
     pub extra: &'a str,
+}
+
+impl fmt::Display for KeyParts<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, authority) = (self.scheme, self.authority);
+        write!(formatter, "{scheme} {authority} {}", self.path_and_query)?;
+        if self.extra.is_empty() {
+            Ok(())
+        } else {
+            write!(formatter, " {:?}", self.extra)
+        }
+    }
 }
 
 /// [`KeyParts`] that outlive their request.

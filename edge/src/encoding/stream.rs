@@ -5,7 +5,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body as _, Frame};
+use tidegate_semantics::forget_identity;
 
 use super::encoder::{Encoder, Step};
 use super::in_slot;
@@ -20,6 +22,8 @@ const TURN: usize = 64 << 10;
 pub struct EncodedBody {
     source: Body,
     state: State,
+    /// What comes behind the body.
+    trailers: Option<HeaderMap>,
     /// Bytes taken from the source that the client cannot decode yet.
     owed: usize,
     /// Bytes encoded in this turn.
@@ -44,6 +48,7 @@ impl EncodedBody {
         EncodedBody {
             source,
             state: State::Encoding(encoder),
+            trailers: None,
             owed: 0,
             turn: 0,
             taken: 0,
@@ -79,7 +84,13 @@ impl EncodedBody {
         let step = match Pin::new(&mut self.source).poll_frame(context) {
             Poll::Ready(None) => Step::Finish,
             Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
-            Poll::Ready(Some(Ok(frame))) => Step::Write(frame.into_data().unwrap_or_default()),
+            Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                Ok(part) => Step::Write(part),
+                Err(frame) => {
+                    self.trailers = frame.into_trailers().ok();
+                    Step::Write(Bytes::new())
+                }
+            },
             Poll::Pending => {
                 self.turn = 0;
                 if self.owed == 0 {
@@ -146,12 +157,18 @@ impl http_body::Body for EncodedBody {
         loop {
             match ready!(self.poll_encoded(context)) {
                 Some(Ok(encoded)) if encoded.is_empty() => {}
-                encoded => return Poll::Ready(encoded.map(|encoded| encoded.map(Frame::data))),
+                Some(encoded) => return Poll::Ready(Some(encoded.map(Frame::data))),
+                None => {
+                    return Poll::Ready(self.trailers.take().map(|mut trailers| {
+                        forget_identity(&mut trailers);
+                        Ok(Frame::trailers(trailers))
+                    }));
+                }
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.state, State::Ended)
+        matches!(self.state, State::Ended) && self.trailers.is_none()
     }
 }

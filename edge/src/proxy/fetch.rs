@@ -9,7 +9,8 @@ use std::sync::Arc;
 use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use tidegate_semantics::{
-    CacheStatus, Forwarded, Precondition, Reuse, Stale, Standing, Terms, Vary, evaluate, reuse,
+    CacheStatus, Forwarded, Precondition, Reuse, Stale, Standing, Terms, Timestamp, Vary, evaluate,
+    reuse,
 };
 use tokio::sync::oneshot;
 
@@ -87,7 +88,7 @@ impl Proxy {
                 }
                 Landing::Alone => break,
                 Landing::Failed(failure) => {
-                    let answer = self.failed_upstream(exchange, missing.stale, failure);
+                    let answer = self.failed_upstream(exchange, route, missing.stale, failure);
                     return (answer, Some(filters));
                 }
             }
@@ -167,7 +168,7 @@ impl Proxy {
             Delivery::Shared(head, body) => self.shared(exchange, &head, body, told, false),
             Delivery::Validated(entry) => self.validated(exchange, &entry, told, false),
             Delivery::Private(response, reason) => passed(response, why, Some(reason.name())),
-            Delivery::Failed(failure) => self.failed_upstream(exchange, stale, failure),
+            Delivery::Failed(failure) => self.failed_upstream(exchange, route, stale, failure),
         };
         (answer, Some(filters))
     }
@@ -247,40 +248,60 @@ impl Proxy {
         told: CacheStatus,
         collapsed: bool,
     ) -> Answer {
+        // The origin took its time, and the response is that much older.
+        let now = self.clock.now();
         let status = CacheStatus {
             fwd: Some(Forwarded::Stale),
             fwd_status: Some(StatusCode::NOT_MODIFIED),
-            ttl: Some(entry.terms.ttl(exchange.now)),
+            ttl: Some(entry.terms.ttl(now)),
             stored: !collapsed,
             collapsed,
             ..told
         };
-        self.stored(exchange, entry, status, Outcome::Revalidated)
+        self.stored(exchange, entry, now, status, Outcome::Revalidated)
     }
 
     /// The origin failed: a stored response stands in where it may (RFC 5861 §4).
     pub(super) fn failed_upstream(
         &self,
         exchange: &Exchange,
+        route: &Route,
         stale: Option<Unusable>,
         failure: Failure,
     ) -> Answer {
-        // It may have been purged while the origin was asked.
-        let stale = stale.filter(|unusable| {
-            let verdict = unusable.entry.judge(self.log.index());
-            unusable.stale_if_error
-                && matches!(
-                    verdict,
-                    Verdict::Usable(Standing::Valid | Standing::SoftPurged(_))
-                )
-        });
+        let now = self.clock.now();
         match stale {
-            Some(unusable) if failure.is_upstream() => {
+            Some(unusable)
+                if failure.is_upstream() && self.may_stand_in(exchange, route, &unusable, now) =>
+            {
                 tracing::debug!(%failure, reason = unusable.reason.name(), "served stale");
-                self.stale(exchange, &unusable.entry, "stale-if-error")
+                self.stale(exchange, &unusable.entry, now, "stale-if-error")
             }
             _ => self.failed(failure),
         }
+    }
+
+    /// Whether a stale response may still be served: while the origin was asked it may have been
+    /// purged, or have become too old.
+    fn may_stand_in(
+        &self,
+        exchange: &Exchange,
+        route: &Route,
+        unusable: &Unusable,
+        now: Timestamp,
+    ) -> bool {
+        let Verdict::Usable(standing @ (Standing::Valid | Standing::SoftPurged(_))) =
+            unusable.entry.judge(self.log.index())
+        else {
+            return false;
+        };
+        let (request, terms) = (&exchange.headers, &unusable.entry.terms);
+        let decided = reuse(request, terms, now, standing, &route.policy);
+        unusable.stale_if_error
+            && match decided {
+                Reuse::Validate { stale_if_error, .. } => stale_if_error,
+                decided => decided != Reuse::Unsatisfiable,
+            }
     }
 }
 

@@ -26,6 +26,7 @@ use crate::cache::{
 use crate::exchange::Exchange;
 use crate::purge::{Position, Verdict};
 use crate::telemetry::Metrics;
+use crate::upstream::UnknownCoding;
 
 /// Where the response of an exchange is stored, and what its storing depends on.
 pub(super) struct Place {
@@ -56,6 +57,8 @@ pub(super) enum NotStored {
     Plugin,
     /// Its body is larger than the cache keeps.
     TooLarge,
+    /// It has a transfer coding that nobody here knows (RFC 9112 §6.3).
+    UnknownCoding,
 }
 
 impl NotStored {
@@ -65,6 +68,7 @@ impl NotStored {
             NotStored::Refused(refusal) => refusal.name(),
             NotStored::Plugin => "plugin",
             NotStored::TooLarge => "too-large",
+            NotStored::UnknownCoding => "transfer-coding",
         }
     }
 
@@ -121,7 +125,9 @@ impl Place {
         let policy = self.policy(wishes.ttl);
         let mut all_tags = self.tags(&response.headers);
         all_tags.extend(wishes.tags);
-        let decided = if wishes.refuse_storing {
+        let decided = if response.extensions.get::<UnknownCoding>().is_some() {
+            Err(NotStored::UnknownCoding)
+        } else if wishes.refuse_storing {
             Err(NotStored::Plugin)
         } else if length.is_some_and(|length| length > self.proxy.settings.max_entry as u64) {
             Err(NotStored::TooLarge)
@@ -324,7 +330,7 @@ impl Place {
 
     /// What is stored of the representation to which a response with these fields belongs.
     fn kept_parts(&self, headers: &HeaderMap) -> Option<Arc<Entry>> {
-        let Found::Entry(known, _) = self.proxy.cache.find_here(self.key, &self.request) else {
+        let Found::Entry(known, _) = self.proxy.cache.peek(self.key, &self.request) else {
             return None;
         };
         let is_of_it = matches!(known.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT)

@@ -51,21 +51,23 @@ impl Proxy {
         &self,
         exchange: &Exchange,
         entry: &Arc<Entry>,
+        now: Timestamp,
         detail: &'static str,
     ) -> Answer {
-        let status = hit_status(&entry.terms, exchange.now, detail);
-        self.stored(exchange, entry, status, Outcome::Stale)
+        let status = hit_status(&entry.terms, now, detail);
+        self.stored(exchange, entry, now, status, Outcome::Stale)
     }
 
-    /// A stored response for a reason that `status` tells.
+    /// A stored response as old as it is at `now`, for a reason that `status` tells.
     pub(super) fn stored(
         &self,
         exchange: &Exchange,
         entry: &Arc<Entry>,
+        now: Timestamp,
         status: CacheStatus,
         outcome: Outcome,
     ) -> Answer {
-        let head = self.render(entry, exchange.now, &status);
+        let head = self.render(entry, now, &status);
         Answer {
             response: self.answer_from(exchange, entry, head),
             status,

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, TRAILER};
 use http::response::Parts as ResponseHead;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use tidegate_semantics::{
@@ -17,15 +17,17 @@ use super::fetch::passed;
 use super::filtering::{Seen, Wishes};
 use super::job::{READER_PATIENCE, relay_interim};
 use super::keeping::{Place, Times, announced_length};
+use super::tunnel::Switched;
 use super::{Answer, Proxy, Route, Unusable, key_parts, outbound, purge_url};
 use crate::body::{self, Body};
 use crate::cache::{Content, Entry, Filling};
 use crate::error::Failure;
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Upgrade};
 use crate::filters::Filters;
 use crate::forward::{Outbound, inbound};
 use crate::interim::Informer;
 use crate::purge::{Position, Record, Scope, url};
+use crate::trailers;
 
 /// A request that passes through, detached from its client.
 struct Passing {
@@ -40,6 +42,10 @@ struct Passing {
     client: std::net::IpAddr,
     url: String,
     informer: Option<Informer>,
+    /// The other protocols in which the client would go on.
+    upgrade: Option<Box<Upgrade>>,
+    /// Whether the client takes trailers.
+    takes_trailers: bool,
     filters: Filters,
     /// What the origin's answer invalidates, whatever filters make of it.
     invalidated: Vec<Record>,
@@ -57,6 +63,10 @@ struct Received {
     times: Times,
     /// Bytes of the body, as announced.
     length: Option<u64>,
+    /// The trailers that were announced and may pass.
+    trailer: Option<HeaderValue>,
+    /// Set where the origin goes on in another protocol.
+    switched: Option<Switched>,
 }
 
 /// The answer for the client, and whether it is being stored.
@@ -127,7 +137,7 @@ impl Proxy {
         };
         let answer = match outcome {
             Ok(response) => passed(response, why, None),
-            Err(failure) => self.failed_upstream(exchange, stale, failure),
+            Err(failure) => self.failed_upstream(exchange, route, stale, failure),
         };
         (answer, Some(passing.filters))
     }
@@ -155,13 +165,29 @@ impl Proxy {
             Some(body) => {
                 let timeout = route.upstream.timeout();
                 let flag = Arc::clone(&is_too_large);
-                Body::stream(body::Received::new(body, timeout, limit).flagging(flag))
+                let received = body::Received::new(body, timeout, limit).flagging(flag);
+                Body::stream(received.with_trailers(true))
             }
         };
+        let mut outbound = outbound(exchange, &self.settings);
+        let upgrade = exchange.upgrade.take();
+        let takes_trailers =
+            exchange.version >= Version::HTTP_2 || trailers::are_accepted(&exchange.headers);
+        // HTTP/2 has trailers behind a body of known length too.
+        if body.size_hint().exact().is_none()
+            || (exchange.version >= Version::HTTP_2 && !body.is_end_stream())
+        {
+            outbound.announce_trailers(&exchange.headers);
+        }
+        match &upgrade {
+            Some(upgrade) => outbound.offer_upgrade(&upgrade.protocols),
+            None if takes_trailers => outbound.accept_trailers(),
+            None => {}
+        }
         Ok(Passing {
             proxy: Arc::clone(self),
             route: Arc::clone(route),
-            outbound: outbound(exchange, &self.settings),
+            outbound,
             body,
             is_too_large,
             scheme: exchange.scheme,
@@ -169,6 +195,8 @@ impl Proxy {
             client: exchange.client,
             url: purge_url(exchange),
             informer: exchange.informer.clone(),
+            upgrade,
+            takes_trailers,
             filters,
             invalidated: Vec::new(),
             place: None,
@@ -191,10 +219,14 @@ impl Passing {
         let mut request = outbound.with_body(std::mem::take(&mut self.body));
         relay_interim(&mut request, self.informer.as_ref());
         let upstream = &self.route.upstream;
-        let answer = upstream.send(request).await;
+        let upgrade = self.upgrade.take();
+        let answer = match &upgrade {
+            None => upstream.send(request).await.map(|answer| (answer, None)),
+            Some(_) => upstream.switch(request).await,
+        };
         let result = answer.as_ref().map_or_else(Failure::name, |_| "ok");
         self.proxy.metrics.count_upstream(upstream.name(), result);
-        let response = answer.map_err(|failure| {
+        let (response, tunnel) = answer.map_err(|failure| {
             if self.is_too_large.load(Ordering::Relaxed) {
                 Failure::BodyTooLarge(self.proxy.settings.max_body)
             } else {
@@ -208,6 +240,8 @@ impl Passing {
         };
         let (mut head, body) = response.into_parts();
         let length = announced_length(&head.headers);
+        let trailer = trailers::announced(&head.headers).filter(|_| self.takes_trailers);
+        let switched = Switched::of(tunnel, upgrade, &head.headers);
         inbound(&mut head.headers, &method, &self.proxy.settings.via);
         self.invalidated = self.invalidated_by(head.status, &head.headers);
         if let Some((place, stale)) = freshens {
@@ -228,6 +262,8 @@ impl Passing {
             wishes,
             times,
             length,
+            trailer,
+            switched,
         })
     }
 
@@ -239,13 +275,26 @@ impl Passing {
 
     /// What is received, on its way to the client.
     fn pass(&self, received: Received) -> Response<Body> {
-        let Received { mut head, body, .. } = received;
+        let Received {
+            mut head,
+            body,
+            trailer,
+            switched,
+            ..
+        } = received;
         strip_surrogate_fields(&mut head.headers);
+        if let Some(switched) = switched {
+            return switched.answer(head);
+        }
+        if let Some(trailer) = trailer {
+            head.headers.insert(TRAILER, trailer);
+        }
         let body = if body.is_end_stream() {
             Body::Empty
         } else {
             let timeout = self.route.upstream.timeout();
-            Body::stream(body::Received::new(body, timeout, usize::MAX))
+            let received = body::Received::new(body, timeout, usize::MAX);
+            Body::stream(received.with_trailers(self.takes_trailers))
         };
         Response::from_parts(head, body)
     }
@@ -269,7 +318,7 @@ impl Passing {
             fence = position.filter(|_| applied == records.len() as u64);
         }
         match (answer, fence, self.place.take()) {
-            (Ok(received), Some(fence), Some(place)) => {
+            (Ok(received), Some(fence), Some(place)) if received.switched.is_none() => {
                 self.keep(received, fence, place, reply).await;
             }
             (answer, _, _) => {

@@ -2,16 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
 
 use super::Shared;
+use crate::admin::Explains;
 use crate::cache::Regional;
 use crate::config::{self, Ranges};
 use crate::encoding::Compression;
 use crate::exchange::Connection;
+use crate::explanation::{Explanation, Question};
 use crate::filters::{Capabilities, Chain, Limits, Purge, PurgeOrder, RedisLimits};
 use crate::interim::Informer;
 use crate::proxy::{Proxy, Route};
@@ -122,6 +125,15 @@ impl Worker {
     }
 }
 
+impl Explains for Worker {
+    fn explain<'a>(
+        &'a self,
+        question: &'a Question,
+    ) -> Pin<Box<dyn Future<Output = Result<Explanation, String>> + Send + 'a>> {
+        Box::pin(self.proxy.explain(question))
+    }
+}
+
 impl Handler for Worker {
     type Connection = Connection;
 
@@ -152,7 +164,7 @@ impl Purge for LogPurge {
     fn purge<'a>(
         &'a self,
         order: PurgeOrder,
-    ) -> std::pin::Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>> {
+    ) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>> {
         Box::pin(async move {
             let order = Order {
                 urls: order.urls,

@@ -582,6 +582,38 @@ async fn what_is_not_stored_is_encoded_as_well() {
 }
 
 #[tokio::test]
+async fn trailers_stay_behind_an_encoded_body_but_for_digests_of_identity() {
+    let scripted = page(text())
+        .with("cache-control", "no-store")
+        .chunked()
+        .with("trailer", "X-Sum, Content-Digest")
+        .trailing("X-Sum", "1")
+        .trailing("Content-Digest", "sha-256=:AA==:");
+    let origin = Origin::always(scripted);
+    let edge = Edge::before(&origin)
+        .route(ON)
+        .route("cache = false")
+        .start();
+    let request = get(&edge, "/", "gzip").with("te", "trailers");
+    let response = request.send().await;
+    assert_eq!(response.get("content-encoding"), Some("gzip"));
+    assert_eq!(decoded(&response).await, text());
+    let sum = ("x-sum".to_owned(), "1".to_owned());
+    assert_eq!(response.trailers, [sum]);
+}
+
+#[tokio::test]
+async fn an_explanation_knows_the_variant_that_is_stored() {
+    let origin = Origin::always(page(text()).with("vary", "accept-encoding"));
+    let edge = edge(&origin);
+    edge.get("/").await;
+    let question = r#"{"url": "http://edge.test/", "headers": {"accept-encoding": "gzip"}}"#;
+    let told = edge.admin("POST", "/explain").body(question).send().await;
+    assert!(told.text().contains("hit; ttl=60"), "{}", told.text());
+    assert!(told.text().contains("\"gzip\""), "{}", told.text());
+}
+
+#[tokio::test]
 async fn what_the_edge_says_itself_is_left_as_it_is() {
     let mut origin = Origin::answers("");
     origin.go_down();

@@ -20,13 +20,18 @@ mod writes;
 
 mod admin;
 mod drain;
+mod framing;
 mod messages;
 mod partial;
 mod passing;
+mod smuggling;
 mod startup;
+mod trailers;
+mod upgrades;
 
 mod floors;
 
+mod explaining;
 mod filters;
 mod filters_bundled;
 mod filters_support;

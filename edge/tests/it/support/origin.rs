@@ -22,6 +22,8 @@ pub(crate) struct Asked {
     pub(crate) target: String,
     pub(crate) head: Head,
     pub(crate) body: Vec<u8>,
+    /// The fields behind the body.
+    pub(crate) trailers: Vec<(String, String)>,
     /// Which connection brought it, from 0.
     pub(crate) connection: usize,
 }
@@ -239,6 +241,7 @@ async fn converse(stream: TcpStream, connection: usize, shared: Arc<Shared>) {
             target,
             head,
             body,
+            trailers: std::mem::take(&mut wire.trailers),
             connection,
         };
         let answer = {
