@@ -170,6 +170,8 @@ pub struct RequestDirectives {
     /// `max-stale` without an argument accepts any staleness: [`Duration::MAX`].
     pub max_stale: Option<Duration>,
     pub min_fresh: Option<Seconds>,
+    /// RFC 5861 §4: it may stand in requests too.
+    pub stale_if_error: Option<Seconds>,
 }
 
 impl RequestDirectives {
@@ -195,6 +197,9 @@ impl RequestDirectives {
             self.max_age.get_or_insert_with(|| Seconds::parse(argument));
         } else if is("min-fresh") {
             self.min_fresh
+                .get_or_insert_with(|| Seconds::parse(argument));
+        } else if is("stale-if-error") {
+            self.stale_if_error
                 .get_or_insert_with(|| Seconds::parse(argument));
         } else if is("max-stale") {
             self.max_stale.get_or_insert_with(|| match argument {

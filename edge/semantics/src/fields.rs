@@ -18,7 +18,7 @@ const HOP_BY_HOP: [HeaderName; 10] = [
 
 /// Fields meant for every recipient. A sender must not nominate them (RFC 9110 §7.6.1); one that does is either
 /// confused or wants us to forget the routing, the framing or the caching of a message, so the nomination is ignored.
-const NEVER_NOMINATED: [HeaderName; 14] = [
+const NEVER_NOMINATED: [HeaderName; 15] = [
     header::HOST,
     header::CONTENT_LENGTH,
     header::CONTENT_TYPE,
@@ -26,6 +26,7 @@ const NEVER_NOMINATED: [HeaderName; 14] = [
     header::CONTENT_RANGE,
     header::CACHE_CONTROL,
     HeaderName::from_static("cdn-cache-control"),
+    HeaderName::from_static("tidegate-cache-control"),
     HeaderName::from_static("surrogate-control"),
     header::AGE,
     header::DATE,

@@ -103,7 +103,7 @@ pub(crate) fn may_be_ranged(request: &HeaderMap, stored: &HeaderMap) -> bool {
 
 /// One range as asked for (RFC 9110 §14.1.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Asked {
+pub(crate) enum Asked {
     /// `first-last` or `first-`.
     From { first: u64, last: Option<u64> },
     /// `-length`.
@@ -129,7 +129,7 @@ impl Asked {
     }
 
     /// The bytes meant, if there are any.
-    fn within(self, length: u64) -> Option<RangeInclusive<u64>> {
+    pub(crate) fn within(self, length: u64) -> Option<RangeInclusive<u64>> {
         let end = length.checked_sub(1)?;
         match self {
             Self::From { first, last } => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::header::{self, HeaderMap};
 
-use crate::directives::RequestDirectives;
+use crate::directives::{RequestDirectives, Seconds};
 use crate::freshness::Terms;
 use crate::policy::Policy;
 use crate::step::{Step, Witness, seconds};
@@ -262,16 +262,20 @@ fn asked(
         return allowed;
     }
     let staleness = stale_since(terms, now, standing).map(|(_, since)| now.since(since));
+    // What the client accepts if the origin fails adds to what the terms allow (RFC 5861 §4).
+    let accepted = directives
+        .stale_if_error
+        .map_or(Duration::ZERO, Seconds::or_zero);
+    let grace = terms.stale_if_error.max(accepted);
+    let stale_if_error = !terms.must_revalidate && staleness.unwrap_or_default() < grace;
+    let asking = |reason| Reuse::Validate {
+        reason,
+        stale_if_error,
+    };
     if !is_fresh_enough(directives, terms, now, witness) {
-        let stale_if_error =
-            !terms.must_revalidate && staleness.unwrap_or_default() < terms.stale_if_error;
-        let reason = match allowed {
-            Reuse::Validate { reason, .. } => reason,
-            _ => Stale::RequestDirective,
-        };
-        return Reuse::Validate {
-            reason,
-            stale_if_error,
+        return match allowed {
+            Reuse::Validate { reason, .. } => asking(reason),
+            _ => asking(Stale::RequestDirective),
         };
     }
     let Some(staleness) = staleness else {
@@ -282,17 +286,12 @@ fn asked(
         let verdict = told(accepted, "accepted", "not accepted");
         format!("{verdict}: stale for {}", seconds(staleness))
     });
+    let particular = directives.max_age.is_some() || directives.min_fresh.is_some();
     match allowed {
         Reuse::Validate { .. } if accepted && !terms.must_revalidate => Reuse::Fresh,
+        Reuse::Validate { reason, .. } => asking(reason),
         // `max-age` and `min-fresh` without a sufficient `max-stale` rule stale responses out (§5.2.1.1).
-        Reuse::StaleWhileRevalidate
-            if !accepted && (directives.max_age.is_some() || directives.min_fresh.is_some()) =>
-        {
-            Reuse::Validate {
-                reason: Stale::RequestDirective,
-                stale_if_error: staleness < terms.stale_if_error,
-            }
-        }
+        Reuse::StaleWhileRevalidate if !accepted && particular => asking(Stale::RequestDirective),
         allowed => allowed,
     }
 }

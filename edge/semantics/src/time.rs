@@ -72,7 +72,6 @@ pub fn parse_date_at(value: &[u8], now: Timestamp) -> Option<Timestamp> {
 /// An IMF-fixdate, `Sun, 06 Nov 1994 08:49:37 GMT`; times after the year 9999 become its last second.
 #[must_use]
 pub fn format_date(time: Timestamp) -> HeaderValue {
-    const LAST: u64 = 253_402_300_799;
     let seconds = (time.0 / 1000).min(LAST);
     let date = Civil::at(seconds);
     let weekday = SHORT_WEEKDAYS[usize::try_from((seconds / DAY + 4) % 7).unwrap_or_default()];
@@ -100,6 +99,9 @@ fn two_digits(place: &mut [u8], number: u8) {
 }
 
 const DAY: u64 = 86_400;
+
+/// The last second of the year 9999, with which dates of four digits end.
+const LAST: u64 = 253_402_300_799;
 
 const MONTHS: [&[u8; 3]; 12] = [
     b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec",
@@ -224,7 +226,7 @@ fn rfc850(value: &[u8], now: Timestamp) -> Option<Civil> {
     literal(&text[11..12], b" ")?;
     literal(&text[20..], b" GMT")?;
     let (hour, minute, second) = time_of_day(&text[12..20])?;
-    let present = Civil::at(now.0 / 1000);
+    let present = Civil::at((now.0 / 1000).min(LAST));
     let horizon = Civil {
         year: present.year.saturating_add(50),
         ..present

@@ -57,11 +57,12 @@ fn what_ends_at_this_hop_is_removed() {
         (
             "caching stays",
             &[
-                "Connection: Cache-Control, Vary",
+                "Connection: Cache-Control, Vary, Tidegate-Cache-Control",
                 "Cache-Control: a",
                 "Vary: b",
+                "Tidegate-Cache-Control: c",
             ],
-            &["Cache-Control: a", "Vary: b"],
+            &["Cache-Control: a", "Vary: b", "Tidegate-Cache-Control: c"],
         ),
         (
             "the rest stays",

@@ -147,6 +147,98 @@ fn a_lifetime_is_read_from_the_response() {
             0,
         ),
         ("§5.3, several lines", &[&date, &later, &later], 0),
+        ("§5.3, -1", &[&date, "Expires: -1"], 0),
+        ("§5.3, empty", &[&date, "Expires:"], 0),
+        (
+            "§5.3, two-digit year",
+            &[&date, "Expires: Sun, 06 Nov 33 09:49:37 GMT"],
+            0,
+        ),
+        (
+            "§5.3, missing comma",
+            &[&date, "Expires: Sun 06 Nov 2033 09:49:37 GMT"],
+            0,
+        ),
+        (
+            "§5.3, doubled space",
+            &[&date, "Expires: Sun, 06  Nov 2033 09:49:37 GMT"],
+            0,
+        ),
+        (
+            "§5.3, dashes",
+            &[&date, "Expires: Sun, 06-Nov-2033 09:49:37 GMT"],
+            0,
+        ),
+        (
+            "§5.3, dots",
+            &[&date, "Expires: Sun, 06 Nov 2033 09.49.37 GMT"],
+            0,
+        ),
+        (
+            "§5.3, one-digit hour",
+            &[&date, "Expires: Sun, 06 Nov 2033 9:49:37 GMT"],
+            0,
+        ),
+        (
+            "§5.3, quoted",
+            &[&date, "Expires: \"Sun, 06 Nov 2033 09:49:37 GMT\""],
+            0,
+        ),
+        (
+            "§4.2, any case",
+            &[&date, "Expires: SUN, 06 nov 2033 09:49:37 gmt"],
+            3600,
+        ),
+        (
+            "§5.3, 2038",
+            &[
+                "Date: Tue, 19 Jan 2038 03:14:07 GMT",
+                "Expires: Tue, 19 Jan 2038 03:14:08 GMT",
+            ],
+            1,
+        ),
+        (
+            "§5.3, 2286",
+            &[
+                "Date: Sat, 20 Nov 2286 17:46:39 GMT",
+                "Expires: Sat, 20 Nov 2286 17:46:40 GMT",
+            ],
+            1,
+        ),
+        (
+            "RFC 9110 §5.6.7, RFC 850 after the century",
+            &[
+                "Date: Sunday, 06-Nov-33 08:49:37 GMT",
+                "Expires: Monday, 06-Nov-34 08:49:37 GMT",
+            ],
+            365 * 86_400,
+        ),
+        ("RFC 9110 §6.6.1, two Dates", &[&date, &date, &later], 3600),
+        ("§5.2.2.10, quoted", &["Cache-Control: s-maxage=\"60\""], 60),
+        (
+            "§5.2, escapes in quotes",
+            &["Cache-Control: max-age=\"\\60\""],
+            60,
+        ),
+        (
+            "§5.2, space in quotes",
+            &["Cache-Control: max-age=\" 60\""],
+            0,
+        ),
+        ("§1.2.2, plus", &["Cache-Control: max-age=+60"], 0),
+        ("§1.2.2, exponent", &["Cache-Control: max-age=6e1"], 0),
+        (
+            "§5.2, tabs between",
+            &["Cache-Control: a,\t max-age=60\t"],
+            60,
+        ),
+        ("§5.2, a semicolon", &["Cache-Control: max-age=60; a"], 0),
+        (
+            "§5.4, Pragma beside",
+            &["Cache-Control: max-age=60", "Pragma: no-cache"],
+            60,
+        ),
+        ("§4.2.2, nothing", &["Pragma: no-cache"], 0),
         (
             "§5.3, RFC 850",
             &[&date, "Expires: Sunday, 06-Nov-33 09:49:37 GMT"],
@@ -198,6 +290,18 @@ fn an_age_is_the_greatest_of_what_date_and_age_say() {
         ("§5.1, lines, first counts", &["Age: 30", "Age: 0"], 30),
         ("§5.1, lines, first counts", &["Age: 0", "Age: 30"], 0),
         ("§5.1, list, first is no number", &["Age: abc, 30"], 0),
+        ("§5.1, list, first is empty", &["Age: , 30"], 30),
+        ("§5.1, leading zeros", &["Age: 0030"], 30),
+        ("§5.1, plus", &["Age: +30"], 0),
+        ("§5.1, quoted", &["Age: \"30\""], 0),
+        ("§5.1, a parameter", &["Age: 30;a=b"], 0),
+        ("§5.1, empty", &["Age:"], 0),
+        ("§4.2.3, asctime", &["Date: Sun Nov  6 08:48:37 2033"], 60),
+        (
+            "§4.2.3, RFC 850",
+            &["Date: Sunday, 06-Nov-33 08:48:37 GMT"],
+            60,
+        ),
     ];
     for (rule, response, age) in rows {
         let mut response = response.to_vec();
@@ -301,6 +405,32 @@ fn what_forbids_stale_use_is_kept_in_the_terms() {
             true,
         ),
         ("§5.2.2.4, empty", "max-age=1, no-cache=\"\"", false, true),
+        ("§5.2.2.4, token", "max-age=1, no-cache=a", false, false),
+        (
+            "§5.2.2.4, open quote",
+            "max-age=1, no-cache=\"a",
+            false,
+            true,
+        ),
+        ("§5.2.2.10, invalid", "max-age=1, s-maxage=x", true, false),
+        (
+            "§5.2.2.2, any case",
+            "max-age=1, MUST-Revalidate",
+            true,
+            false,
+        ),
+        (
+            "§5.2.2.2, with an argument",
+            "max-age=1, must-revalidate=1",
+            true,
+            false,
+        ),
+        (
+            "§5.2.2.2, only quoted",
+            "max-age=1, x=\"must-revalidate\"",
+            false,
+            false,
+        ),
         ("§5.2.2.4, junk", "max-age=1, no-cache=\"a b\"", false, true),
         ("§4.2.4, none", "max-age=1", false, false),
     ];

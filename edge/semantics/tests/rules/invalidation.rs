@@ -110,6 +110,26 @@ fn tags_are_read_from_every_field_that_carries_them() {
         ),
         ("RFC 9875 §2, no string", &["Cache-Groups: g, \"h\""], &[]),
         (
+            "RFC 9875 §2, an inner list",
+            &["Cache-Groups: (\"g\")"],
+            &[],
+        ),
+        (
+            "RFC 9875 §2, case counts",
+            &["Cache-Groups: \"g\", \"G\""],
+            &["group:https://a.test g", "group:https://a.test G"],
+        ),
+        (
+            "RFC 9875 §2, escapes",
+            &["Cache-Groups: \"a\\\"b\""],
+            &["group:https://a.test a\"b"],
+        ),
+        (
+            "RFC 9875 §2, empty name",
+            &["Cache-Groups: \"\""],
+            &["group:https://a.test "],
+        ),
+        (
             "RFC 9651 §4.2, malformed",
             &["Cache-Groups: \"g\", \""],
             &[],
@@ -139,6 +159,22 @@ fn a_group_is_invalidated_by_its_own_origin_and_an_unsafe_method() {
     assert!(
         fallen(Method::GET, "a.test").is_empty(),
         "RFC 9875 §3: safe"
+    );
+    for status in [204, 303, 400, 409, 500, 503] {
+        let status = StatusCode::from_u16(status).expect("a status");
+        let groups = invalidated_groups(&Method::POST, "https", "a.test", status, &response);
+        assert_eq!(groups.len(), 2, "RFC 9875 §3 asks for no status: {status}");
+    }
+    let interim = StatusCode::from_u16(103).expect("a status");
+    assert!(
+        invalidated_groups(&Method::POST, "https", "a.test", interim, &response).is_empty(),
+        "RFC 9110 §15.2: no answer yet"
+    );
+    let unknown = Method::from_bytes(b"MEND").expect("a method");
+    assert_eq!(
+        fallen(unknown, "a.test").len(),
+        2,
+        "RFC 9110 §9.2.1: not known to be safe"
     );
     let member = tags("https", "a.test", &headers(&["Cache-Groups: \"g\""]));
     assert!(

@@ -1,6 +1,11 @@
+use std::ops::RangeInclusive;
+
 use http::header::HeaderValue;
 use http::{Method, StatusCode};
-use tidegate_semantics::{ContentRange, Selection, parse_content_range, select};
+use tidegate_semantics::{
+    ContentRange, Selection, are_of_one_representation, merge_part, parse_content_range,
+    range_validator, select, select_part,
+};
 
 use crate::support::{DATE, HOUR_EARLIER, headers};
 
@@ -219,4 +224,131 @@ fn a_content_range_is_read_strictly() {
         );
     }
     assert_eq!(ContentRange::unsatisfied(9), "bytes */9", "RFC 9110 §14.4");
+}
+
+#[test]
+fn a_stored_part_answers_what_lies_within_it() {
+    let known = part(10, 19, Some(100));
+    let unknown = part(10, 19, None);
+    let end = part(90, 99, Some(100));
+    let rows: &[(&str, &str, ContentRange, Option<RangeInclusive<u64>>)] = &[
+        ("§3.3, the same", "bytes=10-19", known, Some(10..=19)),
+        ("§3.3, smaller", "bytes=12-13", known, Some(12..=13)),
+        ("§3.3, begins before", "bytes=9-19", known, None),
+        ("§3.3, ends behind", "bytes=10-20", known, None),
+        ("§3.3, elsewhere", "bytes=30-40", known, None),
+        ("§3.3, open", "bytes=10-", known, None),
+        ("§3.3, open to the end", "bytes=95-", end, Some(95..=99)),
+        ("§3.3, past the end", "bytes=95-200", end, Some(95..=99)),
+        ("§3.3, suffix", "bytes=-5", end, Some(95..=99)),
+        ("§3.3, longer suffix", "bytes=-11", end, None),
+        ("§3.3, beyond all", "bytes=100-", end, None),
+        (
+            "§3.3, unknown length",
+            "bytes=12-13",
+            unknown,
+            Some(12..=13),
+        ),
+        ("§3.3, unknown end", "bytes=12-", unknown, None),
+        ("§3.3, unknown end", "bytes=-5", unknown, None),
+        ("§3.3, several", "bytes=12-13,15-16", known, None),
+        ("§3.3, malformed", "bytes=x", known, None),
+    ];
+    let stored = headers(&["ETag: \"a\""]);
+    for (rule, range, part, expected) in rows {
+        let request = headers(&[&format!("Range: {range}")]);
+        let held =
+            |range: &RangeInclusive<u64>| part.first <= *range.start() && *range.end() <= part.last;
+        let selected = select_part(&Method::GET, &request, &stored, part.complete);
+        assert_eq!(selected.filter(held), *expected, "{rule}: {range}");
+        let head = select_part(&Method::HEAD, &request, &stored, part.complete);
+        assert_eq!(head, None, "RFC 9110 §14.2: HEAD");
+    }
+    let with = |condition: &str| headers(&["Range: bytes=12-13", condition]);
+    let select = |request| select_part(&Method::GET, &request, &stored, known.complete);
+    assert_eq!(
+        select(with("If-Range: \"a\"")),
+        Some(12..=13),
+        "RFC 9110 §13.1.5"
+    );
+    assert_eq!(select(with("If-Range: \"b\"")), None, "RFC 9110 §13.1.5");
+    assert_eq!(select(headers(&[])), None, "§3.3: all of it");
+}
+
+/// Fields of a response, and which of them is its strong validator.
+const DATED: &[&str] = &[
+    "Last-Modified: Sat, 01 Nov 2025 00:00:00 GMT",
+    "Date: Sat, 01 Nov 2025 00:00:05 GMT",
+];
+const DATED_LATER: &[&str] = &[
+    "Last-Modified: Sat, 01 Nov 2025 00:00:01 GMT",
+    "Date: Sat, 01 Nov 2025 00:00:05 GMT",
+];
+const DATED_WEAKLY: &[&str] = &[
+    "Last-Modified: Sat, 01 Nov 2025 00:00:05 GMT",
+    "Date: Sat, 01 Nov 2025 00:00:05 GMT",
+];
+
+#[test]
+fn parts_are_combined_only_under_the_same_strong_validator() {
+    let strong = &["ETag: \"a\""][..];
+    let weak = &["ETag: W/\"a\""][..];
+    let rows = [
+        (strong, strong, true),
+        (strong, &["ETag: \"b\""], false),
+        (weak, weak, false),
+        (strong, weak, false),
+        (strong, &["X: y"], false),
+        (&["X: y"], &["X: y"], false),
+        (DATED, DATED, true),
+        (DATED, DATED_LATER, false),
+        (DATED_WEAKLY, DATED_WEAKLY, false),
+        (DATED, strong, false),
+    ];
+    for (one, other, expected) in rows {
+        let combined = are_of_one_representation(&headers(one), &headers(other));
+        assert_eq!(
+            combined, expected,
+            "§3.4, RFC 9110 §15.3.7.3: {one:?}, {other:?}"
+        );
+    }
+}
+
+#[test]
+fn the_rest_is_asked_for_under_a_strong_validator_only() {
+    let rows = [
+        (&["ETag: \"a\""][..], Some("etag")),
+        (&["ETag: W/\"a\""], None),
+        (DATED, Some("last-modified")),
+        (DATED_WEAKLY, None),
+        (&["X: y"], None),
+    ];
+    for (stored, expected) in rows {
+        let validator = range_validator(&headers(stored));
+        let name = validator.as_ref().map(http::HeaderName::as_str);
+        assert_eq!(name, expected, "RFC 9110 §13.1.5: {stored:?}");
+    }
+}
+
+#[test]
+fn a_combined_response_has_the_fields_of_both_and_the_newer_ones_win() {
+    let stored = headers(&["ETag: \"a\"", "X: old", "Y: kept", "Age: 9", "Date: old"]);
+    let part = headers(&[
+        "ETag: \"a\"",
+        "X: new",
+        "Content-Range: bytes 0-1/9",
+        "Content-Length: 2",
+        "Connection: close",
+    ]);
+    let merged = merge_part(&stored, &part);
+    let expected = headers(&["ETag: \"a\"", "X: new", "Y: kept"]);
+    assert_eq!(merged, expected, "§3.4");
+}
+
+fn part(first: u64, last: u64, complete: Option<u64>) -> ContentRange {
+    ContentRange {
+        first,
+        last,
+        complete,
+    }
 }

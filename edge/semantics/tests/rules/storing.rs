@@ -167,6 +167,72 @@ fn a_response_is_stored_or_refused_by_its_own_fields() {
             Some(Private),
         ),
         (
+            "§5.2.2.3, with an argument is another",
+            599,
+            &["Cache-Control: must-understand=1, max-age=60"],
+            None,
+        ),
+        (
+            "§5.2.2.3, and does not undo no-store",
+            200,
+            &["Cache-Control: must-understand=1, no-store, max-age=60"],
+            Some(NoStore),
+        ),
+        (
+            "§5.2.2.3, no freshness",
+            202,
+            &["Cache-Control: must-understand, no-store", "ETag: \"a\""],
+            Some(Status),
+        ),
+        (
+            "§5.2.2.5, nothing but quotes around",
+            200,
+            &["Cache-Control: max-age=60, \"no-store\""],
+            Some(NoStore),
+        ),
+        (
+            "§5.2.2.5, among tabs",
+            200,
+            &["Cache-Control: max-age=60,\tno-store\t"],
+            Some(NoStore),
+        ),
+        (
+            "§5.4, Pragma",
+            200,
+            &["Pragma: no-cache", "Cache-Control: max-age=60"],
+            None,
+        ),
+        (
+            "§5.4, Pragma alone",
+            200,
+            &["Pragma: no-cache", &modified],
+            None,
+        ),
+        (
+            "§4.2.2, an invalid Last-Modified",
+            200,
+            &["Last-Modified: 0"],
+            Some(NotFreshNorValidatable),
+        ),
+        (
+            "§4.2.2, no number beats a guess",
+            200,
+            &["Cache-Control: max-age=x", &modified],
+            None,
+        ),
+        (
+            "§3, no guess for it",
+            203,
+            &["Expires: 0"],
+            Some(NotFreshNorValidatable),
+        ),
+        (
+            "RFC 8246",
+            200,
+            &["Cache-Control: immutable, max-age=60"],
+            None,
+        ),
+        (
             "§3, interim",
             103,
             &["Cache-Control: max-age=60"],
@@ -179,10 +245,10 @@ fn a_response_is_stored_or_refused_by_its_own_fields() {
             Some(Status),
         ),
         (
-            "RFC 9110 §13, answers a condition",
+            "§3, answers no condition, for there was none",
             412,
             &["Cache-Control: max-age=60"],
-            Some(Status),
+            None,
         ),
         (
             "§3, validator without freshness",
@@ -293,6 +359,14 @@ fn a_response_to_authorization_is_shared_only_where_it_says_so() {
         ("max-age=60, must-revalidate", None),
         ("s-maxage=60", None),
         ("s-maxage=a60, max-age=60", Some(Refusal::Authorization)),
+        ("s-maxage=60, private", Some(Refusal::Private)),
+        ("public=1, max-age=60", Some(Refusal::Authorization)),
+        ("max-age=60, x=\"public\"", Some(Refusal::Authorization)),
+        ("PUBLIC, max-age=60", None),
+        (
+            "s-maxage=0, stale-while-revalidate=9",
+            Some(Refusal::NotFreshNorValidatable),
+        ),
         ("public, private, max-age=60", Some(Refusal::Private)),
     ];
     for (control, expected) in rows {
@@ -334,6 +408,46 @@ fn only_get_and_a_described_post_are_stored() {
             "RFC 9110 §9.3.3, another resource",
             Method::POST,
             &["Cache-Control: max-age=60", "Content-Location: /other"],
+            Some(Refusal::Method),
+        ),
+        (
+            "RFC 9110 §9.3.3, without the query",
+            Method::POST,
+            &["Cache-Control: max-age=60", "Content-Location: /form"],
+            Some(Refusal::Method),
+        ),
+        (
+            "RFC 9110 §9.3.3, two",
+            Method::POST,
+            &[
+                "Cache-Control: max-age=60",
+                "Content-Location: /form?a=1",
+                "Content-Location: /form?a=1",
+            ],
+            Some(Refusal::Method),
+        ),
+        (
+            "RFC 9110 §9.3.3, an assumed lifetime",
+            Method::POST,
+            &[
+                "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT",
+                "Content-Location: /form?a=1",
+            ],
+            Some(Refusal::Method),
+        ),
+        (
+            "RFC 9110 §9.3.3, another scheme's port",
+            Method::POST,
+            &[
+                "Cache-Control: max-age=60",
+                "Content-Location: http://a.test:80/form?a=1",
+            ],
+            None,
+        ),
+        (
+            "RFC 9110 §9.3.3, an error",
+            Method::DELETE,
+            described,
             Some(Refusal::Method),
         ),
         (
@@ -473,6 +587,8 @@ fn a_route_adds_its_own_refusals() {
 fn armour_refuses_a_type_that_contradicts_the_extension() {
     let rows: &[(&'static str, &str, bool)] = &[
         ("/account/x.css", "text/html", true),
+        ("/account/x%2ecss", "text/html", true),
+        ("/account%2Fx%2Ecss", "text/html", true),
         ("/account/x.CSS?v=1", "text/html; charset=utf-8", true),
         ("/account;x.js", "text/html", true),
         ("/api/me.png", "application/json", true),

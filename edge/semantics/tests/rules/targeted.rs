@@ -1,6 +1,6 @@
 use tidegate_semantics::{Refusal, Storable};
 
-use crate::support::{DATE, HOUR_LATER, NOW, Scene, seconds};
+use crate::support::{DATE, HOUR_LATER, NOW, Scene, headers, seconds};
 
 #[test]
 fn a_targeted_field_replaces_cache_control_and_expires_or_is_not_used_at_all() {
@@ -124,6 +124,102 @@ fn a_targeted_field_replaces_cache_control_and_expires_or_is_not_used_at_all() {
             Ok(9),
         ),
         (
+            "§2.1, the last of two",
+            vec![cdn("max-age=9, max-age=60")],
+            Ok(60),
+        ),
+        (
+            "§2.1, the last of two lines",
+            vec![cdn("max-age=60"), cdn("max-age=9")],
+            Ok(9),
+        ),
+        (
+            "§2.1, the last is of a wrong type",
+            vec![
+                cdn("max-age=9, max-age=x"),
+                "Cache-Control: max-age=8".into(),
+            ],
+            Ok(8),
+        ),
+        (
+            "§2.1, the last is of the right type",
+            vec![
+                cdn("max-age=x, max-age=9"),
+                "Cache-Control: max-age=8".into(),
+            ],
+            Ok(9),
+        ),
+        (
+            "§2.1, far below zero",
+            vec![cdn("max-age=-999999999999999")],
+            Ok(0),
+        ),
+        (
+            "RFC 9651 §3.3.1, sixteen digits",
+            vec![
+                cdn("max-age=1000000000000000"),
+                "Cache-Control: max-age=9".into(),
+            ],
+            Ok(9),
+        ),
+        (
+            "RFC 9651 §3.2, space and tabs",
+            vec![cdn("  a ,\tmax-age=60  ")],
+            Ok(60),
+        ),
+        (
+            "RFC 9651 §4.2.2, a comma at the end",
+            vec![cdn("max-age=60,"), "Cache-Control: max-age=9".into()],
+            Ok(9),
+        ),
+        (
+            "RFC 9651 §4.2.2, an empty member",
+            vec![cdn("a,, max-age=60"), "Cache-Control: max-age=9".into()],
+            Ok(9),
+        ),
+        (
+            "RFC 9651 §4.2, an empty line beside",
+            vec![
+                cdn(""),
+                cdn("max-age=60"),
+                "Cache-Control: max-age=9".into(),
+            ],
+            Ok(9),
+        ),
+        (
+            "RFC 9651 §4.2.3.2, a space before a parameter",
+            vec![cdn("max-age=60 ;a=b"), "Cache-Control: max-age=9".into()],
+            Ok(9),
+        ),
+        (
+            "§2.1, parameters on a flag",
+            vec![cdn("max-age=60, public;a")],
+            Ok(60),
+        ),
+        (
+            "§2.1, a flag with a number",
+            vec![
+                cdn("max-age=60, no-store=1"),
+                "Cache-Control: max-age=9".into(),
+            ],
+            Ok(9),
+        ),
+        (
+            "§2.1, no-cache=a",
+            vec![cdn("max-age=60, no-cache=a")],
+            Ok(60),
+        ),
+        (
+            "§2.1, private=?0",
+            vec![cdn("max-age=60, private=?0")],
+            Ok(60),
+        ),
+        (
+            "§2.2, must-understand and no-store",
+            vec![cdn("must-understand, no-store, max-age=60")],
+            Ok(60),
+        ),
+        (
             "§2.2, ours before it",
             vec![
                 cdn("max-age=60"),
@@ -212,4 +308,32 @@ fn a_targeted_no_cache_is_stored_and_always_validated() {
         Scene::new(200, &response).terms().always_validate,
         "RFC 9213 §2.2"
     );
+}
+
+#[test]
+fn a_targeted_field_alone_says_whether_a_response_to_authorization_is_shared() {
+    let rows = [
+        ("max-age=60, public", "private", None),
+        ("s-maxage=60", "no-store", None),
+        ("max-age=60, must-revalidate", "max-age=60", None),
+        (
+            "max-age=60",
+            "public, max-age=60",
+            Some(Refusal::Authorization),
+        ),
+        (
+            "max-age=60, public=?0",
+            "public, max-age=60",
+            Some(Refusal::Authorization),
+        ),
+    ];
+    for (targeted, plain, expected) in rows {
+        let lines = [
+            &*format!("CDN-Cache-Control: {targeted}"),
+            &*format!("Cache-Control: {plain}"),
+        ];
+        let mut scene = Scene::new(200, &lines);
+        scene.request = headers(&["Authorization: Basic eDp5"]);
+        assert_eq!(scene.refusal(), expected, "§3.5, RFC 9213 §2.2: {targeted}");
+    }
 }

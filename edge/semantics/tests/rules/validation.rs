@@ -140,6 +140,33 @@ fn a_304_renews_the_stored_fields() {
 }
 
 #[test]
+fn a_head_renews_as_a_304_does() {
+    let stored = headers(&[
+        "ETag: \"a\"",
+        "Content-Length: 5",
+        "Date: x",
+        "Age: 4",
+        "A: 1",
+    ]);
+    let head = headers(&[
+        "ETag: \"a\"",
+        "Content-Length: 5",
+        "Date: y",
+        "A: 2",
+        "B: 3",
+    ]);
+    assert!(head_agrees(&stored, &head), "§4.3.5");
+    let renewed = headers(&[
+        "ETag: \"a\"",
+        "Content-Length: 5",
+        "Date: y",
+        "A: 2",
+        "B: 3",
+    ]);
+    assert_eq!(merge_not_modified(&stored, &head), renewed, "§4.3.5, §3.2");
+}
+
+#[test]
 fn a_head_agrees_if_its_validators_and_length_do() {
     let stored = headers(&["ETag: \"a\"", "Content-Length: 5"]);
     let rows: &[(&[&str], bool)] = &[
@@ -149,6 +176,9 @@ fn a_head_agrees_if_its_validators_and_length_do() {
         (&["ETag: \"b\""], false),
         (&["ETag: \"a\"", "Content-Length: 6"], false),
         (&[&format!("Last-Modified: {DATE}")], false),
+        (&["ETag: W/\"a\""], false),
+        (&["Content-Length: 5", "Age: 9"], true),
+        (&["ETag: \"a\"", "ETag: \"a\""], true),
     ];
     for (head, expected) in rows {
         assert_eq!(
