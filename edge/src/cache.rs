@@ -4,6 +4,7 @@
 //! The room stores and finds; whether what is found may be used is decided by
 //! `tidegate-semantics` and the purge log.
 
+mod encodings;
 mod entry;
 mod filling;
 mod flight;
@@ -11,26 +12,32 @@ mod hot;
 mod key;
 mod memory;
 mod policy;
+mod recoding;
 mod redis;
 mod search;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::HeaderMap;
-use tidegate_semantics::Timestamp;
+use tidegate_semantics::{Coding, Timestamp};
 
+pub use encodings::{Encoded, Joined, Making};
 pub use entry::Entry;
 pub use filling::Filling;
 pub use flight::{Follow, Head, Landing, Lead, Role};
 pub use key::{Key, KeyParts, OwnedKeyParts};
 pub use memory::Memory;
 pub use policy::KeyPolicy;
+pub use recoding::{Recoding, Shared};
 pub use redis::Regional;
 pub use tidegate_stored::{Content, Gap, Parts, Stored};
 
 use crate::purge::{Index, Verdict};
 use crate::redis::Unavailable;
+use encodings::Makings;
 use flight::Flights;
+use recoding::Recodings;
 use search::Searches;
 
 /// Where a stored response was found; the name reaches `Cache-Status`.
@@ -67,6 +74,8 @@ pub struct Cache {
     memory: Memory,
     searches: Searches,
     flights: Flights,
+    makings: Makings,
+    recodings: Recodings,
     hot_budget: usize,
     regional: Option<Regional>,
 }
@@ -79,6 +88,8 @@ impl Cache {
             memory,
             searches: Searches::new(),
             flights: Flights::default(),
+            makings: Makings::default(),
+            recodings: Recodings::default(),
             hot_budget,
             regional: None,
         }
@@ -227,6 +238,18 @@ impl Cache {
     /// Joins the fetch of a key, or begins it.
     pub fn join(&self, key: Key) -> Role {
         self.flights.join(key)
+    }
+
+    /// Joins the making of an encoded form of a body that is stored under `key`, or begins it.
+    /// Whether the entry may be used is for the caller to judge.
+    pub fn join_encoding(&self, key: Key, body: &Bytes, coding: Coding) -> Joined {
+        self.makings.join(&self.memory, key, body, coding)
+    }
+
+    /// Joins the encoding of a response that is being fetched, or begins it. At most `limit` bytes
+    /// are held for those who come late.
+    pub fn share_encoding(&self, head: &Arc<Head>, coding: Coding, limit: usize) -> Shared {
+        self.recodings.join(head, coding, limit)
     }
 
     /// See [`Memory::remember_pass`].

@@ -3,6 +3,7 @@
 //! `${NAME}` and `${NAME:-default}` inside double-quoted strings are replaced from the
 //! environment before parsing. Unknown keys are errors.
 
+mod compression;
 mod environment;
 mod key;
 mod origin;
@@ -19,6 +20,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+pub use compression::{Compression, Levels};
 pub use key::{Key, Query};
 pub use origin::Origin;
 pub use plugins::{Grant, OnFailure, Source, Use};

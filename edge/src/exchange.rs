@@ -12,6 +12,7 @@ use hyper::body::{Body as _, Incoming};
 use tidegate_semantics::Timestamp;
 pub use upgrade::Upgrade;
 
+use crate::encoding::Wish;
 use crate::error::Failure;
 use crate::interim::Informer;
 
@@ -49,6 +50,8 @@ pub struct Exchange {
     pub upgrade: Option<Box<Upgrade>>,
     /// How interim responses reach the client, where they can.
     pub informer: Option<Informer>,
+    /// Which form of the response the client would have, on a route that encodes.
+    pub encoding: Option<Wish>,
     /// What the request filters added to the cache key.
     pub key_extra: String,
     /// A request filter changed the path or the query.
@@ -132,6 +135,7 @@ impl Exchange {
                 .informer
                 .clone()
                 .filter(|_| version >= Version::HTTP_11),
+            encoding: None,
             key_extra: String::new(),
             is_rewritten: false,
             bypass_cache: false,

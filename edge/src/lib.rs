@@ -12,6 +12,7 @@ pub mod telemetry;
 pub mod trailers;
 
 pub mod body;
+pub mod encoding;
 pub mod error;
 pub mod interim;
 pub mod redis;

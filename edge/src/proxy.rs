@@ -9,8 +9,9 @@
 //! Deciding is left to `tidegate-semantics` and the purge log; this module acts on what they say.
 //! How a fetch is shared is in `fetch` and how it is done in `job`, how a write goes through and what it
 //! invalidates in `write`, what an upgrade comes to in `tunnel`, how a stored response becomes an
-//! answer in `respond`.
+//! answer in `respond`, and how answers are encoded for those who take them so in `encoding`.
 
+mod encoding;
 mod explaining;
 mod fetch;
 mod filtering;
@@ -36,6 +37,7 @@ use crate::body::Body;
 use crate::cache::{Cache, Entry, Found, Key, KeyParts, KeyPolicy, Tier};
 use crate::clock::Clock;
 use crate::config::{OnPartition, Secret};
+use crate::encoding::Compression;
 use crate::error::Failure;
 use crate::exchange::{Connection, Exchange};
 use crate::filters::{Capabilities, Chain, Filters};
@@ -81,6 +83,8 @@ pub struct Route {
     /// What counts for the key; the URL as it is when there is none.
     pub key_policy: Option<Arc<KeyPolicy>>,
     pub caches: bool,
+    /// Content codings made at the edge.
+    pub compression: Option<Arc<Compression>>,
     pub on_partition: OnPartition,
     /// Whether a range that is not stored is asked of the origin as it is; otherwise all of the
     /// representation is.
@@ -110,6 +114,7 @@ struct Answer {
 
 /// A stored response that may not be used as it is.
 struct Unusable {
+    key: Key,
     entry: Arc<Entry>,
     reason: Stale,
     /// It may stand in when the origin fails.
@@ -180,10 +185,11 @@ impl Proxy {
             let failure = Failure::NoRoute(format!("{}{path}", exchange.authority));
             return Answering::AtOnce(self.refuse(failure));
         };
-        if !route.chain.runs_on_hits()
-            && let Some(answer) = self.answer_at_once(&exchange, &route)
-        {
-            return Answering::AtOnce(self.finish(answer, &route));
+        if !route.chain.runs_on_hits() {
+            encoding::negotiate(&mut exchange, &route);
+            if let Some(answer) = self.answer_at_once(&exchange, &route) {
+                return Answering::AtOnce(self.finish(answer, &route));
+            }
         }
         let proxy = Arc::clone(self);
         Answering::Later(Box::pin(async move {
@@ -232,11 +238,16 @@ impl Proxy {
         let mut filters = route.chain.begin(&self.capabilities);
         let (mut answer, filters) = match self.filter_request(&mut filters, exchange).await {
             Some(answer) => (answer, Some(filters)),
-            None => self.resolve(exchange, route, filters).await,
+            None => {
+                encoding::negotiate(exchange, route);
+                self.resolve(exchange, route, filters).await
+            }
         };
+        self.encode_first(exchange, &mut answer);
         if let Some(mut filters) = filters {
             self.filter_response(&mut filters, exchange, &mut answer)
                 .await;
+            encoding::insist(&mut answer);
         }
         answer
     }
@@ -355,6 +366,7 @@ impl Proxy {
                 if entry.vary.depends_on_user() || route.key_depends_on_user() =>
             {
                 LookedUp::Validate(Unusable {
+                    key,
                     entry,
                     reason: Stale::Expired,
                     stale_if_error: true,
@@ -362,13 +374,20 @@ impl Proxy {
             }
             Some(Reuse::StaleWhileRevalidate) => {
                 self.refresh(key, exchange, route, &entry);
-                let stale = self.stale(exchange, &entry, exchange.now, "stale-while-revalidate");
+                let stale = self.stale(
+                    exchange,
+                    key,
+                    &entry,
+                    exchange.now,
+                    "stale-while-revalidate",
+                );
                 LookedUp::Answer(Box::new(stale))
             }
             Some(Reuse::Validate {
                 reason,
                 stale_if_error,
             }) => LookedUp::Validate(Unusable {
+                key,
                 entry,
                 reason,
                 stale_if_error,
@@ -495,5 +514,7 @@ fn purge_url(exchange: &Exchange) -> String {
 
 /// The request for the origin.
 fn outbound(exchange: &Exchange, settings: &Settings) -> Outbound {
-    Outbound::of(exchange, &settings.via)
+    let mut outbound = Outbound::of(exchange, &settings.via);
+    encoding::ask_for_identity(exchange, &mut outbound);
+    outbound
 }

@@ -23,6 +23,8 @@ pub struct Metrics {
     pub forwarded: Family<Reason, Counter>,
     /// Responses not stored, by reason.
     pub not_stored: Family<Reason, Counter>,
+    encodings: Family<CodingLabel, Counter>,
+    encoding_saved: Family<CodingLabel, Counter>,
     /// Purge records accepted, and those that could not be recorded.
     pub purges: Counter,
     pub purges_not_recorded: Counter,
@@ -104,6 +106,30 @@ pub struct Reason {
     pub reason: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CodingLabel {
+    coding: &'static str,
+}
+
+/// What is counted of one content coding.
+#[derive(Clone)]
+pub struct CodingCounters {
+    made: Counter,
+    saved: Counter,
+}
+
+impl CodingCounters {
+    /// Counts one encoded form that was made.
+    pub fn count_made(&self) {
+        self.made.inc();
+    }
+
+    /// Counts one answer of `encoded` bytes in place of `identity` bytes.
+    pub fn count_sent(&self, identity: u64, encoded: u64) {
+        self.saved.inc_by(identity.saturating_sub(encoded));
+    }
+}
+
 /// The counters of one route, found once, so that a request looks nothing up.
 pub struct RouteCounters([Counter; Outcome::ALL.len()]);
 
@@ -124,6 +150,15 @@ impl Metrics {
             };
             self.requests.get_or_create_owned(&labels)
         }))
+    }
+
+    /// The counters of a content coding.
+    pub fn coding(&self, coding: &'static str) -> CodingCounters {
+        let labels = CodingLabel { coding };
+        CodingCounters {
+            made: self.encodings.get_or_create_owned(&labels),
+            saved: self.encoding_saved.get_or_create_owned(&labels),
+        }
     }
 
     /// Counts one request to an origin; `result` is "ok" or the name of a failure.
@@ -192,6 +227,16 @@ impl Metrics {
             "not_stored",
             "Responses not stored, by reason",
             all.not_stored,
+        );
+        registry.register(
+            "encodings",
+            "Encoded forms of bodies made, by coding",
+            all.encodings,
+        );
+        registry.register(
+            "encoding_saved_bytes",
+            "Bytes that clients were spared by encoded forms, by coding",
+            all.encoding_saved,
         );
         registry.register("purges", "Purge records accepted", all.purges);
         registry.register(

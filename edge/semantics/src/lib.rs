@@ -46,6 +46,8 @@ pub mod ranges;
 
 pub mod partial;
 
+pub mod encoding;
+
 pub mod invalidation;
 
 pub mod groups;
@@ -54,6 +56,10 @@ pub mod cache_status;
 
 pub use basis::Basis;
 pub use cache_status::{CacheStatus, Forwarded};
+pub use encoding::{
+    Coding, describe_encoded, forget_identity, has_dated_range, is_of_type, may_be_encoded,
+    negotiate, vary_on_coding, weaken_confirmed_tag,
+};
 pub use exchange::Exchange;
 pub use fields::{combined, strip_hop_by_hop};
 pub use freshness::Terms;

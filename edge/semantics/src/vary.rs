@@ -282,7 +282,7 @@ impl<'a> Preference<'a> {
 }
 
 /// `q=0.5` in thousandths (RFC 9110 §12.4.2).
-fn weight(parameter: &[u8]) -> Option<u16> {
+pub(crate) fn weight(parameter: &[u8]) -> Option<u16> {
     let (key, number) = parameter.split_at_checked(2)?;
     if !key.eq_ignore_ascii_case(b"q=") {
         return None;

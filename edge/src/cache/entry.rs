@@ -4,10 +4,12 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use bytes::Bytes;
 use http::HeaderMap;
-use tidegate_semantics::Variance;
+use tidegate_semantics::{Coding, Variance};
 use tidegate_stored::Stored;
 
+use super::encodings::{Encoded, Encodings};
 use crate::purge::{Index, Marks, Verdict};
 
 /// A stored response in the tiers. It never changes; a validated or newer one takes its place.
@@ -17,6 +19,8 @@ pub struct Entry {
     pub marks: Marks,
     /// Which other queries it is for; `None` where it is for its own alone.
     pub variance: Option<Arc<Variance>>,
+    /// What was made of the body so far, in this process.
+    encodings: Encodings,
     /// Where [`Index::judge`] remembers the last head at which nothing matched.
     checked: AtomicU64,
     superseded: AtomicBool,
@@ -42,9 +46,33 @@ impl Entry {
             variance: (!variance.is_default()).then(|| Arc::new(variance)),
             marks: index.marks(url, stored.tags.iter().map(String::as_str)),
             stored,
+            encodings: Encodings::default(),
             checked: AtomicU64::new(0),
             superseded: AtomicBool::new(false),
         }
+    }
+
+    /// The same response with these encoded forms of its body.
+    fn with_encodings(&self, encodings: Encodings) -> Entry {
+        Entry {
+            stored: self.stored.clone(),
+            variance: self.variance.clone(),
+            marks: self.marks.clone(),
+            encodings,
+            checked: AtomicU64::new(self.checked.load(Ordering::Relaxed)),
+            superseded: AtomicBool::new(false),
+        }
+    }
+
+    /// The encoded form of its body, if it was made.
+    pub fn encoded(&self, coding: Coding) -> Option<&Encoded> {
+        self.encodings.get(coding)
+    }
+
+    /// Whether `body` is its own, and not only equal to it.
+    fn has_body(&self, body: &Bytes) -> bool {
+        let is_same = |own: &Bytes| own.as_ptr() == body.as_ptr() && own.len() == body.len();
+        self.content.whole().is_some_and(is_same)
     }
 
     /// What the purge log says of it.
@@ -70,7 +98,8 @@ impl Entry {
             .iter()
             .map(|tag| tag.len() + size_of::<String>())
             .sum();
-        self.content.len() + fields + tags + self.marks.weight() + ENTRY_OVERHEAD
+        let bytes = self.content.len() + self.encodings.weight();
+        bytes + fields + tags + self.marks.weight() + ENTRY_OVERHEAD
     }
 
     /// Whether its fetch began at a later position of the same log.
@@ -114,6 +143,13 @@ impl Object {
         if same.is_some_and(|stored| stored.is_newer_than(&entry)) {
             return None;
         }
+        // Renewed, it has the body it had.
+        let entry = match (same, entry.content.whole()) {
+            (Some(stored), Some(body)) if stored.has_body(body) => {
+                Arc::new(entry.with_encodings(stored.encodings.clone()))
+            }
+            _ => entry,
+        };
         let mut variants = vec![entry];
         for variant in &self.variants {
             let has_same_fields = variant.vary.names().eq(variants[0].vary.names());
@@ -127,6 +163,35 @@ impl Object {
             }
         }
         Some(Object { variants })
+    }
+
+    /// The encoded form of a variant's body, if it was made.
+    pub fn encoded(&self, body: &Bytes, coding: Coding) -> Option<&Encoded> {
+        let variant = self.variants.iter().find(|entry| entry.has_body(body))?;
+        variant.encoded(coding)
+    }
+
+    /// This object with an encoded form beside the variant that has this very body; `None` when
+    /// there is none any more.
+    pub fn with_encoded(&self, body: &Bytes, coding: Coding, encoded: Encoded) -> Option<Object> {
+        let at = self
+            .variants
+            .iter()
+            .position(|entry| entry.has_body(body))?;
+        let entry = &self.variants[at];
+        let encodings = entry.encodings.with(coding, encoded);
+        let mut variants = self.variants.clone();
+        variants[at] = Arc::new(entry.with_encodings(encodings));
+        Some(Object { variants })
+    }
+
+    /// Marks the variants that are not part of `next`, which takes this one's place.
+    pub fn give_way(&self, next: &Object) {
+        for variant in &self.variants {
+            if !next.variants.iter().any(|kept| Arc::ptr_eq(kept, variant)) {
+                variant.supersede();
+            }
+        }
     }
 
     /// Bytes in memory, about.

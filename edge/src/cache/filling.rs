@@ -125,6 +125,11 @@ impl Filling {
         }
     }
 
+    /// Adds a part where nothing is let go, and so nobody has to wait.
+    pub fn append(&self, part: Bytes) {
+        self.state().push(part);
+    }
+
     /// Waits until there is room for another part.
     async fn room(&self) -> Result<(), Abandoned> {
         poll_fn(|context| {
@@ -154,6 +159,21 @@ impl Filling {
             whole.extend_from_slice(part);
         }
         Some(whole.freeze())
+    }
+
+    /// The body is complete, and nobody wants it in one piece.
+    pub fn close(&self) {
+        self.state().end(Ok(()));
+    }
+
+    /// Whether anybody reads it.
+    pub fn is_read(&self) -> bool {
+        self.state().living().next().is_some()
+    }
+
+    /// Whether both are one.
+    pub fn is_same(&self, other: &Filling) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
     }
 
     /// The source broke off: every reader sees the break.

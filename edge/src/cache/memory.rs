@@ -6,11 +6,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use moka::notification::RemovalCause;
 use moka::ops::compute::Op;
 use moka::sync::Cache;
-use tidegate_semantics::Timestamp;
+use tidegate_semantics::{Coding, Timestamp};
 
+use super::encodings::Encoded;
 use super::entry::{Entry, Object};
 use super::key::{Key, KeyState};
 
@@ -80,6 +82,33 @@ impl Memory {
         if let Some(object) = self.objects.remove(&key) {
             object.supersede();
         }
+    }
+
+    /// An encoded form of a body that is stored under a key, if it was made.
+    pub fn encoded(&self, key: Key, body: &Bytes, coding: Coding) -> Option<Encoded> {
+        self.get(key)?.encoded(body, coding).cloned()
+    }
+
+    /// Keeps an encoded form beside the entry that has this very body. Where all of it together
+    /// were more than the tier holds, it is only remembered that the form is of no use.
+    pub fn keep_encoded(&self, key: Key, body: &Bytes, coding: Coding, encoded: Encoded) {
+        let budget = self.objects.policy().max_capacity().unwrap_or(u64::MAX);
+        self.objects.entry(key).and_compute_with(|stored| {
+            let object = stored.as_ref().map(|stored| stored.value());
+            let with =
+                |encoded| object.and_then(|object| object.with_encoded(body, coding, encoded));
+            let next = match with(encoded) {
+                Some(next) if next.weight() as u64 > budget => with(Encoded::Useless),
+                next => next,
+            };
+            match (object, next) {
+                (Some(object), Some(next)) => {
+                    object.give_way(&next);
+                    Op::Put(Arc::new(next))
+                }
+                _ => Op::Nop,
+            }
+        });
     }
 
     /// The response to this key could not be shared: for a while nobody shall wait for another's.

@@ -6,6 +6,7 @@ use http::uri::Authority;
 use serde::Deserialize;
 use tidegate_semantics::{Policy, StatusPattern};
 
+use super::compression::Compression;
 use super::key::Key;
 use super::plugins::Use;
 use super::units::{duration, durations_by_status, optional_duration};
@@ -73,6 +74,8 @@ pub struct Route {
     pub deception_armour: bool,
     #[serde(default)]
     pub on_partition: OnPartition,
+    /// Content codings made at the edge; none where the section is absent.
+    pub compression: Option<Compression>,
     #[serde(default)]
     pub key: Key,
     #[serde(default)]

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Uri, Version};
-use tidegate_semantics::{Forwarded, Reuse, Standing, drop_conditions, is_safe, storing};
+use tidegate_semantics::{Coding, Forwarded, Reuse, Standing, drop_conditions, is_safe, storing};
 
+use super::encoding::negotiate;
 use super::respond::serves;
 use super::{Proxy, Route, is_guarded, key_parts, outbound, purge_url};
 use crate::body::Body;
@@ -29,7 +30,7 @@ impl Proxy {
         let mut told = Explanation::default();
         let parts = parts(question)?;
         let is_https = parts.uri.scheme_str() == Some("https");
-        let exchange = match Exchange::of(parts, &nobody(), self.clock.now()) {
+        let mut exchange = match Exchange::of(parts, &nobody(), self.clock.now()) {
             Ok(exchange) => Exchange {
                 scheme: if is_https { "https" } else { "http" },
                 ..exchange
@@ -51,6 +52,11 @@ impl Proxy {
             "config",
             format!("{:?} to origin {:?}", route.name, route.upstream.name()),
         );
+        negotiate(&mut exchange, route);
+        if let Some(wish) = &exchange.encoding {
+            let coding = wish.coding.map_or("identity", Coding::name);
+            told.tell("coding", "RFC 9110 §12.5.3", coding);
+        }
         if let Some(why) = self.passes_by(&exchange, route, &mut told) {
             told.decision = format!("fwd={}", why.name());
             return Ok(told);

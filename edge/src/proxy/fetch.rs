@@ -14,6 +14,7 @@ use tidegate_semantics::{
 };
 use tokio::sync::oneshot;
 
+use super::encoding::mark_shared;
 use super::job::{Delivery, Job};
 use super::respond::{not_modified, serves};
 use super::{Answer, Missing, Proxy, Route, Unusable, purge_url};
@@ -105,7 +106,8 @@ impl Proxy {
                         break;
                     }
                     self.metrics.collapsed.inc();
-                    let answer = self.validated(exchange, &entry, missing.told(), true);
+                    let answer =
+                        self.validated(exchange, (missing.key, &entry), missing.told(), true);
                     return (answer, Some(filters));
                 }
                 Landing::Alone => break,
@@ -191,7 +193,9 @@ impl Proxy {
         }
         let job = Job::new(self, exchange, route, filters, &missing);
         let told = missing.told();
-        let Missing { why, stale, .. } = missing;
+        let Missing {
+            key, why, stale, ..
+        } = missing;
         let (reply, delivery) = oneshot::channel();
         tokio::spawn(job.run(lead, Some(reply)));
         let Ok((delivery, filters)) = delivery.await else {
@@ -201,7 +205,7 @@ impl Proxy {
         };
         let answer = match delivery {
             Delivery::Shared(head, body) => self.shared(exchange, &head, body, told, false),
-            Delivery::Validated(entry) => self.validated(exchange, &entry, told, false),
+            Delivery::Validated(entry) => self.validated(exchange, (key, &entry), told, false),
             Delivery::Private(response, reason) => passed(response, why, Some(reason.name())),
             Delivery::Failed(failure) => self.failed_upstream(exchange, route, stale, failure),
         };
@@ -222,6 +226,7 @@ impl Proxy {
         self.metrics.refreshes.inc();
         let filters = route.chain.begin(&self.capabilities);
         let unusable = Unusable {
+            key,
             entry: Arc::clone(entry),
             reason: Stale::Expired,
             stale_if_error: true,
@@ -238,7 +243,7 @@ impl Proxy {
     fn shared(
         &self,
         exchange: &Exchange,
-        head: &Head,
+        head: &Arc<Head>,
         body: Body,
         told: CacheStatus,
         collapsed: bool,
@@ -262,6 +267,7 @@ impl Proxy {
             let mut response = Response::new(body);
             *response.status_mut() = head.status;
             *response.headers_mut() = head.headers.clone();
+            mark_shared(exchange, head, &mut response);
             response
         };
         Answer {
@@ -276,7 +282,7 @@ impl Proxy {
     fn validated(
         &self,
         exchange: &Exchange,
-        entry: &Arc<Entry>,
+        (key, entry): (Key, &Arc<Entry>),
         told: CacheStatus,
         collapsed: bool,
     ) -> Answer {
@@ -290,7 +296,7 @@ impl Proxy {
             collapsed,
             ..told
         };
-        self.stored(exchange, entry, now, status, Outcome::Revalidated)
+        self.stored(exchange, (key, entry), now, status, Outcome::Revalidated)
     }
 
     /// The origin failed: a stored response stands in where it may (RFC 5861 §4).
@@ -307,7 +313,13 @@ impl Proxy {
                 if failure.is_upstream() && self.may_stand_in(exchange, route, &unusable, now) =>
             {
                 tracing::debug!(%failure, reason = unusable.reason.name(), "served stale");
-                self.stale(exchange, &unusable.entry, now, "stale-if-error")
+                self.stale(
+                    exchange,
+                    unusable.key,
+                    &unusable.entry,
+                    now,
+                    "stale-if-error",
+                )
             }
             _ => self.failed(failure),
         }

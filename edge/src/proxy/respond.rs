@@ -11,6 +11,7 @@ use tidegate_semantics::{
     not_modified_headers, select, select_part,
 };
 
+use super::encoding::choose_coding;
 use super::{Answer, CACHE_STATUS, Proxy};
 use crate::body::Body;
 use crate::cache::{Content, Entry, Key, Parts, Tier};
@@ -34,7 +35,7 @@ impl Proxy {
                 self.render(entry, exchange.now, &status)
             });
         Answer {
-            response: from_entry(exchange, entry, head),
+            response: self.answer_from(exchange, key, entry, head),
             status,
             is_told: true,
             outcome: match tier {
@@ -49,26 +50,27 @@ impl Proxy {
     pub(super) fn stale(
         &self,
         exchange: &Exchange,
+        key: Key,
         entry: &Arc<Entry>,
         now: Timestamp,
         detail: &'static str,
     ) -> Answer {
         let status = hit_status(&entry.terms, now, detail);
-        self.stored(exchange, entry, now, status, Outcome::Stale)
+        self.stored(exchange, (key, entry), now, status, Outcome::Stale)
     }
 
     /// A stored response as old as it is at `now`, for a reason that `status` tells.
     pub(super) fn stored(
         &self,
         exchange: &Exchange,
-        entry: &Arc<Entry>,
+        (key, entry): (Key, &Arc<Entry>),
         now: Timestamp,
         status: CacheStatus,
         outcome: Outcome,
     ) -> Answer {
         let head = self.render(entry, now, &status);
         Answer {
-            response: from_entry(exchange, entry, head),
+            response: self.answer_from(exchange, key, entry, head),
             status,
             is_told: true,
             outcome,
@@ -81,6 +83,50 @@ impl Proxy {
         head.append(CACHE_STATUS, status.to_header_value(&self.settings.name));
         head
     }
+
+    /// Answers the client's conditions and ranges out of a stored response.
+    fn answer_from(
+        &self,
+        exchange: &Exchange,
+        key: Key,
+        entry: &Entry,
+        mut head: HeaderMap,
+    ) -> Response<Body> {
+        let request = &exchange.headers;
+        let coding = choose_coding(exchange, entry, &mut head);
+        if evaluate(request, &exchange.method, entry.status, &entry.headers)
+            == Precondition::NotModified
+        {
+            return not_modified(&head);
+        }
+        let body = match &entry.content {
+            Content::Whole(body) => body,
+            Content::Parts(parts) => return stored_part(exchange, entry, parts, head),
+        };
+        if let Some(coding) = coding {
+            return self.encoded(exchange, (key, entry), body, coding, head);
+        }
+        let length = body.len() as u64;
+        match select(
+            &exchange.method,
+            request,
+            entry.status,
+            &entry.headers,
+            length,
+        ) {
+            Selection::Whole => whole(&exchange.method, entry.status, body.clone(), head),
+            Selection::One(range) => one_part(part(body, &range), &range, Some(length), head),
+            Selection::Many(ranges) => many_parts(body, &ranges, head),
+            Selection::Unsatisfiable => {
+                let mut response = Response::new(Body::Empty);
+                *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
+                let headers = response.headers_mut();
+                headers.insert(CONTENT_RANGE, ContentRange::unsatisfied(length));
+                copy_cache_fields(&head, headers);
+                response
+            }
+        }
+    }
 }
 
 fn hit_status(terms: &Terms, now: Timestamp, detail: &'static str) -> CacheStatus {
@@ -89,40 +135,6 @@ fn hit_status(terms: &Terms, now: Timestamp, detail: &'static str) -> CacheStatu
         ttl: Some(terms.ttl(now)),
         detail: Some(detail),
         ..CacheStatus::default()
-    }
-}
-
-/// Answers the client's conditions and ranges out of a stored response.
-fn from_entry(exchange: &Exchange, entry: &Entry, head: HeaderMap) -> Response<Body> {
-    let request = &exchange.headers;
-    if evaluate(request, &exchange.method, entry.status, &entry.headers)
-        == Precondition::NotModified
-    {
-        return not_modified(&head);
-    }
-    let body = match &entry.content {
-        Content::Whole(body) => body,
-        Content::Parts(parts) => return stored_part(exchange, entry, parts, head),
-    };
-    let length = body.len() as u64;
-    match select(
-        &exchange.method,
-        request,
-        entry.status,
-        &entry.headers,
-        length,
-    ) {
-        Selection::Whole => whole(&exchange.method, entry.status, body.clone(), head),
-        Selection::One(range) => one_part(part(body, &range), &range, Some(length), head),
-        Selection::Many(ranges) => many_parts(body, &ranges, head),
-        Selection::Unsatisfiable => {
-            let mut response = Response::new(Body::Empty);
-            *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
-            let headers = response.headers_mut();
-            headers.insert(CONTENT_RANGE, ContentRange::unsatisfied(length));
-            copy_cache_fields(&head, headers);
-            response
-        }
     }
 }
 

@@ -12,6 +12,7 @@ use super::Shared;
 use crate::admin::Explains;
 use crate::cache::{KeyPolicy, Regional};
 use crate::config::{self, Ranges};
+use crate::encoding::Compression;
 use crate::exchange::Connection;
 use crate::explanation::{Explanation, Question};
 use crate::filters::{Capabilities, Chain, Limits, Purge, PurgeOrder, RedisLimits};
@@ -102,6 +103,10 @@ impl Shared {
             policy: config.policy(),
             key_policy: key_policy.clone(),
             caches: config.cache,
+            compression: config
+                .compression
+                .as_ref()
+                .map(|settings| Arc::new(Compression::new(settings, &self.metrics))),
             on_partition: config.on_partition,
             forwards_ranges: config.ranges == Ranges::Forward,
             upstream: Arc::clone(upstream),

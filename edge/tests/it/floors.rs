@@ -15,7 +15,7 @@ const FLOORS: &[&[&str]] = &[
         "trailers",
     ],
     &["body", "interim", "redis"],
-    &["error"],
+    &["encoding", "error"],
     &["exchange", "server", "upstream"],
     &["forward", "purge"],
     &["cache", "filters"],

@@ -5,6 +5,7 @@
 mod support;
 
 mod collapsing;
+mod encoding;
 mod groups;
 mod heads;
 mod keys;

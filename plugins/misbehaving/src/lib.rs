@@ -98,6 +98,7 @@ impl Filter for Misbehaving {
         match request.path().as_str() {
             "/response/loop" => spin(),
             "/response/panic" => panic!("as asked"),
+            "/response/relabel" => relabel(response),
             _ => {
                 let _ = response.set_header("x-misbehaving", b"no");
             }
@@ -172,6 +173,16 @@ fn report(request: &Request) -> Reply {
         headers: vec![],
         body: body.join(" ").into_bytes(),
     }
+}
+
+/// Tells which coding and which tag it was shown, and denies both.
+fn relabel(response: &Response) {
+    for name in ["content-encoding", "etag", "vary"] {
+        let shown = response.header(name).unwrap_or_default();
+        let _ = response.set_header(&format!("x-shown-{name}"), &shown);
+        let _ = response.remove_header(name);
+    }
+    let _ = response.set_header("etag", b"\"relabelled\"");
 }
 
 /// An answer whose fields would end the head early or say more than they may.

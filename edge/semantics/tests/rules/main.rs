@@ -2,6 +2,7 @@
 
 mod cache_status;
 mod dates;
+mod encoding;
 mod explaining;
 mod fields;
 mod freshness;

@@ -190,6 +190,13 @@ impl Connection {
         String::from_utf8(body).expect("bodies are text here")
     }
 
+    /// The next piece of the body, as bytes; `None` at its end.
+    pub(crate) async fn piece(&mut self) -> Option<Vec<u8>> {
+        let piece = self.wire.piece(&mut self.left);
+        let piece = patiently("a part of a body", piece).await;
+        piece.expect("the body goes on, or comes to its end")
+    }
+
     /// How many bytes are left of the body, and whether it came to its end: they are not kept.
     pub(crate) async fn drained(&mut self) -> (usize, bool) {
         let mut length = 0;
