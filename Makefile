@@ -40,6 +40,7 @@ queries:
 	origin/prepare-queries --check
 
 fuzz:
+	@setup/prepare build
 	@fuzz/run $(SECONDS)
 
 build:
