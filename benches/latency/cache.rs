@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use criterion::Criterion;
 use http::{HeaderMap, StatusCode};
-use tidegate_edge::cache::{Cache, Entry, Found, Key, KeyParts, Memory, Stored, Tier};
+use tidegate_edge::cache::{Cache, Content, Entry, Found, Key, KeyParts, Memory, Stored, Tier};
 use tidegate_edge::purge::{Index, Position};
 use tidegate_semantics::{Policy, Vary, stored_fields};
 
@@ -94,8 +94,9 @@ fn parts(path_and_query: &str) -> KeyParts<'_> {
     KeyParts {
         scheme: "http",
         authority: "learn.example",
-        path_and_query,
+        path_and_query: path_and_query.into(),
         extra: "",
+        selection: Vec::new(),
     }
 }
 
@@ -106,7 +107,7 @@ fn page() -> Entry {
         headers: stored_fields(&response, &Policy::default()),
         hidden: HeaderMap::new(),
         filter_ttl: None,
-        body: Bytes::from(vec![b'a'; 1 << 10]),
+        content: Content::Whole(Bytes::from(vec![b'a'; 1 << 10])),
         terms: terms(),
         vary: Vary::of(&response, &request()).expect("the page varies on two fields"),
         tags: TAGS.map(str::to_owned).into(),

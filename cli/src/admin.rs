@@ -1,5 +1,4 @@
-//! An edge's administration, as seen from outside: where it is, the token it asks for, and the one thing that is asked
-//! of it here, a purge.
+//! An edge's administration, as seen from outside: where it is, the token it asks for, and what is asked of it here.
 
 use std::time::Duration;
 
@@ -11,14 +10,14 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
-/// An edge waits for its log, and then answers at once.
-const DEADLINE: Duration = Duration::from_secs(5);
+/// An edge waits for its log, or for the origin that it explains, and then answers at once.
+const DEADLINE: Duration = Duration::from_secs(30);
 /// A receipt is short; whoever sends more is not an edge.
 const MAX_ANSWER_BYTES: usize = 1 << 20;
 
 /// The admin listener of one edge.
 pub(crate) struct Admin {
-    purge: Uri,
+    base: Uri,
     token: Option<String>,
     client: Client<HttpConnector, Full<Bytes>>,
 }
@@ -35,17 +34,17 @@ impl Admin {
         } else {
             format!("http://{base}")
         };
-        let purge: Uri = format!("{base}/purge")
+        let base: Uri = base
             .parse()
             .map_err(|error| format!("admin address {address:?}: {error}"))?;
-        if purge.scheme_str() != Some("http") || purge.path() != "/purge" {
+        if base.scheme_str() != Some("http") || base.path() != "/" || base.query().is_some() {
             return Err(format!(
                 "admin address {address:?} is not of the form http://host:port"
             ));
         }
         let client = Client::builder(TokioExecutor::new()).build_http();
         Ok(Admin {
-            purge,
+            base,
             token,
             client,
         })
@@ -53,35 +52,39 @@ impl Admin {
 
     /// The authority it listens on.
     pub(crate) fn address(&self) -> &str {
-        self.purge
+        self.base
             .authority()
             .map_or("", |authority| authority.as_str())
     }
 
-    /// Sends a purge order and returns the status and the text of the answer.
+    /// Posts to a path, such as a purge order to `/purge`, and returns the status and the text of the answer.
     ///
     /// # Errors
     /// A message, when no answer came.
-    pub(crate) async fn purge(&self, order: &Value) -> Result<(StatusCode, String), String> {
-        let answer = tokio::time::timeout(DEADLINE, self.exchange(order));
-        match answer.await {
-            Ok(answer) => answer.map_err(|error| format!("no answer from {}: {error}", self.purge)),
-            Err(_) => Err(format!("no answer from {} within {DEADLINE:?}", self.purge)),
+    pub(crate) async fn post(
+        &self,
+        path: &str,
+        content: &Value,
+    ) -> Result<(StatusCode, String), String> {
+        let url = format!("http://{}{path}", self.address());
+        match tokio::time::timeout(DEADLINE, self.exchange(&url, content)).await {
+            Ok(answer) => answer.map_err(|error| format!("no answer from {url}: {error}")),
+            Err(_) => Err(format!("no answer from {url} within {DEADLINE:?}")),
         }
     }
 
     async fn exchange(
         &self,
-        order: &Value,
+        url: &str,
+        content: &Value,
     ) -> Result<(StatusCode, String), Box<dyn std::error::Error + Send + Sync>> {
-        let mut request =
-            Request::post(&self.purge).header(header::CONTENT_TYPE, "application/json");
+        let mut request = Request::post(url).header(header::CONTENT_TYPE, "application/json");
         if let Some(token) = &self.token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
         let answer = self
             .client
-            .request(request.body(Full::from(order.to_string()))?)
+            .request(request.body(Full::from(content.to_string()))?)
             .await?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES)

@@ -9,6 +9,7 @@ mod admin;
 mod check;
 mod demo;
 mod environment;
+mod explain;
 mod failure;
 mod logging;
 mod origin;
@@ -45,6 +46,8 @@ enum Command {
     /// Checks a configuration file, and the plugins that it names.
     #[command(alias = "validate", short_flag = 't')]
     Check(check::Arguments),
+    /// Explains which rules decide about a request: stored or not and why, fresh until when, key, variant and tags.
+    Explain(explain::Arguments),
     /// Purges by URL, tag, prefix or host, or everything, through an edge's admin listener.
     Purge(purge::Arguments),
 }
@@ -74,6 +77,7 @@ fn carry_out(command: Command) -> Result<(), Failure> {
         Command::Origin(arguments) => origin::run(arguments),
         Command::Demo(arguments) => demo::run(arguments),
         Command::Check(arguments) => check::run(arguments),
+        Command::Explain(arguments) => explain::run(arguments),
         Command::Purge(arguments) => purge::run(arguments),
     }
 }

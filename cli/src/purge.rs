@@ -36,7 +36,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
     let admin = Admin::at(&arguments.admin, admin_token()).map_err(Failure::refused)?;
-    let answer = runtime(1)?.block_on(admin.purge(&order(&arguments)));
+    let answer = runtime(1)?.block_on(admin.post("/purge", &order(&arguments)));
     let (status, text) = answer.map_err(Failure::failed)?;
     if !status.is_success() {
         return Err(Failure::failed(format!(

@@ -89,7 +89,7 @@ impl PurgeSink for Edges {
 }
 
 async fn tell(edge: Arc<Admin>, order: Arc<Value>) -> Result<(), String> {
-    let (status, text) = edge.purge(&order).await?;
+    let (status, text) = edge.post("/purge", &order).await?;
     if status.is_success() {
         return Ok(());
     }

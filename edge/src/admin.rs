@@ -1,6 +1,7 @@
-//! The admin listener: health, readiness, metrics, purging.
+//! The admin listener: health, readiness, metrics, purging, explaining.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,12 +9,14 @@ use http::header::{CONNECTION, CONTENT_TYPE, EXPECT};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
+use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
 use crate::body::Body;
 use crate::cache::Memory;
 use crate::config::Secret;
 use crate::error::{Failure, problem};
+use crate::explanation::{Explanation, Question};
 use crate::filters;
 use crate::interim::Informer;
 use crate::purge::{Followed, Log, Order, Receipt};
@@ -22,6 +25,15 @@ use crate::telemetry::Metrics;
 
 /// Bytes of a request body at most.
 const MAX_BODY: usize = 4 << 20;
+
+/// What can say how requests would be answered.
+pub trait Explains: Send + Sync {
+    /// Explains what would be done with a request; an error says what in the question is none.
+    fn explain<'a>(
+        &'a self,
+        question: &'a Question,
+    ) -> Pin<Box<dyn Future<Output = Result<Explanation, String>> + Send + 'a>>;
+}
 
 /// What administration may see and do.
 pub struct Admin {
@@ -33,6 +45,7 @@ pub struct Admin {
     /// Whether changes need no token: only somebody on this machine can reach the listener.
     pub is_local: bool,
     pub followed: Followed,
+    pub explains: Arc<dyn Explains>,
     /// Whether the edge is being drained.
     pub draining: watch::Receiver<bool>,
 }
@@ -78,13 +91,16 @@ impl Admin {
                 )
             }
             "/purge" if request.method() == Method::POST => self.purge(request).await,
+            "/explain" => self.explain(request).await,
             "/healthz" | "/readyz" | "/metrics" => {
                 refused(StatusCode::METHOD_NOT_ALLOWED, "use GET")
             }
             "/purge" => refused(StatusCode::METHOD_NOT_ALLOWED, "use POST"),
             path => refused(
                 StatusCode::NOT_FOUND,
-                &format!("no {path:?} here: there are /healthz, /readyz, /metrics and /purge"),
+                &format!(
+                    "no {path:?} here: there are /healthz, /readyz, /metrics, /purge and /explain"
+                ),
             ),
         }
     }
@@ -100,22 +116,45 @@ impl Admin {
         }
     }
 
-    async fn purge(&self, request: Request<Incoming>) -> Response<Body> {
-        let is_allowed = match &self.token {
+    fn is_allowed(&self, request: &Request<Incoming>) -> bool {
+        match &self.token {
             Some(token) => token.is_carried_by(request.headers()),
             None => self.is_local,
+        }
+    }
+
+    /// `GET /explain?url=…`, or the same as JSON by POST.
+    async fn explain(&self, request: Request<Incoming>) -> Response<Body> {
+        if !self.is_allowed(&request) {
+            let failure = Failure::Unauthorized("explaining needs the admin token");
+            return failure.into_response(&self.name);
+        }
+        let question = match *request.method() {
+            Method::GET => Question::from_query(request.uri().query().unwrap_or_default()),
+            Method::POST => from_json(request).await,
+            _ => return refused(StatusCode::METHOD_NOT_ALLOWED, "use GET or POST"),
         };
-        if !is_allowed {
+        let explanation = match question {
+            Ok(question) => self.explains.explain(&question).await,
+            Err(reason) => Err(reason),
+        };
+        match explanation {
+            Ok(explanation) => {
+                let json = serde_json::to_string(&explanation).expect("texts alone");
+                text("application/json", json)
+            }
+            Err(reason) => refused(StatusCode::BAD_REQUEST, &reason),
+        }
+    }
+
+    async fn purge(&self, request: Request<Incoming>) -> Response<Body> {
+        if !self.is_allowed(&request) {
             let failure = Failure::Unauthorized("purging needs the admin token");
             return failure.into_response(&self.name);
         }
-        let body = match Limited::new(request.into_body(), MAX_BODY).collect().await {
-            Ok(body) => body.to_bytes(),
-            Err(error) => return refused(StatusCode::BAD_REQUEST, &error.to_string()),
-        };
-        let order: Order = match serde_json::from_slice(&body) {
+        let order: Order = match from_json(request).await {
             Ok(order) => order,
-            Err(error) => return refused(StatusCode::BAD_REQUEST, &format!("body: {error}")),
+            Err(reason) => return refused(StatusCode::BAD_REQUEST, &reason),
         };
         let records = match order.into_records() {
             Ok(records) => records,
@@ -126,6 +165,16 @@ impl Admin {
             Err(error) => Failure::NotRecorded(error.to_string()).into_response(&self.name),
         }
     }
+}
+
+/// A request's body, read as JSON.
+async fn from_json<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, String> {
+    let body = Limited::new(request.into_body(), MAX_BODY)
+        .collect()
+        .await
+        .map_err(|error| error.to_string())?
+        .to_bytes();
+    serde_json::from_slice(&body).map_err(|error| format!("body: {error}"))
 }
 
 fn text(content_type: &'static str, text: String) -> Response<Body> {

@@ -11,6 +11,8 @@ use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Sleep;
 
+use crate::trailers;
+
 /// A body that can be sent to a client or to an origin.
 #[derive(Default)]
 pub enum Body {
@@ -87,7 +89,7 @@ impl http_body::Body for Body {
 }
 
 /// What a peer sends, watched: it may not pause for longer than a timeout, nor exceed a limit.
-/// Trailers are dropped: none is needed by what we cache, and any field could hide in them.
+/// Trailers are dropped unless they are asked for: none is needed by what we cache.
 pub struct Received {
     body: Incoming,
     timeout: Duration,
@@ -95,6 +97,7 @@ pub struct Received {
     left: usize,
     limit: usize,
     exceeded: Option<Arc<AtomicBool>>,
+    carries_trailers: bool,
 }
 
 impl Received {
@@ -107,6 +110,7 @@ impl Received {
             left: limit,
             limit,
             exceeded: None,
+            carries_trailers: false,
         }
     }
 
@@ -116,6 +120,23 @@ impl Received {
             exceeded: Some(exceeded),
             ..self
         }
+    }
+
+    /// Lets those trailers through that may pass on.
+    pub fn with_trailers(self, carries_trailers: bool) -> Received {
+        Received {
+            carries_trailers,
+            ..self
+        }
+    }
+
+    fn trailers(&self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
+        let mut trailers = frame
+            .into_trailers()
+            .ok()
+            .filter(|_| self.carries_trailers)?;
+        trailers::strip(&mut trailers);
+        (!trailers.is_empty()).then(|| Frame::trailers(trailers))
     }
 }
 
@@ -142,7 +163,10 @@ impl http_body::Body for Received {
                 None => None,
                 Some(Err(error)) => Some(Err(BodyError::Cut(error.to_string()))),
                 Some(Ok(frame)) => match frame.into_data() {
-                    Err(_trailers) => continue,
+                    Err(frame) => match this.trailers(frame) {
+                        Some(trailers) => Some(Ok(trailers)),
+                        None => continue,
+                    },
                     Ok(data) if data.len() > this.left => {
                         if let Some(exceeded) = &this.exceeded {
                             exceeded.store(true, Ordering::Relaxed);

@@ -4,30 +4,34 @@
 //! The room stores and finds; whether what is found may be used is decided by
 //! `tidegate-semantics` and the purge log.
 
-mod codec;
 mod entry;
 mod filling;
 mod flight;
 mod hot;
 mod key;
 mod memory;
+mod policy;
 mod redis;
+mod search;
 
 use std::sync::Arc;
 
 use http::HeaderMap;
 use tidegate_semantics::Timestamp;
 
-pub use entry::{Entry, Stored};
+pub use entry::Entry;
 pub use filling::Filling;
 pub use flight::{Follow, Head, Landing, Lead, Role};
 pub use key::{Key, KeyParts, OwnedKeyParts};
 pub use memory::Memory;
+pub use policy::KeyPolicy;
 pub use redis::Regional;
+pub use tidegate_stored::{Content, Gap, Parts, Stored};
 
 use crate::purge::{Index, Verdict};
 use crate::redis::Unavailable;
 use flight::Flights;
+use search::Searches;
 
 /// Where a stored response was found; the name reaches `Cache-Status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,6 +65,7 @@ pub enum Found {
 pub struct Cache {
     keys: (u64, u64),
     memory: Memory,
+    searches: Searches,
     flights: Flights,
     hot_budget: usize,
     regional: Option<Regional>,
@@ -72,6 +77,7 @@ impl Cache {
         Cache {
             keys,
             memory,
+            searches: Searches::new(),
             flights: Flights::default(),
             hot_budget,
             regional: None,
@@ -89,6 +95,15 @@ impl Cache {
     /// The key of a request in this process.
     pub fn key(&self, parts: &KeyParts<'_>) -> Key {
         parts.key(self.keys)
+    }
+
+    /// The key under which stored responses for equivalent queries are, where a response to this
+    /// path has said which those are.
+    pub fn search_key(&self, parts: &KeyParts<'_>) -> Option<Key> {
+        if self.searches.is_empty() {
+            return None;
+        }
+        self.searches.key(parts, self.keys)
     }
 
     /// Looks where no waiting is needed.
@@ -113,30 +128,66 @@ impl Cache {
         }
     }
 
+    /// Looks into memory, and makes nothing hot by it.
+    pub fn peek(&self, key: Key, request: &HeaderMap) -> Found {
+        let Some(object) = self.memory.get(key) else {
+            return Found::Nothing;
+        };
+        match object.select(request) {
+            Some(entry) => Found::Entry(Arc::clone(entry), Tier::Memory),
+            None => Found::OtherVariant,
+        }
+    }
+
+    /// Looks in the region only.
+    ///
+    /// # Errors
+    /// When Redis does not answer in time.
+    pub async fn peek_in_region(
+        &self,
+        parts: &KeyParts<'_>,
+        request: &HeaderMap,
+        index: &Index,
+    ) -> Result<Option<Arc<Entry>>, Unavailable> {
+        match &self.regional {
+            Some(regional) => regional.get(parts, request, index).await,
+            None => Ok(None),
+        }
+    }
+
     /// Looks in the region, and brings what it finds into memory.
     ///
     /// # Errors
     /// When Redis does not answer in time.
     pub async fn find_in_region(
         &self,
-        key: Key,
-        parts: KeyParts<'_>,
+        parts: &KeyParts<'_>,
         request: &HeaderMap,
         index: &Index,
     ) -> Result<Option<Arc<Entry>>, Unavailable> {
-        let Some(regional) = &self.regional else {
-            return Ok(None);
-        };
-        let found = regional.get(parts, request, index).await?;
+        let found = self.peek_in_region(parts, request, index).await?;
         if let Some(entry) = &found
             && entry.judge(index) != Verdict::Purged
         {
-            self.memory.insert(key, Arc::clone(entry));
+            self.keep(parts, Arc::clone(entry));
         }
         Ok(found)
     }
 
-    /// Stores an entry in memory.
+    /// Stores an entry in memory: for its own URL, or for all whose queries it says are equivalent.
+    pub fn keep(&self, parts: &KeyParts<'_>, entry: Arc<Entry>) {
+        let own = self.key(parts);
+        let Some(variance) = &entry.variance else {
+            return self.insert(own, entry);
+        };
+        let key = self.searches.remember(parts, variance, self.keys);
+        self.insert(key, entry);
+        // What an earlier response left under its own URL would hide this one.
+        self.memory.forget_pass(own);
+        self.memory.remove(own);
+    }
+
+    /// Stores an entry in memory under a key.
     pub fn insert(&self, key: Key, entry: Arc<Entry>) {
         self.memory.forget_pass(key);
         self.memory.insert(key, entry);
@@ -148,7 +199,7 @@ impl Cache {
     /// When Redis does not answer in time.
     pub async fn insert_in_region(
         &self,
-        parts: KeyParts<'_>,
+        parts: &KeyParts<'_>,
         entry: &Entry,
         now: Timestamp,
     ) -> Result<(), Unavailable> {

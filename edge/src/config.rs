@@ -4,6 +4,7 @@
 //! environment before parsing. Unknown keys are errors.
 
 mod environment;
+mod key;
 mod origin;
 mod plugins;
 mod route;
@@ -18,9 +19,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+pub use key::{Key, Query};
 pub use origin::Origin;
 pub use plugins::{Grant, OnFailure, Source, Use};
-pub use route::{OnPartition, Route};
+pub use route::{OnPartition, Ranges, Route};
 pub use secret::Secret;
 pub use server::{Purge, Server};
 pub use syntax::SyntaxError;

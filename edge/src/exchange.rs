@@ -1,5 +1,7 @@
 //! One request on its way through the edge: what it asks for, checked once at the door.
 
+mod upgrade;
+
 use std::net::IpAddr;
 
 use http::header::{COOKIE, EXPECT, FORWARDED, HOST, TRANSFER_ENCODING};
@@ -8,6 +10,7 @@ use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 use hyper::body::{Body as _, Incoming};
 use tidegate_semantics::Timestamp;
+pub use upgrade::Upgrade;
 
 use crate::error::Failure;
 use crate::interim::Informer;
@@ -42,10 +45,14 @@ pub struct Exchange {
     pub body: Option<Incoming>,
     /// Whether the client waits for 100 (Continue) before it sends the body.
     pub expects_continue: bool,
+    /// The other protocols in which the client would go on.
+    pub upgrade: Option<Box<Upgrade>>,
     /// How interim responses reach the client, where they can.
     pub informer: Option<Informer>,
     /// What the request filters added to the cache key.
     pub key_extra: String,
+    /// A request filter changed the path or the query.
+    pub is_rewritten: bool,
     /// A request filter decided that the cache is not used.
     pub bypass_cache: bool,
 }
@@ -67,11 +74,23 @@ impl Exchange {
     /// # Errors
     /// The [`Failure`] to answer with.
     pub fn begin(
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
         connection: &Connection,
         now: Timestamp,
     ) -> Result<Exchange, Failure> {
+        let upgrade = Upgrade::asked(&mut request);
         let (parts, body) = request.into_parts();
+        let mut exchange = Exchange::of(parts, connection, now)?;
+        exchange.body = (!body.is_end_stream()).then_some(body);
+        exchange.upgrade = upgrade;
+        Ok(exchange)
+    }
+
+    /// Checks a request without a body.
+    ///
+    /// # Errors
+    /// As [`Exchange::begin`].
+    pub fn of(parts: Parts, connection: &Connection, now: Timestamp) -> Result<Exchange, Failure> {
         check_method(&parts)?;
         check_transfer_encoding(&parts.headers)?;
         let authority = target_authority(&parts)?;
@@ -105,14 +124,16 @@ impl Exchange {
             authority,
             path_and_query,
             headers,
-            body: (!body.is_end_stream()).then_some(body),
+            body: None,
             expects_continue,
+            upgrade: None,
             // A client of HTTP/1.0 takes an interim response for the final one (RFC 9110 §15.2).
             informer: connection
                 .informer
                 .clone()
                 .filter(|_| version >= Version::HTTP_11),
             key_extra: String::new(),
+            is_rewritten: false,
             bypass_cache: false,
         })
     }
@@ -120,6 +141,7 @@ impl Exchange {
     /// Whether the cache may answer this kind of request at all.
     pub fn is_lookup(&self) -> bool {
         self.body.is_none()
+            && self.upgrade.is_none()
             && !self.bypass_cache
             && (self.method == Method::GET || self.method == Method::HEAD)
     }
@@ -210,6 +232,8 @@ fn target_authority(parts: &Parts) -> Result<Authority, Failure> {
             .and_then(canonical)
     });
     match (parts.uri.authority(), host.transpose()?) {
+        // Also beside an absolute target (RFC 9112 §3.2).
+        (Some(_), None) if parts.version == Version::HTTP_11 => Err(Failure::BadRequest("no Host")),
         (Some(authority), host) => {
             check_scheme(&parts.uri)?;
             let authority = canonical(authority.clone())?;
@@ -240,7 +264,9 @@ fn canonical(authority: Authority) -> Result<Authority, Failure> {
         return Err(Failure::BadRequest(NO_HOST));
     }
     let port = &text[authority.host().len()..];
-    let is_port = port.is_empty() || authority.port_u16().is_some() || port == ":";
+    // "+80" is a number to the parser, and no port (RFC 3986 §3.2.3).
+    let is_port =
+        port.is_empty() || port == ":" || (authority.port_u16().is_some() && !port.contains('+'));
     if !is_port {
         return Err(Failure::BadRequest("the port of Host is no port"));
     }

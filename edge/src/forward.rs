@@ -1,16 +1,20 @@
 //! What a message loses and gains as it passes through (RFC 9110 §7.6).
 
 use http::header::{
-    AUTHORIZATION, CONTENT_LENGTH, COOKIE, HOST, HeaderName, TRANSFER_ENCODING, VIA,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderName, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
+use http_body::Body as _;
 use tidegate_semantics::strip_hop_by_hop;
 
 use crate::body::Body;
 use crate::exchange::{Exchange, FORWARDED_PROTO};
+use crate::trailers;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// A request for an origin, without a body.
@@ -29,6 +33,8 @@ impl Outbound {
         // The body's own size decides the framing, never what was received.
         headers.remove(CONTENT_LENGTH);
         headers.remove(TRANSFER_ENCODING);
+        // Of an upgrade that is not offered (RFC 9113 §3.1).
+        headers.remove(HTTP2_SETTINGS);
         let authority = HeaderValue::try_from(exchange.authority.as_str())
             .expect("an authority is made of visible characters");
         headers.insert(HOST, authority.clone());
@@ -52,13 +58,43 @@ impl Outbound {
         self
     }
 
+    /// Offers the origin other protocols (RFC 9110 §7.8).
+    pub fn offer_upgrade(&mut self, protocols: &HeaderValue) {
+        self.headers
+            .insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        self.headers.insert(UPGRADE, protocols.clone());
+    }
+
+    /// Announces the trailers of the request to come, as far as they may pass.
+    pub fn announce_trailers(&mut self, received: &HeaderMap) {
+        if let Some(announced) = trailers::announced(received) {
+            self.headers.insert(TRAILER, announced);
+        }
+    }
+
+    /// Asks the origin for trailers (RFC 9110 §10.1.4).
+    pub fn accept_trailers(&mut self) {
+        self.headers
+            .insert(CONNECTION, HeaderValue::from_static("te"));
+        self.headers
+            .insert(TE, HeaderValue::from_static("trailers"));
+    }
+
     /// The message for the connection.
     pub fn with_body(self, body: Body) -> Request<Body> {
         let mut request = Request::new(body);
+        let is_chunked =
+            request.body().size_hint().exact().is_none() || self.headers.contains_key(TRAILER);
         *request.method_mut() = self.method;
         *request.uri_mut() = Uri::from(self.path_and_query);
         *request.version_mut() = Version::HTTP_11;
         *request.headers_mut() = self.headers;
+        if is_chunked {
+            // Left to itself, hyper leaves the body of such a GET behind.
+            request
+                .headers_mut()
+                .insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
         request
     }
 }

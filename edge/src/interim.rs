@@ -55,6 +55,11 @@ impl<T> InterimIo<T> {
         let informer = Informer(Arc::clone(&shared));
         (InterimIo { io, shared }, informer)
     }
+
+    /// What it wraps.
+    pub fn into_inner(self) -> T {
+        self.io
+    }
 }
 
 impl Informer {

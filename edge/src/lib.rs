@@ -5,9 +5,11 @@
 
 pub mod clock;
 pub mod config;
+pub mod explanation;
 mod random;
 pub mod router;
 pub mod telemetry;
+pub mod trailers;
 
 pub mod body;
 pub mod error;

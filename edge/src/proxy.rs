@@ -8,15 +8,21 @@
 //!
 //! Deciding is left to `tidegate-semantics` and the purge log; this module acts on what they say.
 //! How a fetch is shared is in `fetch` and how it is done in `job`, how a write goes through and what it
-//! invalidates in `write`, how a stored response becomes an answer in `respond`.
+//! invalidates in `write`, what an upgrade comes to in `tunnel`, how a stored response becomes an
+//! answer in `respond`.
 
+mod explaining;
 mod fetch;
 mod filtering;
 mod job;
+mod keeping;
 mod purging;
 mod respond;
+mod search;
+mod tunnel;
 mod write;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::header::{CONNECTION, HeaderName, IF_MATCH, IF_UNMODIFIED_SINCE};
@@ -27,7 +33,7 @@ use tidegate_semantics::{
 };
 
 use crate::body::Body;
-use crate::cache::{Cache, Entry, Found, Key, KeyParts, Tier};
+use crate::cache::{Cache, Entry, Found, Key, KeyParts, KeyPolicy, Tier};
 use crate::clock::Clock;
 use crate::config::{OnPartition, Secret};
 use crate::error::Failure;
@@ -39,6 +45,7 @@ use crate::router::Router;
 use crate::server::Answering;
 use crate::telemetry::{Metrics, Outcome, RouteCounters};
 use crate::upstream::Upstream;
+use respond::serves;
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
@@ -71,18 +78,33 @@ pub struct Settings {
 pub struct Route {
     pub name: String,
     pub policy: Policy,
+    /// What counts for the key; the URL as it is when there is none.
+    pub key_policy: Option<Arc<KeyPolicy>>,
     pub caches: bool,
     pub on_partition: OnPartition,
+    /// Whether a range that is not stored is asked of the origin as it is; otherwise all of the
+    /// representation is.
+    pub forwards_ranges: bool,
     pub upstream: Arc<Upstream>,
     pub chain: Chain,
     pub counters: RouteCounters,
 }
 
+impl Route {
+    fn key_depends_on_user(&self) -> bool {
+        self.key_policy
+            .as_ref()
+            .is_some_and(|policy| policy.depends_on_user())
+    }
+}
+
 /// A response, and what is to be said and counted of it.
 struct Answer {
     response: Response<Body>,
-    /// `None` when the head says it already.
-    status: Option<CacheStatus>,
+    /// What the cache did: for `Cache-Status`, the log and the metrics alike.
+    status: CacheStatus,
+    /// The head says it already, or there is nothing to say.
+    is_told: bool,
     outcome: Outcome,
 }
 
@@ -96,17 +118,50 @@ struct Unusable {
 
 /// What has to be asked of the origin.
 struct Missing {
+    /// Under which it is looked for, and fetched for all who look for the same.
     key: Key,
+    /// The key of its own URL; another one where equivalent queries have a key in common.
+    own: Key,
     /// What is said of it in `Cache-Status`.
     why: Forwarded,
     stale: Option<Unusable>,
+    /// What is stored of the representation: not what the request wants, but fresh.
+    partial: Option<Arc<Entry>>,
 }
 
 /// What looking up came to.
 enum LookedUp {
     Answer(Box<Answer>),
     Validate(Unusable),
+    /// Of what is wanted, not enough is stored.
+    Partial(Arc<Entry>),
     Missing(Forwarded),
+}
+
+impl LookedUp {
+    /// The better of two: what answers, then what can be asked about, then what says more.
+    fn or(self, other: LookedUp) -> LookedUp {
+        use LookedUp::{Answer, Missing, Partial, Validate};
+        match (&self, &other) {
+            (Answer(_), _) => self,
+            (_, Answer(_)) => other,
+            (Missing(_), Validate(_) | Partial(_)) => other,
+            (Missing(Forwarded::UriMiss), Missing(_)) => other,
+            _ => self,
+        }
+    }
+}
+
+impl Missing {
+    fn new(own: Key, key: Key, why: Forwarded) -> Missing {
+        Missing {
+            key,
+            own,
+            why,
+            stale: None,
+            partial: None,
+        }
+    }
 }
 
 impl Proxy {
@@ -155,14 +210,19 @@ impl Proxy {
         if !route.caches || !exchange.is_lookup() || is_guarded(exchange) {
             return None;
         }
-        let key = self.cache.key(&key_parts(exchange));
-        let Found::Entry(entry, tier) = self.cache.find_here(key, &exchange.headers) else {
-            return None;
+        let parts = key_parts(exchange, route);
+        let hit = |key| {
+            let Found::Entry(entry, tier) = self.cache.find_here(key, &exchange.headers) else {
+                return None;
+            };
+            match self.decide(exchange, route, &entry) {
+                Some(Reuse::Fresh) if serves(&entry, exchange) => {
+                    Some(self.hit(exchange, key, &entry, tier))
+                }
+                _ => None,
+            }
         };
-        match self.decide(exchange, route, &entry) {
-            Some(Reuse::Fresh) => Some(self.hit(exchange, key, &entry, tier)),
-            _ => None,
-        }
+        hit(self.cache.key(&parts)).or_else(|| hit(self.cache.search_key(&parts)?))
     }
 
     async fn answer(self: &Arc<Self>, exchange: &mut Exchange, route: &Arc<Route>) -> Answer {
@@ -202,19 +262,20 @@ impl Proxy {
                 .forward(exchange, route, filters, None, Forwarded::Request)
                 .await;
         }
-        let key = self.cache.key(&key_parts(exchange));
-        let missing = match self.look_up(key, exchange, route).await {
+        let parts = key_parts(exchange, route);
+        let own = self.cache.key(&parts);
+        let key = self.cache.search_key(&parts).unwrap_or(own);
+        let missing = match self.look_up(own, key, exchange, route).await {
             LookedUp::Answer(answer) => return (*answer, Some(filters)),
             LookedUp::Validate(unusable) => Missing {
-                key,
-                why: Forwarded::Stale,
                 stale: Some(unusable),
+                ..Missing::new(own, key, Forwarded::Stale)
             },
-            LookedUp::Missing(why) => Missing {
-                key,
-                why,
-                stale: None,
+            LookedUp::Partial(entry) => Missing {
+                partial: Some(entry),
+                ..Missing::new(own, key, Forwarded::Partial)
             },
+            LookedUp::Missing(why) => Missing::new(own, key, why),
         };
         if only_if_cached(&exchange.headers, &route.policy) {
             return (self.failed(Failure::OnlyIfCached), Some(filters));
@@ -233,45 +294,44 @@ impl Proxy {
         self.fetch(exchange, route, filters, missing).await
     }
 
+    /// Looks for a response under its own URL, then for one that equivalent queries share.
     async fn look_up(
         self: &Arc<Self>,
-        key: Key,
+        own: Key,
+        shared: Key,
         exchange: &Exchange,
         route: &Arc<Route>,
     ) -> LookedUp {
-        let mut missing = Forwarded::UriMiss;
-        let mut unusable = None;
-        match self.cache.find_here(key, &exchange.headers) {
-            Found::Entry(entry, tier) => match self.use_or_not(key, exchange, route, entry, tier) {
-                LookedUp::Validate(here) => unusable = Some(here),
-                LookedUp::Missing(_) => missing = Forwarded::Miss,
-                answer @ LookedUp::Answer(_) => return answer,
-            },
-            Found::OtherVariant => missing = Forwarded::VaryMiss,
-            Found::Nothing => {}
+        let look_here = |key| match self.cache.find_here(key, &exchange.headers) {
+            Found::Entry(entry, tier) => self.use_or_not(shared, exchange, route, entry, tier),
+            Found::OtherVariant => LookedUp::Missing(Forwarded::VaryMiss),
+            Found::Nothing => LookedUp::Missing(Forwarded::UriMiss),
+        };
+        let mut here = look_here(own);
+        if shared != own && !matches!(here, LookedUp::Answer(_)) {
+            here = here.or(look_here(shared));
+        }
+        if let LookedUp::Answer(_) = here {
+            return here;
         }
         // Another edge of the region may have a newer one.
-        let parts = key_parts(exchange);
+        let parts = key_parts(exchange, route);
         let index = self.log.index();
         match self
             .cache
-            .find_in_region(key, parts, &exchange.headers, index)
+            .find_in_region(&parts, &exchange.headers, index)
             .await
         {
-            Ok(Some(entry)) => match self.use_or_not(key, exchange, route, entry, Tier::Regional) {
-                LookedUp::Validate(there) => unusable = unusable.or(Some(there)),
-                LookedUp::Missing(_) => {}
-                answer @ LookedUp::Answer(_) => return answer,
-            },
-            Ok(None) => {}
+            Ok(Some(entry)) => {
+                let there = self.use_or_not(shared, exchange, route, entry, Tier::Regional);
+                here.or(there)
+            }
+            Ok(None) => here,
             Err(error) => {
                 tracing::debug!(%error, "going on without the regional tier");
                 Metrics::count_reason(&self.metrics.regional_unavailable, error.name());
+                here
             }
-        }
-        match unusable {
-            Some(unusable) => LookedUp::Validate(unusable),
-            None => LookedUp::Missing(missing),
         }
     }
 
@@ -283,11 +343,17 @@ impl Proxy {
         entry: Arc<Entry>,
         tier: Tier,
     ) -> LookedUp {
-        match self.decide(exchange, route, &entry) {
+        let decided = self.decide(exchange, route, &entry);
+        if decided.is_some() && !serves(&entry, exchange) {
+            return LookedUp::Partial(entry);
+        }
+        match decided {
             None => LookedUp::Missing(Forwarded::Miss),
             Some(Reuse::Fresh) => LookedUp::Answer(Box::new(self.hit(exchange, key, &entry, tier))),
             // What depends on who asks cannot be refreshed behind their back.
-            Some(Reuse::StaleWhileRevalidate) if entry.vary.depends_on_user() => {
+            Some(Reuse::StaleWhileRevalidate)
+                if entry.vary.depends_on_user() || route.key_depends_on_user() =>
+            {
                 LookedUp::Validate(Unusable {
                     entry,
                     reason: Stale::Expired,
@@ -296,7 +362,7 @@ impl Proxy {
             }
             Some(Reuse::StaleWhileRevalidate) => {
                 self.refresh(key, exchange, route, &entry);
-                let stale = self.stale(exchange, &entry, "stale-while-revalidate");
+                let stale = self.stale(exchange, &entry, exchange.now, "stale-while-revalidate");
                 LookedUp::Answer(Box::new(stale))
             }
             Some(Reuse::Validate {
@@ -315,7 +381,7 @@ impl Proxy {
 
     /// What may be done with a stored response; `None` when it was purged.
     fn decide(&self, exchange: &Exchange, route: &Route, entry: &Entry) -> Option<Reuse> {
-        let standing = match entry.judge(self.log.index()) {
+        let standing = match self.judge(exchange, entry) {
             Verdict::Purged => return None,
             Verdict::Usable(Standing::Valid) if self.must_ask(exchange, route, entry) => {
                 Standing::BelowFloor
@@ -341,17 +407,24 @@ impl Proxy {
     /// Says what the cache did, and counts it.
     fn finish(&self, answer: Answer, route: &Route) -> Response<Body> {
         let mut response = answer.response;
-        if let Some(status) = &answer.status {
+        let status = &answer.status;
+        if !answer.is_told {
             response
                 .headers_mut()
                 .append(CACHE_STATUS, status.to_header_value(&self.settings.name));
         }
         route.counters.count(answer.outcome);
+        let forwarded = status.fwd.map(Forwarded::name);
+        if let Some(reason) = forwarded {
+            Metrics::count_reason(&self.metrics.forwarded, reason);
+        }
         tracing::trace!(
             target: "tidegate::access",
             route = route.name,
             status = response.status().as_u16(),
             outcome = answer.outcome.name(),
+            forwarded,
+            detail = status.detail,
         );
         response
     }
@@ -365,9 +438,7 @@ impl Proxy {
             ..
         } = self.failed(failure);
         let headers = response.headers_mut();
-        if let Some(status) = status {
-            headers.append(CACHE_STATUS, status.to_header_value(&self.settings.name));
-        }
+        headers.append(CACHE_STATUS, status.to_header_value(&self.settings.name));
         // What else the client meant by these bytes is anybody's guess.
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
         response
@@ -381,7 +452,8 @@ impl Proxy {
         };
         Answer {
             response: failure.into_response(&self.settings.name),
-            status: Some(status),
+            status,
+            is_told: false,
             outcome: Outcome::Failed,
         }
     }
@@ -394,13 +466,22 @@ fn is_guarded(exchange: &Exchange) -> bool {
     headers.contains_key(IF_MATCH) || headers.contains_key(IF_UNMODIFIED_SINCE)
 }
 
-/// The parts of an exchange's key.
-fn key_parts(exchange: &Exchange) -> KeyParts<'_> {
+/// The parts of an exchange's key. Nothing is allocated where the route has no policy.
+fn key_parts<'a>(exchange: &'a Exchange, route: &Route) -> KeyParts<'a> {
+    let path_and_query = exchange.path_and_query.as_str();
+    let (path_and_query, selection) = match &route.key_policy {
+        None => (Cow::Borrowed(path_and_query), Vec::new()),
+        Some(policy) => (
+            policy.path_and_query(path_and_query),
+            policy.selection(&exchange.headers),
+        ),
+    };
     KeyParts {
         scheme: exchange.scheme,
         authority: exchange.authority.as_str(),
-        path_and_query: exchange.path_and_query.as_str(),
+        path_and_query,
         extra: &exchange.key_extra,
+        selection,
     }
 }
 

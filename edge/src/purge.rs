@@ -7,6 +7,7 @@
 //! This room holds the log, what it says of an entry, and how it is followed. It knows nothing of
 //! entries, keys or requests.
 
+mod canonical;
 mod follow;
 mod index;
 mod log;
@@ -16,6 +17,7 @@ mod record;
 mod stream;
 mod table;
 
+pub use canonical::Canonical;
 pub use index::{Index, Marks, Verdict};
 pub use log::{Log, NotRecorded};
 pub use order::Order;

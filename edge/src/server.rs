@@ -2,27 +2,30 @@
 //! request.
 
 mod impatient;
+mod lingering;
 
 use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::{Request, Response};
-use hyper::body::Incoming;
+use http::{Request, Response, StatusCode, Version};
+use hyper::body::{Body as _, Incoming};
 use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use crate::body::Body;
 use crate::interim::InterimIo;
 use impatient::Impatient;
+use lingering::{Lingering, Unread};
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 4096;
@@ -54,7 +57,7 @@ pub enum Answering {
 /// What answers the requests of connections.
 pub trait Handler: Send + Sync + 'static {
     /// What is known of a connection.
-    type Connection: Clone + Send + Sync + 'static;
+    type Connection: Clone + Send + Sync + Unpin + 'static;
 
     /// A connection was accepted; `informer` reaches its client with interim responses.
     fn accept(
@@ -168,11 +171,16 @@ async fn serve_connection<H: Handler>(
         _ = drain.wait_for(|drain| *drain) => return,
         else => return,
     };
-    let (io, informer) = InterimIo::new(TokioIo::new(Impatient::new(stream, limits.write_timeout)));
+    let (io, unread) = Lingering::new(Impatient::new(stream, limits.write_timeout));
+    let (io, informer) = InterimIo::new(TokioIo::new(io));
     let served = if is_http2 {
+        // A stream ends by itself there, and its connection goes on.
+        unread.never();
         let answers = Answers {
             connection: handler.accept(peer, None),
             handler,
+            unread,
+            is_http_1_0: AtomicBool::new(false),
         };
         let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
         let header_list = u32::try_from(limits.max_header).unwrap_or(u32::MAX);
@@ -186,6 +194,8 @@ async fn serve_connection<H: Handler>(
         let answers = Answers {
             connection: handler.accept(peer, Some(informer)),
             handler,
+            unread,
+            is_http_1_0: AtomicBool::new(false),
         };
         let mut builder = hyper::server::conn::http1::Builder::new();
         builder
@@ -194,10 +204,40 @@ async fn serve_connection<H: Handler>(
             .max_header_size(limits.max_header)
             .max_buf_size(limits.max_header.max(32 << 10) * 2)
             .half_close(true);
-        watcher.watch(builder.serve_connection(io, answers)).await
+        let mut connection = builder.serve_connection(io, answers).with_upgrades();
+        let ended = tokio::select! {
+            biased;
+            served = &mut connection => Some(served),
+            _ = drain.wait_for(|drain| *drain) => None,
+        };
+        let served = match ended {
+            Some(served) => served,
+            None => {
+                Pin::new(&mut connection).graceful_shutdown();
+                (&mut connection).await
+            }
+        };
+        if served.as_ref().is_err_and(hyper::Error::is_user)
+            && let Some(parts) = connection.into_parts()
+            && parts.service.is_http_1_0.load(Ordering::Relaxed)
+        {
+            let stream = parts.io.into_inner().into_inner();
+            reset(stream.into_inner().into_inner());
+        }
+        // As long as it lives, a drain waits.
+        drop(watcher);
+        served
     };
     if let Err(error) = served {
         tracing::debug!(%error, %peer, "connection ended");
+    }
+}
+
+/// Ends a connection so that its client knows that something is missing: to HTTP/1.0, a plain end
+/// is the end of a body without a length (RFC 9112 §8).
+fn reset(stream: TcpStream) {
+    if let Err(error) = SockRef::from(&stream).set_linger(Some(Duration::ZERO)) {
+        tracing::debug!(%error, "a connection cannot be reset");
     }
 }
 
@@ -223,6 +263,9 @@ async fn begins_as_http2(stream: &TcpStream) -> io::Result<bool> {
 struct Answers<H: Handler> {
     handler: Arc<H>,
     connection: H::Connection,
+    unread: Unread,
+    /// Whether the latest request was one of HTTP/1.0.
+    is_http_1_0: AtomicBool,
 }
 
 impl<H: Handler> Service<Request<Incoming>> for Answers<H> {
@@ -231,9 +274,12 @@ impl<H: Handler> Service<Request<Incoming>> for Answers<H> {
     type Future = Answer;
 
     fn call(&self, request: Request<Incoming>) -> Answer {
+        self.unread.request(!request.body().is_end_stream());
+        let is_http_1_0 = request.version() < Version::HTTP_11;
+        self.is_http_1_0.store(is_http_1_0, Ordering::Relaxed);
         match self.handler.handle(request, &self.connection) {
             Answering::AtOnce(response) => Answer::AtOnce(Some(response)),
-            Answering::Later(response) => Answer::Later(response),
+            Answering::Later(response) => Answer::Later(response, self.unread.clone()),
         }
     }
 }
@@ -241,7 +287,7 @@ impl<H: Handler> Service<Request<Incoming>> for Answers<H> {
 /// The future of an [`Answering`]: nothing is boxed where nothing is awaited.
 enum Answer {
     AtOnce(Option<Response<Body>>),
-    Later(Pin<Box<dyn Future<Output = Response<Body>> + Send>>),
+    Later(Pin<Box<dyn Future<Output = Response<Body>> + Send>>, Unread),
 }
 
 impl Future for Answer {
@@ -252,7 +298,13 @@ impl Future for Answer {
             Answer::AtOnce(response) => {
                 Poll::Ready(Ok(response.take().expect("polled once after it was ready")))
             }
-            Answer::Later(response) => response.as_mut().poll(context).map(Ok),
+            Answer::Later(response, unread) => {
+                let response = ready!(response.as_mut().poll(context));
+                if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                    unread.never();
+                }
+                Poll::Ready(Ok(response))
+            }
         }
     }
 }

@@ -5,6 +5,7 @@
 //! Redis connection and hot entries; the memory tier, the purge index, the compiled plugins and
 //! the metrics are shared.
 
+mod urls;
 mod worker;
 
 use std::io;
@@ -19,7 +20,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
 use crate::admin::Admin;
-use crate::cache::{Cache, Memory};
+use crate::cache::{Cache, KeyPolicy, Memory};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::filters::{Chain, LocalLimits, PluginError, Plugins};
@@ -27,6 +28,7 @@ use crate::proxy::Settings;
 use crate::purge::{self, Followed, Index, Log, Stream};
 use crate::server::{self, Handler};
 use crate::telemetry::Metrics;
+use urls::Urls;
 
 /// How long the listener waits for the purge log before it opens without trusting its cache.
 const LOG_PATIENCE: Duration = Duration::from_secs(5);
@@ -182,6 +184,8 @@ struct Shared {
     metrics: Metrics,
     /// Of each route, in their order.
     chains: Vec<Chain>,
+    /// Of each route too.
+    key_policies: Vec<Option<Arc<KeyPolicy>>>,
     local_limits: Arc<LocalLimits>,
     settings: Settings,
 }
@@ -190,7 +194,12 @@ impl Shared {
     fn new(config: Config, options: &Options) -> Result<Shared, StartError> {
         let keys = (crate::random::word(), crate::random::word());
         let clock = options.clock.clone();
-        let index = Arc::new(Index::new(options.index_slots, keys));
+        let key_policies = key_policies(&config)?;
+        let index = Index::new(options.index_slots, keys);
+        let index = Arc::new(match Urls::new(&config.routes, &key_policies) {
+            Some(urls) => index.with_urls(Box::new(urls)),
+            None => index,
+        });
         let log = match config.log_url() {
             None => Log::in_process(index, clock.clone()),
             Some(url) => {
@@ -221,6 +230,7 @@ impl Shared {
         Ok(Shared {
             cache: Cache::new(keys, memory.clone(), config.cache.hot),
             chains: chains.collect::<Result<_, _>>()?,
+            key_policies,
             local_limits: Arc::new(LocalLimits::new(LIMIT_KEYS, move || limits_clock.now().0)),
             settings: Settings {
                 name: config.server.name.clone(),
@@ -280,7 +290,17 @@ impl Shared {
         let is_local = listener
             .local_addr()
             .is_ok_and(|address| address.ip().is_loopback());
+        // It explains as a worker would answer.
+        let explains = match self.worker().await {
+            Ok(worker) => Arc::new(worker),
+            Err(error) => {
+                // The workers say the same, and the start fails by it.
+                tracing::debug!(error, "no administration");
+                return;
+            }
+        };
         let admin = Arc::new(Admin {
+            explains,
             name: self.settings.name.clone(),
             log: self.log.clone(),
             memory: self.memory.clone(),
@@ -368,6 +388,16 @@ impl Shared {
             () = too_late => None,
         }
     }
+}
+
+fn key_policies(config: &Config) -> Result<Vec<Option<Arc<KeyPolicy>>>, StartError> {
+    let policies = config.routes.iter().map(|route| {
+        let policy = KeyPolicy::new(&route.key).map_err(|message| {
+            StartError::Config(format!("route {:?}: {message}", route.name()))
+        })?;
+        Ok(policy.map(Arc::new))
+    });
+    policies.collect()
 }
 
 fn start_thread(

@@ -19,6 +19,8 @@ pub struct Metrics {
     pub refreshes: Counter,
     /// Lookups and writes in Redis that did not come back in time, by reason.
     pub regional_unavailable: Family<Reason, Counter>,
+    /// Requests that went on to an origin, by the reason that `Cache-Status` gives (RFC 9211 §2.2).
+    pub forwarded: Family<Reason, Counter>,
     /// Responses not stored, by reason.
     pub not_stored: Family<Reason, Counter>,
     /// Purge records accepted, and those that could not be recorded.
@@ -180,6 +182,11 @@ impl Metrics {
             "redis_unavailable",
             "Uses of the regional tier that got no answer, by reason",
             all.regional_unavailable,
+        );
+        registry.register(
+            "forwarded",
+            "Requests that went on to an origin, by reason",
+            all.forwarded,
         );
         registry.register(
             "not_stored",

@@ -4,13 +4,15 @@
 //! The pool is our own on hyper's connections, because a safe retry must know whether a
 //! connection was reused and how many bytes went each way; hyper-util's client tells neither.
 
+mod framing;
 mod idle;
+mod tunnel;
 mod wire;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::uri::Authority;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -20,9 +22,13 @@ use idle::Idle;
 use tokio::net::TcpStream;
 use wire::{Counted, Traffic};
 
+pub use framing::UnknownCoding;
+pub use tunnel::Tunnel;
+
 use crate::body::Body;
 use crate::config;
 use crate::error::Failure;
+use crate::trailers;
 
 /// The head of a response may be this large.
 const MAX_HEAD: usize = 64 << 10;
@@ -35,6 +41,7 @@ pub struct Upstream {
     fields: Vec<(HeaderName, HeaderValue)>,
     connect_timeout: Duration,
     timeout: Duration,
+    tunnel_timeout: Duration,
     idle: Mutex<Idle<Connection>>,
 }
 
@@ -70,6 +77,7 @@ impl Upstream {
             fields: config.headers.iter().map(field).collect::<Result<_, _>>()?,
             connect_timeout: config.connect_timeout,
             timeout: config.timeout,
+            tunnel_timeout: config.tunnel_timeout,
             idle: Mutex::new(Idle::new(config.idle_connections)),
         })
     }
@@ -117,14 +125,7 @@ impl Upstream {
             let before = traffic.now();
             let answer = sender.try_send_request(request);
             let error = match self.wait(answer, &traffic).await? {
-                Ok(response) => {
-                    let framed_twice = response.headers().contains_key(CONTENT_LENGTH)
-                        && response.headers().contains_key(TRANSFER_ENCODING);
-                    if !framed_twice {
-                        self.keep(Connection { sender, traffic });
-                    }
-                    return self.check(response);
-                }
+                Ok(response) => return self.accept(response, Connection { sender, traffic }),
                 Err(error) => error,
             };
             let mut error = error;
@@ -139,6 +140,43 @@ impl Upstream {
         }
     }
 
+    /// Sends a request that offers other protocols (RFC 9110 §7.8), over a connection of its own:
+    /// with a tunnel where the origin switches to one of them, with an ordinary response where it
+    /// does not.
+    ///
+    /// # Errors
+    /// A [`Failure`] that names the origin.
+    pub async fn switch(
+        self: &Arc<Self>,
+        mut request: Request<Body>,
+    ) -> Result<(Response<Incoming>, Option<Tunnel>), Failure> {
+        self.set_fields(&mut request);
+        let offered = request.headers().get(UPGRADE).cloned();
+        let Connection {
+            mut sender,
+            traffic,
+        } = self.connect().await?;
+        let answer = sender.try_send_request(request);
+        let mut response = match self.wait(answer, &traffic).await? {
+            Ok(response) => response,
+            Err(error) => return Err(self.broken(&error.into_error())),
+        };
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            let response = self.accept(response, Connection { sender, traffic })?;
+            return Ok((response, None));
+        }
+        let chosen = response.headers().get(UPGRADE);
+        if !tunnel::was_offered(chosen, offered.as_ref()) {
+            return Err(self.wrong(format!("101 to {chosen:?}, which was not offered")));
+        }
+        let tunnel = Tunnel {
+            origin: hyper::upgrade::on(&mut response),
+            traffic,
+            patience: self.tunnel_timeout,
+        };
+        Ok((response, Some(tunnel)))
+    }
+
     fn set_fields(&self, request: &mut Request<Body>) {
         let headers = request.headers_mut();
         if let Some(host) = &self.host {
@@ -147,6 +185,7 @@ impl Upstream {
         for (name, value) in &self.fields {
             headers.insert(name, value.clone());
         }
+        trailers::prefer_head(headers);
     }
 
     /// Waits until the answer is there, as long as the request moves on.
@@ -196,7 +235,7 @@ impl Upstream {
             .map_err(|error| refused(error.to_string()))?;
         tokio::spawn(async move {
             // What goes wrong here is also told to whoever waits for the response.
-            let _ = connection.await;
+            let _ = connection.with_upgrades().await;
         });
         Ok(Connection { sender, traffic })
     }
@@ -225,23 +264,34 @@ impl Upstream {
         });
     }
 
-    /// What hyper lets through and we do not.
-    fn check(&self, response: Response<Incoming>) -> Result<Response<Incoming>, Failure> {
-        let wrong = |reason: String| Failure::Protocol {
-            origin: self.name.clone(),
-            reason,
-        };
-        let status = response.status();
-        if status == StatusCode::SWITCHING_PROTOCOLS {
-            return Err(wrong("101 without an upgrade being asked for".to_owned()));
+    /// Checks what hyper lets through, and keeps the connection unless it cannot be trusted.
+    fn accept(
+        self: &Arc<Self>,
+        mut response: Response<Incoming>,
+        connection: Connection,
+    ) -> Result<Response<Incoming>, Failure> {
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(self.wrong("101 without an upgrade being asked for".to_owned()));
         }
-        let mut codings = response.headers().get_all(TRANSFER_ENCODING).iter();
-        if let Some(coding) = codings.next()
-            && (codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
-        {
-            return Err(wrong(format!("transfer coding {coding:?}")));
+        let headers = response.headers_mut();
+        framing::unite_lengths(headers).map_err(|reason| self.wrong(reason))?;
+        let unknown = framing::check_codings(headers).map_err(|reason| self.wrong(reason))?;
+        // Whoever sends both may mean either (RFC 9112 §6.3).
+        let framed_twice =
+            headers.contains_key(TRANSFER_ENCODING) && headers.remove(CONTENT_LENGTH).is_some();
+        if let Some(unknown) = unknown {
+            response.extensions_mut().insert(unknown);
+        } else if !framed_twice {
+            self.keep(connection);
         }
         Ok(response)
+    }
+
+    fn wrong(&self, reason: String) -> Failure {
+        Failure::Protocol {
+            origin: self.name.clone(),
+            reason,
+        }
     }
 
     fn broken(&self, error: &hyper::Error) -> Failure {

@@ -24,12 +24,13 @@ pub fn is_deceptive(path: &str, response: &HeaderMap) -> bool {
     !kind.admits(&essence)
 }
 
-/// The lower-case extension of the path's last segment.
+/// The lower-case extension of the path's last segment, as an origin reads it that decodes `%2e` and `%2f` first.
 fn extension(path: &str) -> Option<String> {
-    let path = path.split(['?', '#']).next()?;
+    let path = path.split(['?', '#']).next()?.to_ascii_lowercase();
+    let path = path.replace("%2e", ".").replace("%2f", "/");
     let segment = path.rsplit('/').next()?;
     let (_, extension) = segment.rsplit_once('.')?;
-    Some(extension.to_ascii_lowercase())
+    Some(extension.to_owned())
 }
 
 /// The media type without its parameters, in lower case.

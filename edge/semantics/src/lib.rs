@@ -44,7 +44,7 @@ pub mod validation;
 
 pub mod ranges;
 
-pub mod parts;
+pub mod partial;
 
 pub mod invalidation;
 
@@ -59,7 +59,7 @@ pub use fields::{combined, strip_hop_by_hop};
 pub use freshness::Terms;
 pub use groups::{invalidated_groups, strip_surrogate_fields, tags};
 pub use invalidation::{invalidated, is_safe};
-pub use parts::{may_combine, select_within};
+pub use partial::{are_of_one_representation, merge_part, range_validator, select_part};
 pub use policy::Policy;
 pub use ranges::{ContentRange, Selection, parse_content_range, select};
 pub use refusal::Refusal;

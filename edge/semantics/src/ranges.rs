@@ -40,7 +40,7 @@ pub fn select(
     if *method != Method::GET || status != StatusCode::OK {
         return Selection::Whole;
     }
-    let Some(ranges) = asked(request) else {
+    let Some(ranges) = fields::only(request, &header::RANGE).and_then(parse_ranges) else {
         return Selection::Whole;
     };
     if !may_be_ranged(request, stored) || ranges.len() > MOST_RANGES {
@@ -71,9 +71,24 @@ pub fn select(
     }
 }
 
-/// The ranges that a request asks for; `None` when there are none, or when they are to be ignored.
-pub(crate) fn asked(request: &HeaderMap) -> Option<Vec<Asked>> {
-    fields::only(request, &header::RANGE).and_then(parse_ranges)
+/// The only range of a request, if it asks for one and that can be told; see [`crate::select_part`].
+pub(crate) fn single_range(
+    request: &HeaderMap,
+    complete: Option<u64>,
+) -> Option<RangeInclusive<u64>> {
+    let ranges = fields::only(request, &header::RANGE).and_then(parse_ranges)?;
+    let [range] = ranges[..] else { return None };
+    match (range, complete) {
+        (range, Some(complete)) => range.within(complete),
+        (
+            Asked::From {
+                first,
+                last: Some(last),
+            },
+            None,
+        ) => Some(first..=last),
+        _ => None,
+    }
 }
 
 /// Whether `If-Range`, if there is one, holds.

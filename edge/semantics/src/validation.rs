@@ -238,16 +238,18 @@ pub fn not_modified_headers(stored: &HeaderMap) -> HeaderMap {
     headers
 }
 
+/// The `Last-Modified` of a response, if it is strong: at least a second before its `Date` (RFC 9110 §8.8.2.2).
+pub(crate) fn strong_last_modified(headers: &HeaderMap) -> Option<Timestamp> {
+    let date = fields::only(headers, &header::DATE).and_then(parse_date)?;
+    last_modified(headers).filter(|modified| *modified < date)
+}
+
 /// Whether an `If-Range` value names the stored representation: by its strong `ETag`, or by a `Last-Modified` that is
 /// strong because it lies at least a second before `Date` (RFC 9110 §13.1.5, §8.8.2.2).
 pub(crate) fn is_unchanged_for_range(condition: &HeaderValue, stored: &HeaderMap) -> bool {
     let condition = condition.as_bytes();
     if let Some(asked) = parse_date(condition) {
-        let date = fields::only(stored, &header::DATE).and_then(parse_date);
-        return match (last_modified(stored), date) {
-            (Some(modified), Some(date)) => modified == asked && modified < date,
-            _ => false,
-        };
+        return strong_last_modified(stored) == Some(asked);
     }
     EntityTag::parse(condition)
         .zip(EntityTag::of(stored))

@@ -3,41 +3,20 @@
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
-use tidegate_semantics::{Terms, Timestamp, Vary};
+use http::HeaderMap;
+use tidegate_semantics::Variance;
+use tidegate_stored::Stored;
 
-use crate::purge::{Index, Marks, Position, Verdict};
-
-/// A response as it is stored (RFC 9111 §3).
-#[derive(Debug)]
-pub struct Stored {
-    pub status: StatusCode,
-    /// The end-to-end fields as the origin sent them, without the surrogate ones and without
-    /// Content-Length.
-    pub headers: HeaderMap,
-    /// The surrogate fields: not for clients, but wanted when the response is renewed.
-    pub hidden: HeaderMap,
-    /// The lifetime that a filter gave, if one did.
-    pub filter_ttl: Option<Duration>,
-    pub body: Bytes,
-    pub terms: Terms,
-    /// The request fields this variant was selected by.
-    pub vary: Vary,
-    pub tags: Vec<String>,
-    /// The log position applied when the fetch (or the last validation) began.
-    pub fence: Position,
-    /// When the origin answered for it last.
-    pub fetched_at: Timestamp,
-}
+use crate::purge::{Index, Marks, Verdict};
 
 /// A stored response in the tiers. It never changes; a validated or newer one takes its place.
 #[derive(Debug)]
 pub struct Entry {
     stored: Stored,
     pub marks: Marks,
+    /// Which other queries it is for; `None` where it is for its own alone.
+    pub variance: Option<Arc<Variance>>,
     /// Where [`Index::judge`] remembers the last head at which nothing matched.
     checked: AtomicU64,
     superseded: AtomicBool,
@@ -58,7 +37,9 @@ const ENTRY_OVERHEAD: usize = 512;
 impl Entry {
     /// An entry for `url` (`authority/path?query`).
     pub fn new(stored: Stored, url: &str, index: &Index) -> Entry {
+        let variance = Variance::of(&stored.headers);
         Entry {
+            variance: (!variance.is_default()).then(|| Arc::new(variance)),
             marks: index.marks(url, stored.tags.iter().map(String::as_str)),
             stored,
             checked: AtomicU64::new(0),
@@ -89,7 +70,7 @@ impl Entry {
             .iter()
             .map(|tag| tag.len() + size_of::<String>())
             .sum();
-        self.body.len() + fields + tags + self.marks.weight() + ENTRY_OVERHEAD
+        self.content.len() + fields + tags + self.marks.weight() + ENTRY_OVERHEAD
     }
 
     /// Whether its fetch began at a later position of the same log.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use tidegate_semantics::{Terms, Vary};
 use tokio::sync::watch;
 
@@ -38,10 +38,15 @@ pub enum Landing {
 /// The head of a response that may be stored.
 pub struct Head {
     pub status: StatusCode,
+    /// The status of the origin's answer: 206 where the rest of what is stored was asked for.
+    pub answered: StatusCode,
     /// As they go to those who share this fetch.
     pub headers: HeaderMap,
-    /// As they are stored: without what may not be reused (`no-cache="…"`).
+    /// As they are stored: without what may not be reused (`no-cache="…"`), and without
+    /// Content-Range.
     pub stored: HeaderMap,
+    /// The `Content-Range` of a 206.
+    pub range: Option<HeaderValue>,
     /// Surrogate fields, which are not for clients.
     pub hidden: HeaderMap,
     /// The lifetime that a filter gave.

@@ -1,6 +1,9 @@
-//! The name under which responses are stored: scheme, host, path and query, and what a filter
-//! adds, each with its length, so that no part can be forged into another.
+//! The name under which responses are stored: scheme, host, path and query, what a filter adds and
+//! what the route's key policy selects, each with its length, so that no part can be forged into
+//! another.
 
+use std::borrow::Cow;
+use std::fmt;
 use std::hash::Hasher;
 
 use siphasher::sip128::{Hasher128, SipHasher13};
@@ -20,14 +23,29 @@ impl Key {
 }
 
 /// What a primary key is made of.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct KeyParts<'a> {
     pub scheme: &'static str,
     /// Lower-case, without the scheme's default port.
     pub authority: &'a str,
-    pub path_and_query: &'a str,
+    /// As the route's key policy leaves it.
+    pub path_and_query: Cow<'a, str>,
     /// What the request filters added.
     pub extra: &'a str,
+    /// See [`KeyPolicy::selection`](super::KeyPolicy::selection); empty where the route has no policy.
+    pub selection: Vec<u8>,
+}
+
+impl fmt::Display for KeyParts<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, authority) = (self.scheme, self.authority);
+        write!(formatter, "{scheme} {authority} {}", self.path_and_query)?;
+        if self.extra.is_empty() {
+            Ok(())
+        } else {
+            write!(formatter, " {:?}", self.extra)
+        }
+    }
 }
 
 /// [`KeyParts`] that outlive their request.
@@ -37,6 +55,7 @@ pub struct OwnedKeyParts {
     authority: String,
     path_and_query: String,
     extra: String,
+    selection: Vec<u8>,
 }
 
 impl OwnedKeyParts {
@@ -45,45 +64,65 @@ impl OwnedKeyParts {
         KeyParts {
             scheme: self.scheme,
             authority: &self.authority,
-            path_and_query: &self.path_and_query,
+            path_and_query: Cow::Borrowed(&self.path_and_query),
             extra: &self.extra,
+            selection: self.selection.clone(),
         }
     }
 }
 
 impl KeyParts<'_> {
+    /// The same parts of another URL.
+    pub fn with_path_and_query<'a>(&'a self, path_and_query: &'a str) -> KeyParts<'a> {
+        KeyParts {
+            path_and_query: Cow::Borrowed(path_and_query),
+            ..self.clone()
+        }
+    }
+
     /// A copy that outlives the request.
     pub fn to_owned(&self) -> OwnedKeyParts {
         OwnedKeyParts {
             scheme: self.scheme,
             authority: self.authority.to_owned(),
-            path_and_query: self.path_and_query.to_owned(),
+            path_and_query: self.path_and_query.clone().into_owned(),
             extra: self.extra.to_owned(),
+            selection: self.selection.clone(),
         }
-    }
-
-    fn parts(&self) -> [&str; 4] {
-        [self.scheme, self.authority, self.path_and_query, self.extra]
     }
 
     /// The key in this process.
     pub fn key(&self, keys: (u64, u64)) -> Key {
         let mut hasher = SipHasher13::new_with_keys(keys.0, keys.1);
-        for part in self.parts() {
-            hasher.write_usize(part.len());
-            hasher.write(part.as_bytes());
-        }
+        self.write(|bytes| hasher.write(bytes));
         Key(hasher.finish128().as_u128())
     }
 
     /// The key between processes: of a variant when `variant` is not empty.
     pub fn shared(&self, variant: &[u8]) -> String {
         let mut hasher = blake3::Hasher::new();
-        for part in self.parts().map(str::as_bytes).into_iter().chain([variant]) {
-            hasher.update(&(part.len() as u64).to_le_bytes());
-            hasher.update(part);
-        }
+        let mut write = |bytes: &[u8]| {
+            hasher.update(bytes);
+        };
+        self.write(&mut write);
+        write(&(variant.len() as u64).to_le_bytes());
+        write(variant);
         hasher.finalize().to_hex().to_string()
+    }
+
+    /// Every part after its length, so that different parts are never written alike.
+    fn write(&self, mut write: impl FnMut(&[u8])) {
+        let parts: [&[u8]; 5] = [
+            self.scheme.as_bytes(),
+            self.authority.as_bytes(),
+            self.path_and_query.as_bytes(),
+            self.extra.as_bytes(),
+            &self.selection,
+        ];
+        for part in parts {
+            write(&(part.len() as u64).to_le_bytes());
+            write(part);
+        }
     }
 }
 
@@ -113,6 +152,13 @@ pub type KeyState = std::hash::BuildHasherDefault<KeyHasher>;
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
+    use http::header::COOKIE;
+    use http::{HeaderMap, HeaderName, HeaderValue};
+    use proptest::prelude::*;
+
+    use super::super::policy::KeyPolicy;
     use super::KeyParts;
 
     #[test]
@@ -121,8 +167,9 @@ mod tests {
             let parts = KeyParts {
                 scheme,
                 authority,
-                path_and_query,
+                path_and_query: Cow::Borrowed(path_and_query),
                 extra,
+                selection: Vec::new(),
             };
             (parts.key((1, 2)), parts.shared(b""))
         };
@@ -135,6 +182,107 @@ mod tests {
         ] {
             assert_ne!(base.0, other.0);
             assert_ne!(base.1, other.1);
+        }
+    }
+
+    /// What a request says, as far as it can be part of a key.
+    #[derive(Clone, Debug, PartialEq)]
+    struct Said {
+        scheme: &'static str,
+        host: String,
+        path: String,
+        query: Option<String>,
+        extra: String,
+        /// Values of two fields that count.
+        headers: [Vec<String>; 2],
+        /// Values of two cookies that count.
+        cookies: [Vec<String>; 2],
+    }
+
+    const HEADERS: [&str; 2] = ["x-a", "x-b"];
+    const COOKIES: [&str; 2] = ["a", "b"];
+
+    fn values(pattern: &'static str) -> impl Strategy<Value = [Vec<String>; 2]> {
+        let some = || prop::collection::vec(pattern, 0..3);
+        [some(), some()]
+    }
+
+    /// Few letters, so that what is said twice is often nearly the same.
+    fn said() -> impl Strategy<Value = Said> {
+        let query = prop::option::of("[ab=&/]{0,4}");
+        let scheme = prop::sample::select(vec!["http", "https"]);
+        let parts = (scheme, "[ab.:]{0,3}", "/[ab/]{0,3}", query, "[ab/?]{0,3}");
+        (parts, values("[ab=:]{0,3}"), values("[ab=:]{0,3}")).prop_map(
+            |((scheme, host, path, query, extra), headers, cookies)| Said {
+                scheme,
+                host,
+                path,
+                query,
+                extra,
+                headers,
+                cookies,
+            },
+        )
+    }
+
+    /// The same with one thing moved from one place to the next, or changed.
+    fn pair() -> impl Strategy<Value = (Said, Said)> {
+        let other = (said(), said(), 0..8_usize);
+        other.prop_map(|(one, two, at)| {
+            let mut other = one.clone();
+            match at {
+                0 => other.scheme = two.scheme,
+                1 => other.host = two.host,
+                2 => other.path = two.path,
+                3 => other.query = two.query,
+                4 => std::mem::swap(&mut other.extra, &mut other.host),
+                5 => other.headers.swap(0, 1),
+                6 => std::mem::swap(&mut other.headers[1], &mut other.cookies[0]),
+                _ => other = two,
+            }
+            (one, other)
+        })
+    }
+
+    /// What is hashed, with the policy under which headers and cookies count.
+    fn written(said: &Said, policy: &KeyPolicy) -> Vec<u8> {
+        let mut request = HeaderMap::new();
+        for (name, values) in HEADERS.into_iter().zip(&said.headers) {
+            for value in values {
+                let value = HeaderValue::from_str(value).expect("visible characters");
+                request.append(HeaderName::from_static(name), value);
+            }
+        }
+        let named = COOKIES.into_iter().zip(&said.cookies);
+        let pairs: Vec<_> = named
+            .flat_map(|(name, values)| values.iter().map(move |value| format!("{name}={value}")))
+            .collect();
+        let cookie = HeaderValue::from_str(&pairs.join("; ")).expect("visible characters");
+        request.insert(COOKIE, cookie);
+        let path_and_query = match &said.query {
+            Some(query) => format!("{}?{query}", said.path),
+            None => said.path.clone(),
+        };
+        let parts = KeyParts {
+            scheme: said.scheme,
+            authority: &said.host,
+            path_and_query: policy.path_and_query(&path_and_query),
+            extra: &said.extra,
+            selection: policy.selection(&request),
+        };
+        let mut written = Vec::new();
+        parts.write(|bytes| written.extend_from_slice(bytes));
+        written
+    }
+
+    proptest! {
+        #[test]
+        fn different_requests_are_never_written_alike((one, other) in pair()) {
+            prop_assume!(one != other);
+            let settings = format!("headers = {HEADERS:?}\ncookies = {COOKIES:?}");
+            let settings = toml::from_str(&settings).expect("good settings");
+            let policy = KeyPolicy::new(&settings).expect("good").expect("not the default");
+            prop_assert_ne!(written(&one, &policy), written(&other, &policy));
         }
     }
 }

@@ -75,6 +75,13 @@ impl Memory {
             });
     }
 
+    /// Lets go of what is stored under a key.
+    pub fn remove(&self, key: Key) {
+        if let Some(object) = self.objects.remove(&key) {
+            object.supersede();
+        }
+    }
+
     /// The response to this key could not be shared: for a while nobody shall wait for another's.
     pub fn remember_pass(&self, key: Key, now: Timestamp) {
         self.passes.insert(key, now.plus(PASS_FOR));

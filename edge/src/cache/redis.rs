@@ -9,8 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 use tidegate_semantics::{Timestamp, Vary, has_validator};
+use tidegate_stored::{Encoded, decode, encode, encode_varies};
 
-use super::codec::{self, Encoded};
 use super::entry::Entry;
 use super::key::KeyParts;
 use crate::purge::Index;
@@ -40,19 +40,17 @@ impl Regional {
     /// When Redis does not answer in time; the caller goes on without.
     pub async fn get(
         &self,
-        parts: KeyParts<'_>,
+        parts: &KeyParts<'_>,
         request: &HeaderMap,
         index: &Index,
     ) -> Result<Option<Arc<Entry>>, Unavailable> {
-        let names = match self.read(&parts.shared(b""), index).await? {
+        let names = match self.read(&parts.shared(b"")).await? {
             Some(Encoded::Varies(names)) => names,
-            other => return Ok(selected(other, request)),
+            other => return Ok(selected(other, request, index)),
         };
         let variant = Vary::select(&names, request).variant();
-        Ok(selected(
-            self.read(&parts.shared(&variant), index).await?,
-            request,
-        ))
+        let found = self.read(&parts.shared(&variant)).await?;
+        Ok(selected(found, request, index))
     }
 
     /// Stores a response for as long as it can be of use.
@@ -61,7 +59,7 @@ impl Regional {
     /// As [`Regional::get`].
     pub async fn put(
         &self,
-        parts: KeyParts<'_>,
+        parts: &KeyParts<'_>,
         entry: &Entry,
         now: Timestamp,
     ) -> Result<(), Unavailable> {
@@ -69,24 +67,27 @@ impl Regional {
             .terms
             .useless_after(has_validator(&entry.headers))
             .since(now);
-        if entry.body.len() > self.max_entry || useful < Duration::from_secs(1) {
+        if entry.content.len() > self.max_entry || useful < Duration::from_secs(1) {
             return Ok(());
         }
-        let encoded = codec::encode(entry);
+        // Parts of a representation stay here.
+        let Some(encoded) = encode(entry, entry.marks.url()) else {
+            return Ok(());
+        };
         if entry.vary.is_empty() {
             return self.write(&parts.shared(b""), &encoded, useful).await;
         }
-        let names = codec::encode_varies(entry.vary.names());
+        let names = encode_varies(entry.vary.names());
         let variant = entry.vary.variant();
         self.write(&parts.shared(&variant), &encoded, useful)
             .await?;
         self.write(&parts.shared(b""), &names, useful).await
     }
 
-    async fn read(&self, key: &str, index: &Index) -> Result<Option<Encoded>, Unavailable> {
+    async fn read(&self, key: &str) -> Result<Option<Encoded>, Unavailable> {
         let command = redis::Cmd::get(self.name(key));
         let bytes: Option<Vec<u8>> = self.redis.query(&command).await?;
-        Ok(bytes.and_then(|bytes| codec::decode(&Bytes::from(bytes), index)))
+        Ok(bytes.and_then(|bytes| decode(&Bytes::from(bytes))))
     }
 
     async fn write(&self, key: &str, value: &[u8], keep: Duration) -> Result<(), Unavailable> {
@@ -101,9 +102,11 @@ impl Regional {
     }
 }
 
-fn selected(encoded: Option<Encoded>, request: &HeaderMap) -> Option<Arc<Entry>> {
+fn selected(encoded: Option<Encoded>, request: &HeaderMap, index: &Index) -> Option<Arc<Entry>> {
     match encoded {
-        Some(Encoded::Entry(entry)) if entry.vary.matches(request) => Some(Arc::new(*entry)),
+        Some(Encoded::Response(stored, url)) if stored.vary.matches(request) => {
+            Some(Arc::new(Entry::new(*stored, &url, index)))
+        }
         _ => None,
     }
 }

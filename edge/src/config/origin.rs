@@ -23,6 +23,12 @@ pub struct Origin {
     /// Until the head of the response, and between two parts of its body.
     #[serde(default = "Origin::default_timeout", deserialize_with = "duration")]
     pub timeout: Duration,
+    /// How long an upgraded connection (WebSocket, say) may carry nothing, both ways.
+    #[serde(
+        default = "Origin::default_tunnel_timeout",
+        deserialize_with = "duration"
+    )]
+    pub tunnel_timeout: Duration,
     /// Fields set on every request to it, such as a service token.
     #[serde(default)]
     pub headers: BTreeMap<String, Secret>,
@@ -40,6 +46,10 @@ impl Origin {
 
     fn default_timeout() -> Duration {
         Duration::from_secs(30)
+    }
+
+    fn default_tunnel_timeout() -> Duration {
+        Duration::from_secs(5 * 60)
     }
 
     fn default_idle_connections() -> usize {

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use http::uri::Authority;
 use serde::Deserialize;
-use tidegate_semantics::Policy;
+use tidegate_semantics::{Policy, StatusPattern};
 
+use super::key::Key;
 use super::plugins::Use;
-use super::units::optional_duration;
+use super::units::{duration, durations_by_status, optional_duration};
 
 /// What a route does with its cache while the purge log cannot be heard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -18,6 +19,17 @@ pub enum OnPartition {
     Revalidate,
     /// The cache is used as if nothing had been purged.
     Serve,
+}
+
+/// What is asked of the origin where a client wants a part that is not stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ranges {
+    /// That part. What comes is stored, and parts of one representation are combined.
+    #[default]
+    Forward,
+    /// All of the representation, so that the next part is stored already.
+    FetchWhole,
 }
 
 /// `[[routes]]`: the first whose host and path fit decides.
@@ -40,6 +52,15 @@ pub struct Route {
     pub ttl: Option<Duration>,
     #[serde(default, deserialize_with = "optional_duration")]
     pub default_ttl: Option<Duration>,
+    /// Lifetimes of responses that state none, by status: negative caching.
+    #[serde(default, deserialize_with = "durations_by_status")]
+    pub status_ttl: Vec<(StatusPattern, Duration)>,
+    /// The longest lifetime guessed from `Last-Modified`.
+    #[serde(
+        default = "Route::default_heuristic_limit",
+        deserialize_with = "duration"
+    )]
+    pub heuristic_limit: Duration,
     #[serde(default, deserialize_with = "optional_duration")]
     pub stale_while_revalidate: Option<Duration>,
     #[serde(default, deserialize_with = "optional_duration")]
@@ -52,6 +73,10 @@ pub struct Route {
     pub deception_armour: bool,
     #[serde(default)]
     pub on_partition: OnPartition,
+    #[serde(default)]
+    pub key: Key,
+    #[serde(default)]
+    pub ranges: Ranges,
     /// The filters of this route, in order.
     #[serde(default)]
     pub plugins: Vec<Use>,
@@ -70,6 +95,10 @@ impl Route {
         true
     }
 
+    fn default_heuristic_limit() -> Duration {
+        Duration::from_secs(86_400)
+    }
+
     pub(super) fn check(&self) -> Result<(), String> {
         if !self.path.starts_with('/') {
             return Err(format!("path {:?} does not start with \"/\"", self.path));
@@ -77,6 +106,7 @@ impl Route {
         if self.path.contains(['?', '#']) {
             return Err(format!("path {:?} must not have a query", self.path));
         }
+        self.key.check()?;
         let name = self.host.strip_prefix("*.").unwrap_or(&self.host);
         let is_name = name
             .parse::<Authority>()
@@ -101,6 +131,8 @@ impl Route {
             honour_request_directives: self.honour_request_directives,
             ttl: self.ttl,
             default_ttl: self.default_ttl,
+            status_ttl: self.status_ttl.clone(),
+            heuristic_limit: Some(self.heuristic_limit),
             stale_while_revalidate: self.stale_while_revalidate,
             stale_if_error: self.stale_if_error,
             store_set_cookie: self.store_set_cookie,

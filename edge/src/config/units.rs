@@ -1,9 +1,11 @@
 //! Durations such as `"250ms"` and sizes such as `"16MiB"`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
+use tidegate_semantics::StatusPattern;
 
 /// A duration: digits and one of `ms`, `s`, `m`, `h`, `d`.
 pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
@@ -15,6 +17,22 @@ pub(super) fn optional_duration<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Duration>, D::Error> {
     duration(deserializer).map(Some)
+}
+
+/// Durations by status: exact ones such as `404` before classes such as `5xx`, whatever their
+/// order in the file.
+pub(super) fn durations_by_status<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<(StatusPattern, Duration)>, D::Error> {
+    let texts = BTreeMap::<String, String>::deserialize(deserializer)?;
+    let entries = texts.iter().map(|(status, duration)| {
+        let pattern: StatusPattern = status.parse().map_err(D::Error::custom)?;
+        let duration = parse_duration(duration).map_err(D::Error::custom)?;
+        Ok((pattern, duration))
+    });
+    let mut durations = entries.collect::<Result<Vec<_>, _>>()?;
+    durations.sort_by_key(|(pattern, _)| matches!(pattern, StatusPattern::Class(_)));
+    Ok(durations)
 }
 
 /// A size: a number of bytes, or digits and one of `KiB`, `MiB`, `GiB`.

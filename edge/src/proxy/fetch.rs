@@ -6,16 +6,17 @@
 
 use std::sync::Arc;
 
-use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE};
-use http::{HeaderMap, Response, StatusCode};
+use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use tidegate_semantics::{
-    CacheStatus, Forwarded, Precondition, Reuse, Stale, Standing, Terms, Vary, evaluate, reuse,
+    CacheStatus, Forwarded, Precondition, Reuse, Stale, Standing, Terms, Timestamp, Variance, Vary,
+    evaluate, reuse,
 };
 use tokio::sync::oneshot;
 
 use super::job::{Delivery, Job};
-use super::respond::not_modified;
-use super::{Answer, Missing, Proxy, Route, Unusable};
+use super::respond::{not_modified, serves};
+use super::{Answer, Missing, Proxy, Route, Unusable, purge_url};
 use crate::body::Body;
 use crate::cache::{Entry, Found, Head, Key, Landing, Lead, Role};
 use crate::error::Failure;
@@ -36,7 +37,9 @@ impl Proxy {
         filters: Filters,
         missing: Missing,
     ) -> (Answer, Option<Filters>) {
-        let mut flight = missing.key;
+        let mut begin = missing.flight(missing.key, exchange, route);
+        let mut flight = begin;
+        let mut is_by_search = missing.key != missing.own;
         let mut orders = 0;
         for _ in 0..ROUNDS {
             let follow = match self.cache.join(flight) {
@@ -53,8 +56,21 @@ impl Proxy {
                         flight = flight.derive(&variant.variant());
                         continue;
                     }
-                    if let Some(later) = self.overtaken(&head.marks, head.fence, &mut orders) {
-                        flight = missing.key.derive(&later);
+                    let is_ours = || {
+                        let variance = Variance::of(&head.headers);
+                        self.is_for(exchange, &head.marks, Some(&variance))
+                    };
+                    if is_by_search && !is_ours() {
+                        // What was known of equivalent queries is no longer so.
+                        is_by_search = false;
+                        begin = missing.flight(missing.own, exchange, route);
+                        flight = begin;
+                        continue;
+                    }
+                    if let Some(later) =
+                        self.overtaken(exchange, &head.marks, head.fence, &mut orders)
+                    {
+                        flight = begin.derive(&later);
                         continue;
                     }
                     if !self.is_fresh(exchange, route, &head.terms) {
@@ -65,26 +81,36 @@ impl Proxy {
                     };
                     self.metrics.collapsed.inc();
                     let body = Body::stream(reader);
-                    let answer = self.shared(exchange, &head, body, missing.why, true);
+                    let answer = self.shared(exchange, &head, body, missing.told(), true);
                     return (answer, Some(filters));
                 }
                 Landing::Validated(entry) => {
-                    if let Some(later) = self.overtaken(&entry.marks, entry.fence, &mut orders) {
-                        flight = missing.key.derive(&later);
+                    if let Some(later) =
+                        self.overtaken(exchange, &entry.marks, entry.fence, &mut orders)
+                    {
+                        flight = begin.derive(&later);
                         continue;
                     }
-                    if !entry.vary.matches(&exchange.headers) {
+                    if !entry.vary.matches(&exchange.headers) || !serves(&entry, exchange) {
                         break;
+                    }
+                    let is_ours = || self.is_for(exchange, &entry.marks, entry.variance.as_deref());
+                    if is_by_search && !is_ours() {
+                        is_by_search = false;
+                        begin = missing.flight(missing.own, exchange, route);
+                        flight = begin;
+                        continue;
                     }
                     if !self.is_fresh(exchange, route, &entry.terms) {
                         break;
                     }
                     self.metrics.collapsed.inc();
-                    return (self.validated(exchange, &entry, true), Some(filters));
+                    let answer = self.validated(exchange, &entry, missing.told(), true);
+                    return (answer, Some(filters));
                 }
                 Landing::Alone => break,
                 Landing::Failed(failure) => {
-                    let answer = self.failed_upstream(exchange, missing.stale, failure);
+                    let answer = self.failed_upstream(exchange, route, missing.stale, failure);
                     return (answer, Some(filters));
                 }
             }
@@ -95,10 +121,22 @@ impl Proxy {
     /// Names the flight to join instead of one that a purge overtook; `None` when none did. A purge
     /// that the log does not have has no position: a flight is after it if it was joined under a
     /// name that counts it, which `orders` remembers.
-    fn overtaken(&self, marks: &Marks, fence: Position, orders: &mut u64) -> Option<[u8; 16]> {
+    fn overtaken(
+        &self,
+        exchange: &Exchange,
+        marks: &Marks,
+        fence: Position,
+        orders: &mut u64,
+    ) -> Option<[u8; 16]> {
         let index = self.log.index();
-        let unrecorded = index.unrecorded_orders(marks);
-        if unrecorded <= *orders && !index.has_matched_since(marks, fence) {
+        let asked = self.asked_marks(&purge_url(exchange), marks);
+        let mut unrecorded = index.unrecorded_orders(marks);
+        let mut has_matched = index.has_matched_since(marks, fence);
+        if let Some(asked) = &asked {
+            unrecorded += index.unrecorded_orders(asked);
+            has_matched |= index.has_matched_since(asked, fence);
+        }
+        if unrecorded <= *orders && !has_matched {
             return None;
         }
         *orders = unrecorded;
@@ -141,15 +179,19 @@ impl Proxy {
         missing: Missing,
         lead: Lead,
     ) -> (Answer, Option<Filters>) {
-        let Missing { key, why, stale } = missing;
         // The one before us may have landed between our look-up and our joining.
-        if let Found::Entry(entry, tier) = self.cache.find_here(key, &exchange.headers)
-            && let Some(Reuse::Fresh) = self.decide(exchange, route, &entry)
-        {
-            lead.land(Landing::Validated(Arc::clone(&entry)));
-            return (self.hit(exchange, key, &entry, tier), Some(filters));
+        for key in [missing.own, missing.key] {
+            if let Found::Entry(entry, tier) = self.cache.find_here(key, &exchange.headers)
+                && let Some(Reuse::Fresh) = self.decide(exchange, route, &entry)
+                && serves(&entry, exchange)
+            {
+                lead.land(Landing::Validated(Arc::clone(&entry)));
+                return (self.hit(exchange, key, &entry, tier), Some(filters));
+            }
         }
-        let job = Job::new(self, key, exchange, route, filters, stale.as_ref());
+        let job = Job::new(self, exchange, route, filters, &missing);
+        let told = missing.told();
+        let Missing { why, stale, .. } = missing;
         let (reply, delivery) = oneshot::channel();
         tokio::spawn(job.run(lead, Some(reply)));
         let Ok((delivery, filters)) = delivery.await else {
@@ -158,10 +200,10 @@ impl Proxy {
             return (self.failed(Failure::Terminated { origin, reason }), None);
         };
         let answer = match delivery {
-            Delivery::Shared(head, body) => self.shared(exchange, &head, body, why, false),
-            Delivery::Validated(entry) => self.validated(exchange, &entry, false),
-            Delivery::Private(response, detail) => passed(response, why, detail),
-            Delivery::Failed(failure) => self.failed_upstream(exchange, stale, failure),
+            Delivery::Shared(head, body) => self.shared(exchange, &head, body, told, false),
+            Delivery::Validated(entry) => self.validated(exchange, &entry, told, false),
+            Delivery::Private(response, reason) => passed(response, why, Some(reason.name())),
+            Delivery::Failed(failure) => self.failed_upstream(exchange, route, stale, failure),
         };
         (answer, Some(filters))
     }
@@ -184,7 +226,11 @@ impl Proxy {
             reason: Stale::Expired,
             stale_if_error: true,
         };
-        let job = Job::new(self, key, exchange, route, filters, Some(&unusable)).anonymous();
+        let missing = Missing {
+            stale: Some(unusable),
+            ..Missing::new(key, key, Forwarded::Stale)
+        };
+        let job = Job::new(self, exchange, route, filters, &missing).anonymous();
         tokio::spawn(job.run(lead, None));
     }
 
@@ -194,16 +240,15 @@ impl Proxy {
         exchange: &Exchange,
         head: &Head,
         body: Body,
-        why: Forwarded,
+        told: CacheStatus,
         collapsed: bool,
     ) -> Answer {
         let status = CacheStatus {
-            fwd: Some(why),
-            fwd_status: Some(head.status),
+            fwd_status: Some(head.answered),
             ttl: Some(head.terms.ttl(exchange.now)),
             stored: !collapsed,
             collapsed,
-            ..CacheStatus::default()
+            ..told
         };
         let condition = evaluate(
             &exchange.headers,
@@ -221,47 +266,74 @@ impl Proxy {
         };
         Answer {
             response,
-            status: Some(status),
+            status,
+            is_told: false,
             outcome: Outcome::Miss,
         }
     }
 
     /// A stored response that the origin has just confirmed.
-    fn validated(&self, exchange: &Exchange, entry: &Arc<Entry>, collapsed: bool) -> Answer {
+    fn validated(
+        &self,
+        exchange: &Exchange,
+        entry: &Arc<Entry>,
+        told: CacheStatus,
+        collapsed: bool,
+    ) -> Answer {
+        // The origin took its time, and the response is that much older.
+        let now = self.clock.now();
         let status = CacheStatus {
             fwd: Some(Forwarded::Stale),
             fwd_status: Some(StatusCode::NOT_MODIFIED),
-            ttl: Some(entry.terms.ttl(exchange.now)),
+            ttl: Some(entry.terms.ttl(now)),
             stored: !collapsed,
             collapsed,
-            ..CacheStatus::default()
+            ..told
         };
-        self.stored(exchange, entry, &status, Outcome::Revalidated)
+        self.stored(exchange, entry, now, status, Outcome::Revalidated)
     }
 
     /// The origin failed: a stored response stands in where it may (RFC 5861 §4).
     pub(super) fn failed_upstream(
         &self,
         exchange: &Exchange,
+        route: &Route,
         stale: Option<Unusable>,
         failure: Failure,
     ) -> Answer {
-        // It may have been purged while the origin was asked.
-        let stale = stale.filter(|unusable| {
-            let verdict = unusable.entry.judge(self.log.index());
-            unusable.stale_if_error
-                && matches!(
-                    verdict,
-                    Verdict::Usable(Standing::Valid | Standing::SoftPurged(_))
-                )
-        });
+        let now = self.clock.now();
         match stale {
-            Some(unusable) if failure.is_upstream() => {
+            Some(unusable)
+                if failure.is_upstream() && self.may_stand_in(exchange, route, &unusable, now) =>
+            {
                 tracing::debug!(%failure, reason = unusable.reason.name(), "served stale");
-                self.stale(exchange, &unusable.entry, "stale-if-error")
+                self.stale(exchange, &unusable.entry, now, "stale-if-error")
             }
             _ => self.failed(failure),
         }
+    }
+
+    /// Whether a stale response may still be served: while the origin was asked it may have been
+    /// purged, or have become too old.
+    fn may_stand_in(
+        &self,
+        exchange: &Exchange,
+        route: &Route,
+        unusable: &Unusable,
+        now: Timestamp,
+    ) -> bool {
+        let Verdict::Usable(standing @ (Standing::Valid | Standing::SoftPurged(_))) =
+            self.judge(exchange, &unusable.entry)
+        else {
+            return false;
+        };
+        let (request, terms) = (&exchange.headers, &unusable.entry.terms);
+        let decided = reuse(request, terms, now, standing, &route.policy);
+        unusable.stale_if_error
+            && match decided {
+                Reuse::Validate { stale_if_error, .. } => stale_if_error,
+                decided => decided != Reuse::Unsatisfiable,
+            }
     }
 }
 
@@ -279,13 +351,52 @@ pub(super) fn passed(
     };
     Answer {
         response,
-        status: Some(status),
+        status,
+        is_told: false,
         outcome: Outcome::Pass,
     }
 }
 
 fn names(vary: &Vary) -> Vec<http::HeaderName> {
     vary.names().cloned().collect()
+}
+
+impl Missing {
+    /// What `Cache-Status` says of it: why the origin is asked, and what is wrong with what is
+    /// stored.
+    fn told(&self) -> CacheStatus {
+        CacheStatus {
+            fwd: Some(self.why),
+            detail: self.stale.as_ref().map(|stale| stale.reason.name()),
+            ..CacheStatus::default()
+        }
+    }
+
+    /// The flight to join first: those who ask for the same part share one of their own.
+    fn flight(&self, key: Key, exchange: &Exchange, route: &Route) -> Key {
+        if !self.asks_for_a_part(exchange, route) {
+            return key;
+        }
+        let mut part = Vec::new();
+        for name in [RANGE, IF_RANGE] {
+            let value = exchange.headers.get(name).map(HeaderValue::as_bytes);
+            part.extend_from_slice(value.unwrap_or_default());
+            part.push(0);
+        }
+        key.derive(&part)
+    }
+
+    /// Whether the origin is asked for the part that the client wants. It is not where a whole
+    /// response is stored: if that holds no more, all of the new one is wanted.
+    pub(super) fn asks_for_a_part(&self, exchange: &Exchange, route: &Route) -> bool {
+        let mut ranges = exchange.headers.get_all(RANGE).iter();
+        let stale = self.stale.as_ref();
+        route.forwards_ranges
+            && exchange.method == Method::GET
+            && ranges.next().is_some()
+            && ranges.next().is_none()
+            && stale.is_none_or(|stale| stale.entry.content.whole().is_none())
+    }
 }
 
 /// Whether the client wants a part, or something only if it differs.

@@ -42,8 +42,10 @@ impl Proxy {
         if !filters.has_on_request() {
             return None;
         }
+        let asked = exchange.path_and_query.clone();
         let mut subject = lend(exchange);
         let flow = filters.on_request(&mut subject).await;
+        exchange.is_rewritten = subject.path_and_query != asked;
         exchange.path_and_query = subject.path_and_query;
         exchange.headers = subject.headers;
         exchange.key_extra = subject.key_extra;
@@ -53,10 +55,11 @@ impl Proxy {
             Flow::Failed(failure) => Some(self.failed(plugin_failed(failure))),
             Flow::Respond(response) => Some(Answer {
                 response: response.map(Body::from),
-                status: Some(CacheStatus {
+                status: CacheStatus {
                     detail: Some("plugin"),
                     ..CacheStatus::default()
-                }),
+                },
+                is_told: false,
                 outcome: Outcome::Filtered,
             }),
         }

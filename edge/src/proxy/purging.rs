@@ -5,7 +5,7 @@
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response};
-use tidegate_semantics::tags;
+use tidegate_semantics::{CacheStatus, tags};
 
 use super::{Answer, Proxy, purge_url};
 use crate::body::Body;
@@ -49,7 +49,8 @@ impl Proxy {
                 response.headers_mut().insert(CONTENT_TYPE, json);
                 Answer {
                     response,
-                    status: None,
+                    status: CacheStatus::default(),
+                    is_told: true,
                     outcome: Outcome::Filtered,
                 }
             }

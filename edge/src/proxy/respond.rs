@@ -7,12 +7,14 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use tidegate_semantics::{
-    CacheStatus, Precondition, Selection, Terms, Timestamp, evaluate, not_modified_headers, select,
+    CacheStatus, ContentRange, Precondition, Selection, Terms, Timestamp, evaluate,
+    not_modified_headers, select, select_part,
 };
 
 use super::{Answer, CACHE_STATUS, Proxy};
 use crate::body::Body;
-use crate::cache::{Entry, Key, Tier};
+use crate::cache::{Content, Entry, Key, Parts, Tier};
+use crate::error::problem;
 use crate::exchange::Exchange;
 use crate::telemetry::Outcome;
 
@@ -25,15 +27,16 @@ impl Proxy {
         entry: &Arc<Entry>,
         tier: Tier,
     ) -> Answer {
+        let status = hit_status(&entry.terms, exchange.now, tier.name());
         let head = self
             .cache
             .head(key, entry, tier, exchange.now.0 / 1000, || {
-                let status = hit_status(&entry.terms, exchange.now, tier.name());
                 self.render(entry, exchange.now, &status)
             });
         Answer {
             response: from_entry(exchange, entry, head),
-            status: None,
+            status,
+            is_told: true,
             outcome: match tier {
                 Tier::Hot => Outcome::HitHot,
                 Tier::Memory => Outcome::HitMemory,
@@ -47,27 +50,27 @@ impl Proxy {
         &self,
         exchange: &Exchange,
         entry: &Arc<Entry>,
+        now: Timestamp,
         detail: &'static str,
     ) -> Answer {
-        let status = hit_status(&entry.terms, exchange.now, detail);
-        Answer {
-            response: from_entry(exchange, entry, self.render(entry, exchange.now, &status)),
-            status: None,
-            outcome: Outcome::Stale,
-        }
+        let status = hit_status(&entry.terms, now, detail);
+        self.stored(exchange, entry, now, status, Outcome::Stale)
     }
 
-    /// A stored response for a reason that `status` tells.
+    /// A stored response as old as it is at `now`, for a reason that `status` tells.
     pub(super) fn stored(
         &self,
         exchange: &Exchange,
         entry: &Arc<Entry>,
-        status: &CacheStatus,
+        now: Timestamp,
+        status: CacheStatus,
         outcome: Outcome,
     ) -> Answer {
+        let head = self.render(entry, now, &status);
         Answer {
-            response: from_entry(exchange, entry, self.render(entry, exchange.now, status)),
-            status: None,
+            response: from_entry(exchange, entry, head),
+            status,
+            is_told: true,
             outcome,
         }
     }
@@ -97,7 +100,11 @@ fn from_entry(exchange: &Exchange, entry: &Entry, head: HeaderMap) -> Response<B
     {
         return not_modified(&head);
     }
-    let length = entry.body.len() as u64;
+    let body = match &entry.content {
+        Content::Whole(body) => body,
+        Content::Parts(parts) => return stored_part(exchange, entry, parts, head),
+    };
+    let length = body.len() as u64;
     match select(
         &exchange.method,
         request,
@@ -105,18 +112,61 @@ fn from_entry(exchange: &Exchange, entry: &Entry, head: HeaderMap) -> Response<B
         &entry.headers,
         length,
     ) {
-        Selection::Whole => whole(&exchange.method, entry.status, entry.body.clone(), head),
-        Selection::One(range) => one_part(entry, &range, head),
-        Selection::Many(ranges) => many_parts(entry, &ranges, head),
+        Selection::Whole => whole(&exchange.method, entry.status, body.clone(), head),
+        Selection::One(range) => one_part(part(body, &range), &range, Some(length), head),
+        Selection::Many(ranges) => many_parts(body, &ranges, head),
         Selection::Unsatisfiable => {
             let mut response = Response::new(Body::Empty);
             *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
-            let complete = format!("bytes */{length}");
             let headers = response.headers_mut();
-            headers.insert(CONTENT_RANGE, value(&complete));
+            headers.insert(CONTENT_RANGE, ContentRange::unsatisfied(length));
             copy_cache_fields(&head, headers);
             response
         }
+    }
+}
+
+/// Whether what is stored of a response suffices for a request: all of it does for any, a part for
+/// those that want no more, or only want to know whether it changed.
+pub(super) fn serves(entry: &Entry, exchange: &Exchange) -> bool {
+    match &entry.content {
+        Content::Whole(_) => true,
+        Content::Parts(parts) => {
+            wanted_part(exchange, entry, parts).is_some()
+                || evaluate(
+                    &exchange.headers,
+                    &exchange.method,
+                    entry.status,
+                    &entry.headers,
+                ) == Precondition::NotModified
+        }
+    }
+}
+
+/// The part that a request wants, if it is here.
+fn wanted_part(
+    exchange: &Exchange,
+    entry: &Entry,
+    parts: &Parts,
+) -> Option<(RangeInclusive<u64>, Bytes)> {
+    let (method, request) = (&exchange.method, &exchange.headers);
+    let range = select_part(method, request, &entry.headers, parts.complete)?;
+    let bytes = entry.content.slice(&range)?;
+    Some((range, bytes))
+}
+
+/// An answer out of a response of which only parts are stored.
+fn stored_part(
+    exchange: &Exchange,
+    entry: &Entry,
+    parts: &Parts,
+    head: HeaderMap,
+) -> Response<Body> {
+    match wanted_part(exchange, entry, parts) {
+        Some((range, bytes)) => one_part(bytes, &range, parts.complete, head),
+        // Nobody gets here without having asked `serves`. It is no error of the client's, nor the
+        // origin's.
+        None => problem(StatusCode::INTERNAL_SERVER_ERROR, "no such part is stored"),
     }
 }
 
@@ -157,17 +207,27 @@ fn whole(method: &Method, status: StatusCode, body: Bytes, head: HeaderMap) -> R
     response
 }
 
-fn one_part(entry: &Entry, range: &RangeInclusive<u64>, head: HeaderMap) -> Response<Body> {
-    let mut response = Response::new(Body::from(part(&entry.body, range)));
+fn one_part(
+    bytes: Bytes,
+    range: &RangeInclusive<u64>,
+    complete: Option<u64>,
+    head: HeaderMap,
+) -> Response<Body> {
+    let content_range = ContentRange {
+        first: *range.start(),
+        last: *range.end(),
+        complete,
+    };
+    let mut response = Response::new(Body::from(bytes));
     *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     *response.headers_mut() = head;
-    let content_range = value(&content_range(range, entry.body.len()));
-    response.headers_mut().insert(CONTENT_RANGE, content_range);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_RANGE, content_range.to_header_value());
     response
 }
 
 /// `multipart/byteranges` (RFC 9110 §14.6).
-fn many_parts(entry: &Entry, ranges: &[RangeInclusive<u64>], head: HeaderMap) -> Response<Body> {
+fn many_parts(whole: &Bytes, ranges: &[RangeInclusive<u64>], head: HeaderMap) -> Response<Body> {
     // Random, so that no body can contain it on purpose.
     let boundary = format!("{:016x}", crate::random::word());
     let mut body = BytesMut::new();
@@ -178,9 +238,9 @@ fn many_parts(entry: &Entry, ranges: &[RangeInclusive<u64>], head: HeaderMap) ->
             body.put_slice(content_type.as_bytes());
             body.put_slice(b"\r\n");
         }
-        let content_range = content_range(range, entry.body.len());
+        let content_range = content_range(range, whole.len());
         body.put_slice(format!("Content-Range: {content_range}\r\n\r\n").as_bytes());
-        body.put_slice(&part(&entry.body, range));
+        body.put_slice(&part(whole, range));
     }
     body.put_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
     let mut response = Response::new(Body::from(body.freeze()));

@@ -3,24 +3,31 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use http::{HeaderMap, Response, StatusCode};
+use http::header::{CONTENT_LENGTH, TRAILER};
+use http::response::Parts as ResponseHead;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
 use http_body::Body as _;
+use hyper::body::Incoming;
 use tidegate_semantics::{
-    Forwarded, invalidated, invalidated_groups, is_safe, strip_surrogate_fields,
+    Forwarded, head_agrees, invalidated, invalidated_groups, is_safe, strip_surrogate_fields,
 };
 use tokio::sync::oneshot;
 
 use super::fetch::passed;
-use super::filtering::Seen;
-use super::job::relay_interim;
-use super::{Answer, Proxy, Route, Unusable, outbound, purge_url};
-use crate::body::{Body, Received};
+use super::filtering::{Seen, Wishes};
+use super::job::{READER_PATIENCE, relay_interim};
+use super::keeping::{Place, Times, announced_length};
+use super::tunnel::Switched;
+use super::{Answer, Proxy, Route, Unusable, key_parts, outbound, purge_url};
+use crate::body::{self, Body};
+use crate::cache::{Content, Entry, Filling};
 use crate::error::Failure;
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Upgrade};
 use crate::filters::Filters;
 use crate::forward::{Outbound, inbound};
 use crate::interim::Informer;
-use crate::purge::{Record, Scope, url};
+use crate::purge::{Position, Record, Scope, url};
+use crate::trailers;
 
 /// A request that passes through, detached from its client.
 struct Passing {
@@ -35,10 +42,35 @@ struct Passing {
     client: std::net::IpAddr,
     url: String,
     informer: Option<Informer>,
+    /// The other protocols in which the client would go on.
+    upgrade: Option<Box<Upgrade>>,
+    /// Whether the client takes trailers.
+    takes_trailers: bool,
     filters: Filters,
     /// What the origin's answer invalidates, whatever filters make of it.
     invalidated: Vec<Record>,
+    /// Where the answer to a POST would be stored.
+    place: Option<Place>,
+    /// What the answer to a HEAD may renew, and where that is stored.
+    freshens: Option<(Place, Arc<Entry>)>,
 }
+
+/// What the origin answered, before it goes on.
+struct Received {
+    head: ResponseHead,
+    body: Incoming,
+    wishes: Wishes,
+    times: Times,
+    /// Bytes of the body, as announced.
+    length: Option<u64>,
+    /// The trailers that were announced and may pass.
+    trailer: Option<HeaderValue>,
+    /// Set where the origin goes on in another protocol.
+    switched: Option<Switched>,
+}
+
+/// The answer for the client, and whether it is being stored.
+type Reply = oneshot::Sender<(Result<(Response<Body>, bool), Failure>, Filters)>;
 
 impl Proxy {
     /// A request with an unsafe method. It runs in a task of its own: a client that leaves does
@@ -49,22 +81,27 @@ impl Proxy {
         route: &Arc<Route>,
         filters: Filters,
     ) -> (Answer, Option<Filters>) {
-        let passing = match self.passing(exchange, route, filters) {
+        let mut passing = match self.passing(exchange, route, filters) {
             Ok(passing) => passing,
             Err(refused) => return *refused,
         };
+        if route.caches && exchange.method == Method::POST {
+            let key = self.cache.key(&key_parts(exchange, route));
+            passing.place = Some(Place::of(self, key, exchange, route));
+        }
         let (reply, answer) = oneshot::channel();
-        tokio::spawn(async move {
-            // A client that left does not mind.
-            let _ = reply.send(passing.write().await);
-        });
+        tokio::spawn(passing.write(reply));
         let Ok((outcome, filters)) = answer.await else {
             let origin = route.upstream.name().to_owned();
             let reason = "the write was lost".to_owned();
             return (self.failed(Failure::Terminated { origin, reason }), None);
         };
         let answer = match outcome {
-            Ok(response) => passed(response, Forwarded::Method, None),
+            Ok((response, is_stored)) => {
+                let mut answer = passed(response, Forwarded::Method, None);
+                answer.status.stored = is_stored;
+                answer
+            }
             Err(failure) => self.failed(failure),
         };
         (answer, Some(filters))
@@ -84,6 +121,13 @@ impl Proxy {
             Ok(passing) => passing,
             Err(refused) => return *refused,
         };
+        if let Some(stale) = &stale
+            && exchange.method == Method::HEAD
+        {
+            let key = self.cache.key(&key_parts(exchange, route));
+            let place = Place::of(self, key, exchange, route);
+            passing.freshens = Some((place, Arc::clone(&stale.entry)));
+        }
         let may_stand_in = stale.as_ref().is_some_and(|stale| stale.stale_if_error);
         let outcome = match passing.send().await {
             Ok(response) if may_stand_in && response.status().is_server_error() => {
@@ -93,7 +137,7 @@ impl Proxy {
         };
         let answer = match outcome {
             Ok(response) => passed(response, why, None),
-            Err(failure) => self.failed_upstream(exchange, stale, failure),
+            Err(failure) => self.failed_upstream(exchange, route, stale, failure),
         };
         (answer, Some(passing.filters))
     }
@@ -121,13 +165,29 @@ impl Proxy {
             Some(body) => {
                 let timeout = route.upstream.timeout();
                 let flag = Arc::clone(&is_too_large);
-                Body::stream(Received::new(body, timeout, limit).flagging(flag))
+                let received = body::Received::new(body, timeout, limit).flagging(flag);
+                Body::stream(received.with_trailers(true))
             }
         };
+        let mut outbound = outbound(exchange, &self.settings);
+        let upgrade = exchange.upgrade.take();
+        let takes_trailers =
+            exchange.version >= Version::HTTP_2 || trailers::are_accepted(&exchange.headers);
+        // HTTP/2 has trailers behind a body of known length too.
+        if body.size_hint().exact().is_none()
+            || (exchange.version >= Version::HTTP_2 && !body.is_end_stream())
+        {
+            outbound.announce_trailers(&exchange.headers);
+        }
+        match &upgrade {
+            Some(upgrade) => outbound.offer_upgrade(&upgrade.protocols),
+            None if takes_trailers => outbound.accept_trailers(),
+            None => {}
+        }
         Ok(Passing {
             proxy: Arc::clone(self),
             route: Arc::clone(route),
-            outbound: outbound(exchange, &self.settings),
+            outbound,
             body,
             is_too_large,
             scheme: exchange.scheme,
@@ -135,68 +195,174 @@ impl Proxy {
             client: exchange.client,
             url: purge_url(exchange),
             informer: exchange.informer.clone(),
+            upgrade,
+            takes_trailers,
             filters,
             invalidated: Vec::new(),
+            place: None,
+            freshens: None,
         })
     }
 }
 
 impl Passing {
     /// Sends the request and lets the filters see what comes back.
-    async fn send(&mut self) -> Result<Response<Body>, Failure> {
+    async fn receive(&mut self) -> Result<Received, Failure> {
         let outbound = self.outbound.clone();
         let method = outbound.method.clone();
+        let fence = self.proxy.log.fence();
+        let freshens = self.freshens.take().and_then(|(place, stale)| {
+            let stale = place.unless_purged(stale)?;
+            Some((place, stale))
+        });
+        let requested_at = self.proxy.clock.now();
         let mut request = outbound.with_body(std::mem::take(&mut self.body));
         relay_interim(&mut request, self.informer.as_ref());
         let upstream = &self.route.upstream;
-        let answer = upstream.send(request).await;
+        let upgrade = self.upgrade.take();
+        let answer = match &upgrade {
+            None => upstream.send(request).await.map(|answer| (answer, None)),
+            Some(_) => upstream.switch(request).await,
+        };
         let result = answer.as_ref().map_or_else(Failure::name, |_| "ok");
         self.proxy.metrics.count_upstream(upstream.name(), result);
-        let response = answer.map_err(|failure| {
+        let (response, tunnel) = answer.map_err(|failure| {
             if self.is_too_large.load(Ordering::Relaxed) {
                 Failure::BodyTooLarge(self.proxy.settings.max_body)
             } else {
                 failure
             }
         })?;
-        let (mut parts, body) = response.into_parts();
-        inbound(&mut parts.headers, &method, &self.proxy.settings.via);
-        self.invalidated = self.invalidated_by(parts.status, &parts.headers);
+        let times = Times {
+            fence,
+            requested_at,
+            received_at: self.proxy.clock.now(),
+        };
+        let (mut head, body) = response.into_parts();
+        let length = announced_length(&head.headers);
+        let trailer = trailers::announced(&head.headers).filter(|_| self.takes_trailers);
+        let switched = Switched::of(tunnel, upgrade, &head.headers);
+        inbound(&mut head.headers, &method, &self.proxy.settings.via);
+        self.invalidated = self.invalidated_by(head.status, &head.headers);
+        if let Some((place, stale)) = freshens {
+            freshen(&place, &stale, &head, &times).await;
+        }
         let seen = Seen {
             scheme: self.scheme,
             authority: &self.authority,
             client: self.client,
         };
         let proxy = &self.proxy;
-        proxy
-            .filter_origin_response(&mut self.filters, seen, &mut self.outbound, &mut parts)
+        let wishes = proxy
+            .filter_origin_response(&mut self.filters, seen, &mut self.outbound, &mut head)
             .await?;
-        strip_surrogate_fields(&mut parts.headers);
+        Ok(Received {
+            head,
+            body,
+            wishes,
+            times,
+            length,
+            trailer,
+            switched,
+        })
+    }
+
+    /// Sends a safe request.
+    async fn send(&mut self) -> Result<Response<Body>, Failure> {
+        let received = self.receive().await?;
+        Ok(self.pass(received))
+    }
+
+    /// What is received, on its way to the client.
+    fn pass(&self, received: Received) -> Response<Body> {
+        let Received {
+            mut head,
+            body,
+            trailer,
+            switched,
+            ..
+        } = received;
+        strip_surrogate_fields(&mut head.headers);
+        if let Some(switched) = switched {
+            return switched.answer(head);
+        }
+        if let Some(trailer) = trailer {
+            head.headers.insert(TRAILER, trailer);
+        }
         let body = if body.is_end_stream() {
             Body::Empty
         } else {
-            Body::stream(Received::new(
-                body,
-                self.route.upstream.timeout(),
-                usize::MAX,
-            ))
+            let timeout = self.route.upstream.timeout();
+            let received = body::Received::new(body, timeout, usize::MAX);
+            Body::stream(received.with_trailers(self.takes_trailers))
         };
-        Ok(Response::from_parts(parts, body))
+        Response::from_parts(head, body)
     }
 
     /// Sends a write, and invalidates before the client hears of it (RFC 9111 §4.4). What was
     /// sent and not answered may have been done, so that invalidates too.
-    async fn write(mut self) -> (Result<Response<Body>, Failure>, Filters) {
-        let answer = self.send().await;
+    async fn write(mut self, reply: Reply) {
+        let index = self.proxy.log.index();
+        let before = index.changes();
+        let answer = self.receive().await;
         let mut records = std::mem::take(&mut self.invalidated);
         if answer.as_ref().is_err_and(Failure::may_have_been_sent) {
             records.push(Record::hard(Scope::Url(self.url.clone())));
         }
+        let mut fence = None;
         if !records.is_empty() {
             // Not recorded, it is in force here all the same, and is tried again.
-            let _ = self.proxy.log.append(&records).await;
+            let position = self.proxy.log.append(&records).await.ok();
+            // What is stored of this answer must not fall by its own records, but by any other.
+            let applied = self.proxy.log.index().changes().wrapping_sub(before);
+            fence = position.filter(|_| applied == records.len() as u64);
         }
-        (answer, self.filters)
+        match (answer, fence, self.place.take()) {
+            (Ok(received), Some(fence), Some(place)) if received.switched.is_none() => {
+                self.keep(received, fence, place, reply).await;
+            }
+            (answer, _, _) => {
+                let response = answer.map(|received| (self.pass(received), false));
+                // A client that left does not mind.
+                let _ = reply.send((response, self.filters));
+            }
+        }
+    }
+
+    /// Answers, and stores the answer for later GETs where it may be (RFC 9110 §9.3.3).
+    async fn keep(self, mut received: Received, fence: Position, place: Place, reply: Reply) {
+        let Received {
+            head,
+            wishes,
+            times,
+            length,
+            ..
+        } = &mut received;
+        let times = Times { fence, ..*times };
+        let wishes = std::mem::take(wishes);
+        let method = &self.outbound.method;
+        let Ok(kept) = place.admit(method, head, wishes, &times, *length) else {
+            let _ = reply.send((Ok((self.pass(received), false)), self.filters));
+            return;
+        };
+        let max_entry = self.proxy.settings.max_entry;
+        let filling = Filling::new(
+            max_entry,
+            received.body.size_hint().exact(),
+            READER_PATIENCE,
+        );
+        let reader = filling.reader().expect("nothing of it has gone yet");
+        let response = Response::from_parts(received.head, Body::stream(reader));
+        let _ = reply.send((Ok((response, true)), self.filters));
+        place
+            .fill(
+                Arc::new(kept),
+                times.received_at,
+                None,
+                (received.body, filling),
+                None,
+            )
+            .await;
     }
 
     fn invalidated_by(&self, status: StatusCode, headers: &HeaderMap) -> Vec<Record> {
@@ -216,4 +382,28 @@ impl Passing {
             .chain(Record::tags(groups))
             .collect()
     }
+}
+
+/// Renews what is stored by the answer to a HEAD that agrees with it (RFC 9111 §4.3.5).
+async fn freshen(place: &Place, stale: &Entry, head: &ResponseHead, times: &Times) {
+    if head.status == StatusCode::OK
+        && head_agrees(&with_length(stale), &head.headers)
+        && let Some(entry) = place.renew(stale, &head.headers, times)
+    {
+        place.keep(&entry);
+        place.keep_in_region(&entry).await;
+    }
+}
+
+/// The fields of a stored response with the length that an answer to HEAD would have.
+fn with_length(entry: &Entry) -> HeaderMap {
+    let mut headers = entry.headers.clone();
+    let length = match &entry.content {
+        Content::Whole(body) => Some(body.len() as u64),
+        Content::Parts(parts) => parts.complete,
+    };
+    if let Some(length) = length {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    headers
 }

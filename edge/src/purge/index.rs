@@ -9,6 +9,7 @@
 //! is valid still, which is the one load a hit costs. `head` only grows within this process, so
 //! it also tells a replaced log from the old one.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::Hasher;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use arc_swap::ArcSwap;
 use siphasher::sip::SipHasher13;
 use tidegate_semantics::{Standing, Timestamp};
 
+use super::canonical::{AsWritten, Canonical};
 use super::record::{COUNTER_BITS, Mode, Position, Record, Scope, host_of};
 use super::table::Table;
 
@@ -39,7 +41,7 @@ impl Marks {
         self.url.len() + self.hashes.len() * size_of::<u64>()
     }
 
-    /// `authority/path?query`.
+    /// `authority/path?query`, canonical.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -54,9 +56,25 @@ pub enum Verdict {
     Purged,
 }
 
+impl Verdict {
+    /// What two verdicts on one entry come to.
+    pub fn and(self, other: Verdict) -> Verdict {
+        use Standing::{BelowFloor, SoftPurged, Valid};
+        match (self, other) {
+            (Verdict::Purged, _) | (_, Verdict::Purged) => Verdict::Purged,
+            (Verdict::Usable(one), Verdict::Usable(other)) => Verdict::Usable(match (one, other) {
+                (BelowFloor, _) | (_, BelowFloor) => BelowFloor,
+                (SoftPurged(one), SoftPurged(other)) => SoftPurged(one.max(other)),
+                (Valid, standing) | (standing, Valid) => standing,
+            }),
+        }
+    }
+}
+
 /// See the module.
 pub struct Index {
     keys: (u64, u64),
+    urls: Box<dyn Canonical>,
     hard: Table,
     soft: Table,
     prefixes: ArcSwap<Vec<Prefix>>,
@@ -78,6 +96,7 @@ impl Index {
     pub fn new(slots: u32, keys: (u64, u64)) -> Index {
         Index {
             keys,
+            urls: Box::new(AsWritten),
             hard: Table::new(slots),
             soft: Table::new(slots),
             prefixes: ArcSwap::default(),
@@ -89,11 +108,22 @@ impl Index {
         }
     }
 
+    /// The same index for URLs that are canonical by these rules.
+    pub fn with_urls(self, urls: Box<dyn Canonical>) -> Index {
+        Index { urls, ..self }
+    }
+
+    /// The URL by which `url` is known here.
+    pub fn canonical<'a>(&self, url: &'a str) -> Cow<'a, str> {
+        self.urls.url(url)
+    }
+
     /// The marks of an entry with this URL and these tags.
     pub fn marks<'a>(&self, url: &str, tags: impl IntoIterator<Item = &'a str>) -> Marks {
+        let url = self.canonical(url);
         let own = [
-            self.hash(Kind::Url, url),
-            self.hash(Kind::Host, host_of(url)),
+            self.hash(Kind::Url, &url),
+            self.hash(Kind::Host, host_of(&url)),
             self.hash(Kind::All, ""),
         ];
         let tags = tags.into_iter().map(|tag| self.hash(Kind::Tag, tag));
@@ -130,6 +160,12 @@ impl Index {
         Verdict::Usable(Standing::Valid)
     }
 
+    /// The same for marks that nothing is remembered of.
+    pub fn judge_anew(&self, marks: &Marks, fence: Position) -> Verdict {
+        // No head is zero.
+        self.judge(marks, fence, &AtomicU64::new(0))
+    }
+
     /// Whether any record after `fence` matches, hard or soft, or the log is another one.
     pub fn has_matched_since(&self, marks: &Marks, fence: Position) -> bool {
         // In the order of `judge`, for its reasons.
@@ -158,11 +194,13 @@ impl Index {
             Mode::Soft => &self.soft,
         };
         match &record.scope {
-            Scope::Url(url) => table.raise(self.hash(Kind::Url, url), position.seq),
+            Scope::Url(url) => table.raise(self.url_hash(url), position.seq),
             Scope::Tag(tag) => table.raise(self.hash(Kind::Tag, tag), position.seq),
             Scope::Host(host) => table.raise(self.hash(Kind::Host, host), position.seq),
             Scope::All => table.raise(self.hash(Kind::All, ""), position.seq),
-            Scope::Prefix(prefix) => self.apply_prefix(prefix, record.mode, position.seq),
+            Scope::Prefix(prefix) => {
+                self.apply_prefix(&self.urls.prefix(prefix), record.mode, position.seq);
+            }
         }
         self.advance(position);
     }
@@ -239,6 +277,12 @@ impl Index {
         }
     }
 
+    /// How often anything changed. Two readings that differ by what was appended in between say
+    /// that nothing else was applied.
+    pub fn changes(&self) -> u64 {
+        self.head.load(Ordering::Acquire)
+    }
+
     fn publish(&self) {
         self.head.fetch_add(1, Ordering::Release);
     }
@@ -259,10 +303,10 @@ impl Index {
 
     fn matches(&self, record: &Record, marks: &Marks) -> bool {
         match &record.scope {
-            Scope::Url(url) => marks.hashes.contains(&self.hash(Kind::Url, url)),
+            Scope::Url(url) => marks.hashes.contains(&self.url_hash(url)),
             Scope::Tag(tag) => marks.hashes.contains(&self.hash(Kind::Tag, tag)),
             Scope::Host(host) => marks.hashes.contains(&self.hash(Kind::Host, host)),
-            Scope::Prefix(prefix) => marks.url.starts_with(prefix.as_str()),
+            Scope::Prefix(prefix) => marks.url.starts_with(&*self.urls.prefix(prefix)),
             Scope::All => true,
         }
     }
@@ -314,6 +358,10 @@ impl Index {
             Mode::Soft => changed[at].soft = seq,
         }
         self.prefixes.store(changed.into());
+    }
+
+    fn url_hash(&self, url: &str) -> u64 {
+        self.hash(Kind::Url, &self.canonical(url))
     }
 
     fn hash(&self, kind: Kind, value: &str) -> u64 {
@@ -384,6 +432,44 @@ mod tests {
                 valid,
                 "{scope:?} not after the fence"
             );
+        }
+    }
+
+    /// Queries make no difference.
+    struct WithoutQueries;
+
+    impl Canonical for WithoutQueries {
+        fn url<'a>(&self, url: &'a str) -> Cow<'a, str> {
+            Cow::Borrowed(url.split('?').next().unwrap_or(url))
+        }
+
+        fn prefix<'a>(&self, prefix: &'a str) -> Cow<'a, str> {
+            self.url(prefix)
+        }
+    }
+
+    #[test]
+    fn a_record_is_canonical_where_it_is_applied_recorded_or_not() {
+        for (scope, names_it) in [
+            (Scope::Url("example.org/a/b?other".to_owned()), true),
+            (Scope::Url("example.org/a/b".to_owned()), true),
+            (Scope::Url("example.org/a?c".to_owned()), false),
+            (Scope::Prefix("example.org/a/b?d".to_owned()), true),
+            (Scope::Prefix("example.org/b?c".to_owned()), false),
+        ] {
+            let record = Record::hard(scope);
+            let index = index().with_urls(Box::new(WithoutQueries));
+            index.apply_unrecorded(std::slice::from_ref(&record));
+            let is_purged = |fence| judged(&index, at(fence)) == Verdict::Purged;
+            assert_eq!(is_purged(1 << 60), names_it, "{record:?}, unrecorded");
+            assert!(
+                index.unrecorded().contains_key(&record),
+                "as it was ordered"
+            );
+            index.apply(at(20), &record);
+            index.recorded(&index.unrecorded());
+            assert_eq!(is_purged(19), names_it, "{record:?}, recorded");
+            assert!(!is_purged(20), "{record:?}");
         }
     }
 

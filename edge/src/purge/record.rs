@@ -1,31 +1,7 @@
-//! A record of the purge log, and the position at which it stands.
-
-use std::fmt;
+//! A record of the purge log.
 
 use serde::{Deserialize, Serialize};
-
-/// A place in one log: `epoch` names the log, `seq` the place, growing by at least one a record.
-///
-/// `seq` packs the milliseconds of the append (44 bits) and a counter within it (20 bits), so it
-/// also tells when the record was appended. Positions of different epochs are never compared.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Position {
-    pub epoch: u64,
-    pub seq: u64,
-}
-
-/// Bits of a [`Position::seq`] that count within one millisecond.
-pub const COUNTER_BITS: u32 = 20;
-
-impl fmt::Display for Position {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (millis, counter) = (
-            self.seq >> COUNTER_BITS,
-            self.seq & ((1 << COUNTER_BITS) - 1),
-        );
-        write!(formatter, "{:016x}:{millis}-{counter}", self.epoch)
-    }
-}
+pub use tidegate_stored::{COUNTER_BITS, Position};
 
 /// What a record invalidates.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -27,6 +27,11 @@ impl<T> Impatient<T> {
         }
     }
 
+    /// What it wraps.
+    pub(super) fn into_inner(self) -> T {
+        self.io
+    }
+
     fn watch<R>(
         &mut self,
         written: Poll<io::Result<R>>,

@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
 
 use super::Shared;
-use crate::cache::Regional;
-use crate::config;
+use crate::admin::Explains;
+use crate::cache::{KeyPolicy, Regional};
+use crate::config::{self, Ranges};
 use crate::exchange::Connection;
+use crate::explanation::{Explanation, Question};
 use crate::filters::{Capabilities, Chain, Limits, Purge, PurgeOrder, RedisLimits};
 use crate::interim::Informer;
 use crate::proxy::{Proxy, Route};
@@ -52,8 +55,9 @@ impl Shared {
             Ok((name.as_str(), Arc::new(upstream)))
         });
         let upstreams = upstreams.collect::<Result<BTreeMap<_, _>, String>>()?;
-        let routes = self.config.routes.iter().zip(&self.chains);
-        let routes = routes.map(|(route, chain)| {
+        let ready = self.chains.iter().zip(&self.key_policies);
+        let routes = self.config.routes.iter().zip(ready);
+        let routes = routes.map(|(route, (chain, key_policy))| {
             let upstream = upstreams.get(route.origin.as_str()).ok_or_else(|| {
                 format!(
                     "route {:?}: no origin named {:?}",
@@ -61,7 +65,7 @@ impl Shared {
                     route.origin
                 )
             })?;
-            let ready = Arc::new(self.route(route, chain, upstream));
+            let ready = Arc::new(self.route(route, chain, key_policy, upstream));
             Ok((route.host.clone(), route.path.clone(), ready))
         });
         let header = self.config.server.client_address_header.as_deref();
@@ -86,12 +90,20 @@ impl Shared {
         })
     }
 
-    fn route(&self, config: &config::Route, chain: &Chain, upstream: &Arc<Upstream>) -> Route {
+    fn route(
+        &self,
+        config: &config::Route,
+        chain: &Chain,
+        key_policy: &Option<Arc<KeyPolicy>>,
+        upstream: &Arc<Upstream>,
+    ) -> Route {
         Route {
             name: config.name().to_owned(),
             policy: config.policy(),
+            key_policy: key_policy.clone(),
             caches: config.cache,
             on_partition: config.on_partition,
+            forwards_ranges: config.ranges == Ranges::Forward,
             upstream: Arc::clone(upstream),
             chain: chain.clone(),
             counters: self.metrics.route(config.name()),
@@ -113,6 +125,15 @@ impl Worker {
         while Arc::strong_count(&self.proxy) > 1 {
             tokio::time::sleep(FINISH_INTERVAL).await;
         }
+    }
+}
+
+impl Explains for Worker {
+    fn explain<'a>(
+        &'a self,
+        question: &'a Question,
+    ) -> Pin<Box<dyn Future<Output = Result<Explanation, String>> + Send + 'a>> {
+        Box::pin(self.proxy.explain(question))
     }
 }
 
@@ -146,7 +167,7 @@ impl Purge for LogPurge {
     fn purge<'a>(
         &'a self,
         order: PurgeOrder,
-    ) -> std::pin::Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>> {
+    ) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>> {
         Box::pin(async move {
             let order = Order {
                 urls: order.urls,

@@ -5,7 +5,15 @@ use std::path::{Path, PathBuf};
 
 /// The rooms of `edge/src`, ground first; those of one floor do not know each other.
 const FLOORS: &[&[&str]] = &[
-    &["clock", "config", "random", "router", "telemetry"],
+    &[
+        "clock",
+        "config",
+        "explanation",
+        "random",
+        "router",
+        "telemetry",
+        "trailers",
+    ],
     &["body", "interim", "redis"],
     &["error"],
     &["exchange", "server", "upstream"],

@@ -5,11 +5,15 @@
 mod support;
 
 mod collapsing;
+mod groups;
+mod heads;
+mod keys;
 mod large;
 mod log;
 mod purging;
 mod ranges;
 mod redis;
+mod search;
 mod serving;
 mod stale;
 mod storing;
@@ -18,12 +22,18 @@ mod writes;
 
 mod admin;
 mod drain;
+mod framing;
 mod messages;
+mod partial;
 mod passing;
+mod smuggling;
 mod startup;
+mod trailers;
+mod upgrades;
 
 mod floors;
 
+mod explaining;
 mod filters;
 mod filters_bundled;
 mod filters_support;

@@ -6,11 +6,16 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::{Edge, Origin, answer, patiently};
+use crate::support::{Edge, Gate, Origin, answer, patiently};
 
 /// A request as bytes, and the status that refuses it.
 const REFUSED: &[(&str, &str, u16)] = &[
     ("RFC 9112 §3.2, no Host", "GET / HTTP/1.1\r\n\r\n", 400),
+    (
+        "RFC 9112 §3.2, no Host beside an absolute target",
+        "GET http://a/ HTTP/1.1\r\n\r\n",
+        400,
+    ),
     (
         "RFC 9112 §3.2, two",
         "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
@@ -409,4 +414,129 @@ async fn a_preface_in_pieces_begins_http_2() {
         .await
         .unwrap();
     assert_eq!(frame[3], 4, "RFC 9113 §3.4");
+}
+
+/// What is refused before its body was read, and with which status.
+const EARLY: &[(&str, &str, u16)] = &[
+    (
+        "a length over the limit",
+        "POST / HTTP/1.1\r\nhost: edge.test\r\ncontent-length: 8388608\r\n\r\n",
+        413,
+    ),
+    (
+        "more chunks than the limit",
+        "POST / HTTP/1.1\r\nhost: edge.test\r\ntransfer-encoding: chunked\r\n\r\n800000\r\n",
+        413,
+    ),
+    (
+        "no token",
+        "PURGE / HTTP/1.1\r\nhost: edge.test\r\ncontent-length: 8388608\r\n\r\n",
+        401,
+    ),
+    (
+        "no route",
+        "POST /nowhere HTTP/1.1\r\nhost: elsewhere\r\ncontent-length: 8388608\r\n\r\n",
+        404,
+    ),
+    (
+        "a request that could be meant in two ways",
+        "POST / HTTP/1.1\r\nhost: a\r\nhost: b\r\ncontent-length: 8388608\r\n\r\n",
+        400,
+    ),
+    (
+        "no length at all",
+        "POST / HTTP/1.1\r\nhost: edge.test\r\ncontent-length: x\r\n\r\n",
+        400,
+    ),
+];
+
+#[tokio::test]
+async fn a_client_that_is_still_sending_gets_to_read_why_it_is_refused() {
+    let origin = Origin::answers("x");
+    let edge = Edge::before(&origin)
+        .with("server.max_body_bytes = 10")
+        .route("host = \"edge.test\"")
+        .start();
+    // More than the sockets hold: without somebody who reads it, it does not get away.
+    let body = vec![b'x'; 8 << 20];
+    for (what, head, status) in EARLY {
+        let mut connection = edge.connect().await;
+        connection.write(head.as_bytes()).await;
+        // A reset would overtake the answer, in some clients.
+        assert!(connection.is_taken(&body).await, "RFC 9112 §9.6, {what}");
+        let refused = connection.answer_to("POST").await;
+        let refused = refused.map(|refused| (refused.status, refused.is_complete));
+        assert_eq!(refused, Some((*status, true)), "{what}");
+        assert!(connection.is_closed().await, "{what}");
+    }
+    assert_eq!(origin.requests(), 0);
+}
+
+#[tokio::test]
+async fn an_origin_that_answers_early_and_goes_is_heard() {
+    let origin = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = origin.local_addr().unwrap();
+    let refusing = std::thread::spawn(move || {
+        for _ in 0..8 {
+            let (mut stream, _) = origin.accept().unwrap();
+            let mut head = [0; 64];
+            std::io::Read::read_exact(&mut stream, &mut head).unwrap();
+            let refusal = b"HTTP/1.1 403 No\r\ncontent-length: 2\r\nconnection: close\r\n\r\nno";
+            std::io::Write::write_all(&mut stream, refusal).unwrap();
+            // Dropped with bytes unread, it resets the connection.
+        }
+    });
+    let unused = Origin::answers("x");
+    let edge = Edge::before(&unused)
+        .with(&format!("origins.app.url = \"http://{address}\""))
+        .start();
+    let body = "x".repeat(4 << 20);
+    for _ in 0..8 {
+        let refused = edge.request("POST", "/").body(&body).send().await;
+        assert_eq!((refused.status, refused.text()), (403, "no"));
+    }
+    refusing.join().unwrap();
+}
+
+#[tokio::test]
+async fn an_http_1_0_client_sees_that_a_response_broke_off() {
+    for route in ["cache = true", "cache = false"] {
+        let gate = Gate::closed();
+        let scripted = answer("half").then(&gate, "").chunked().breaking_off();
+        let origin = Origin::always(scripted.with("cache-control", "max-age=60"));
+        let edge = Edge::before(&origin).route(route).start();
+        let mut stream = TcpStream::connect(edge.address()).await.unwrap();
+        let request = b"GET / HTTP/1.0\r\nhost: edge.test\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        // Its head is there, and the first half of its body.
+        let mut read = Vec::new();
+        while !read.ends_with(b"half") {
+            let more = patiently("the first half", stream.read_buf(&mut read)).await;
+            assert!(more.unwrap() > 0);
+        }
+        gate.open();
+        let end = patiently("the end", stream.read_buf(&mut read)).await;
+        let reset = end.expect_err("an end would complete the body");
+        assert_eq!(reset.kind(), std::io::ErrorKind::ConnectionReset, "{route}");
+    }
+}
+
+#[tokio::test]
+async fn an_early_answer_over_http_2_ends_its_stream_and_nothing_else() {
+    let origin = Origin::answers("x");
+    let edge = Edge::before(&origin)
+        .with("server.max_body_bytes = 10")
+        .start();
+    let stream = TcpStream::connect(edge.address()).await.unwrap();
+    let handshake =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+    let (mut sender, connection) = handshake.await.unwrap();
+    tokio::spawn(connection);
+    for (length, status) in [(8 << 20, 413), (10, 200), (11, 413), (0, 200)] {
+        let body = http_body_util::Full::new(Bytes::from(vec![b'x'; length]));
+        let request = http::Request::post("http://edge.test/").body(body).unwrap();
+        let answered = patiently("an answer", sender.send_request(request)).await;
+        assert_eq!(answered.unwrap().status(), status, "{length}");
+    }
+    assert_eq!(origin.requests(), 2);
 }

@@ -292,3 +292,141 @@ async fn interim_responses_do_not_put_off_the_timeout() {
     drop(edge);
     informing.join().unwrap();
 }
+
+#[tokio::test]
+async fn interim_responses_lose_what_ends_at_this_hop() {
+    let scripted = answer("x")
+        .informing(
+            103,
+            "link",
+            "</a.css>\r\nconnection: x-mine\r\nx-mine: 1\r\nkeep-alive: 5\r\ncontent-length: 9\r\ntransfer-encoding: chunked\r\nupgrade: x",
+        )
+        .informing(100, "x-ours", "1")
+        .informing(199, "x-unknown", "1")
+        .informing(103, "link", "</b.js>");
+    let origin = Origin::always(scripted);
+    let edge = Edge::before(&origin).start();
+    let response = edge.get("/").await;
+    let interim: Vec<_> = response
+        .interim
+        .iter()
+        .map(|(status, head)| (*status, head.fields.as_slice()))
+        .collect();
+    let field = |name: &str, value: &str| [(name.to_owned(), value.to_owned())];
+    assert_eq!(
+        interim,
+        [
+            (103, &field("link", "</a.css>")[..]),
+            (199, &field("x-unknown", "1")[..]),
+            (103, &field("link", "</b.js>")[..]),
+        ],
+        "RFC 9110 §15.2; 100 is between each two neighbours"
+    );
+}
+
+#[tokio::test]
+async fn an_interim_response_reaches_only_who_waits_for_the_answer() {
+    let origin = Origin::always(
+        answer("x")
+            .with("etag", "\"1\"")
+            .with("cache-control", "max-age=1, stale-while-revalidate=60"),
+    );
+    let edge = Edge::before(&origin).start();
+    edge.get("/").await;
+    let gate = Gate::closed();
+    let renewed = answer("")
+        .status(304)
+        .with("cache-control", "max-age=60")
+        .informing(103, "link", "</a.css>")
+        .after(&gate);
+    origin.now(renewed.clone());
+    edge.clock.advance(Duration::from_secs(2));
+    // Behind the backs of those who are served what is stale.
+    let mut connection = edge.request("GET", "/").begin().await;
+    let stale = connection.response().await;
+    assert_eq!((stale.text(), stale.interim.len()), ("x", 0));
+    origin.asked_for(2).await;
+    gate.open();
+    edge.settled().await;
+    connection
+        .write(b"GET / HTTP/1.1\r\nhost: edge.test\r\n\r\n")
+        .await;
+    assert_eq!(connection.response().await.interim.len(), 0);
+    // Before one who waits for the validation.
+    edge.clock.advance(Duration::from_secs(200));
+    let validated = edge.get("/").await;
+    assert_eq!((validated.status, validated.text()), (200, "x"));
+    let interim: Vec<_> = validated
+        .interim
+        .iter()
+        .map(|(status, _)| *status)
+        .collect();
+    assert_eq!(interim, [103]);
+    assert_eq!(validated.get("link"), None, "never merged");
+}
+
+#[tokio::test]
+async fn a_client_that_reads_late_gets_the_interim_responses_that_fit_and_the_answer() {
+    let mut scripted = answer("x");
+    for number in 0..2000 {
+        scripted = scripted.informing(103, "x-number", &number.to_string());
+    }
+    let origin = Origin::always(scripted);
+    let edge = Edge::before(&origin).start();
+    let mut connection = edge.request("GET", "/").begin().await;
+    origin.asked_for(1).await;
+    edge.settled().await;
+    let response = connection.response().await;
+    assert_eq!((response.status, response.text()), (200, "x"));
+    let numbers: Vec<usize> = response
+        .interim
+        .iter()
+        .map(|(_, head)| head.get("x-number").unwrap().parse().unwrap())
+        .collect();
+    assert!(!numbers.is_empty() && numbers.is_sorted(), "{numbers:?}");
+}
+
+#[tokio::test]
+async fn interim_responses_are_not_relayed_over_http_2() {
+    let origin = Origin::always(answer("x").informing(103, "link", "</a.css>"));
+    let edge = Edge::before(&origin).start();
+    let stream = tokio::net::TcpStream::connect(edge.address())
+        .await
+        .unwrap();
+    let handshake = hyper::client::conn::http2::handshake(
+        hyper_util::rt::TokioExecutor::new(),
+        hyper_util::rt::TokioIo::new(stream),
+    );
+    let (mut sender, connection) = handshake.await.unwrap();
+    tokio::spawn(connection);
+    let request = http::Request::get("http://edge.test/");
+    let body = http_body_util::Empty::<bytes::Bytes>::new();
+    let response = sender.send_request(request.body(body).unwrap()).await;
+    let response = response.unwrap();
+    assert_eq!(response.status(), 200);
+    assert!(!response.headers().contains_key("link"), "never merged");
+}
+
+#[tokio::test]
+async fn methods_and_statuses_that_nobody_knows_pass_through() {
+    let origin = Origin::by(|asked| {
+        let status = asked.target.trim_start_matches('/').parse();
+        answer("x").status(status.unwrap_or(200))
+    });
+    let edge = Edge::before(&origin).start();
+    for status in [218, 299, 399, 418, 499, 599, 600, 999] {
+        let response = edge.get(&format!("/{status}")).await;
+        assert_eq!((response.status, response.text()), (status, "x"));
+        let line = format!("HTTP/1.1 {status} Scripted");
+        assert_eq!(response.head.line, line, "its reason as well");
+    }
+    for method in ["BREW", "brew", "M-SEARCH", "REPORT", "QUERY"] {
+        let response = edge.request(method, "/").body("text").send().await;
+        assert_eq!((response.status, response.text()), (200, "x"), "{method}");
+        let asked = origin.last();
+        assert_eq!(
+            (asked.method.as_str(), asked.body.as_slice()),
+            (method, &b"text"[..])
+        );
+    }
+}

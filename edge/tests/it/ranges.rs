@@ -109,9 +109,11 @@ async fn if_range_decides_between_the_part_and_the_whole() {
 }
 
 #[tokio::test]
-async fn a_range_on_a_miss_fetches_and_stores_the_whole() {
+async fn a_route_that_fetches_the_whole_asks_for_no_part() {
     let origin = Origin::answers(BODY).with("cache-control", "max-age=60");
-    let edge = Edge::before(&origin).start();
+    let edge = Edge::before(&origin)
+        .route("ranges = \"fetch-whole\"")
+        .start();
     let miss = part(&edge, &[("range", "bytes=2-4")]).await;
     assert_eq!(
         (miss.status, miss.text()),

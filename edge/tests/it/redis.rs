@@ -11,7 +11,7 @@ fn fresh(body: &str) -> Answer {
         .with("etag", "\"1\"")
 }
 
-fn started() -> Redis {
+pub(crate) fn started() -> Redis {
     Redis::ephemeral().expect("redis-server is installed")
 }
 
@@ -23,7 +23,7 @@ async fn connected(redis: &Redis) -> redis::aio::MultiplexedConnection {
 }
 
 /// Waits until the regional tier holds so many keys.
-async fn stored(redis: &Redis, count: usize) -> Vec<String> {
+pub(crate) async fn stored(redis: &Redis, count: usize) -> Vec<String> {
     let mut connection = connected(redis).await;
     let work = async {
         loop {

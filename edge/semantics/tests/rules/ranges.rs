@@ -3,7 +3,8 @@ use std::ops::RangeInclusive;
 use http::header::HeaderValue;
 use http::{Method, StatusCode};
 use tidegate_semantics::{
-    ContentRange, Selection, may_combine, parse_content_range, select, select_within,
+    ContentRange, Selection, are_of_one_representation, merge_part, parse_content_range,
+    range_validator, select, select_part,
 };
 
 use crate::support::{DATE, HOUR_EARLIER, headers};
@@ -256,13 +257,15 @@ fn a_stored_part_answers_what_lies_within_it() {
     let stored = headers(&["ETag: \"a\""]);
     for (rule, range, part, expected) in rows {
         let request = headers(&[&format!("Range: {range}")]);
-        let selected = select_within(&Method::GET, &request, &stored, *part);
-        assert_eq!(selected, *expected, "{rule}: {range}");
-        let head = select_within(&Method::HEAD, &request, &stored, *part);
+        let held =
+            |range: &RangeInclusive<u64>| part.first <= *range.start() && *range.end() <= part.last;
+        let selected = select_part(&Method::GET, &request, &stored, part.complete);
+        assert_eq!(selected.filter(held), *expected, "{rule}: {range}");
+        let head = select_part(&Method::HEAD, &request, &stored, part.complete);
         assert_eq!(head, None, "RFC 9110 §14.2: HEAD");
     }
     let with = |condition: &str| headers(&["Range: bytes=12-13", condition]);
-    let select = |request| select_within(&Method::GET, &request, &stored, known);
+    let select = |request| select_part(&Method::GET, &request, &stored, known.complete);
     assert_eq!(
         select(with("If-Range: \"a\"")),
         Some(12..=13),
@@ -272,74 +275,74 @@ fn a_stored_part_answers_what_lies_within_it() {
     assert_eq!(select(headers(&[])), None, "§3.3: all of it");
 }
 
+/// Fields of a response, and which of them is its strong validator.
+const DATED: &[&str] = &[
+    "Last-Modified: Sat, 01 Nov 2025 00:00:00 GMT",
+    "Date: Sat, 01 Nov 2025 00:00:05 GMT",
+];
+const DATED_LATER: &[&str] = &[
+    "Last-Modified: Sat, 01 Nov 2025 00:00:01 GMT",
+    "Date: Sat, 01 Nov 2025 00:00:05 GMT",
+];
+const DATED_WEAKLY: &[&str] = &[
+    "Last-Modified: Sat, 01 Nov 2025 00:00:05 GMT",
+    "Date: Sat, 01 Nov 2025 00:00:05 GMT",
+];
+
 #[test]
 fn parts_are_combined_only_under_the_same_strong_validator() {
+    let strong = &["ETag: \"a\""][..];
+    let weak = &["ETag: W/\"a\""][..];
     let rows = [
-        ("ETag: \"a\"", "ETag: \"a\"", true),
-        ("ETag: \"a\"", "ETag: \"b\"", false),
-        ("ETag: W/\"a\"", "ETag: W/\"a\"", false),
-        ("ETag: \"a\"", "ETag: W/\"a\"", false),
-        ("ETag: \"a\"", "X: y", false),
-        ("X: y", "X: y", false),
+        (strong, strong, true),
+        (strong, &["ETag: \"b\""], false),
+        (weak, weak, false),
+        (strong, weak, false),
+        (strong, &["X: y"], false),
+        (&["X: y"], &["X: y"], false),
+        (DATED, DATED, true),
+        (DATED, DATED_LATER, false),
+        (DATED_WEAKLY, DATED_WEAKLY, false),
+        (DATED, strong, false),
     ];
     for (one, other, expected) in rows {
-        let combined = may_combine(&headers(&[one]), &headers(&[other]));
+        let combined = are_of_one_representation(&headers(one), &headers(other));
         assert_eq!(
             combined, expected,
-            "§3.4, RFC 9110 §15.3.7.3: {one}, {other}"
+            "§3.4, RFC 9110 §15.3.7.3: {one:?}, {other:?}"
         );
     }
 }
 
 #[test]
-fn parts_join_where_nothing_is_missing_between_them() {
-    let hundred = Some(100);
+fn the_rest_is_asked_for_under_a_strong_validator_only() {
     let rows = [
-        (
-            "beside",
-            part(0, 9, hundred),
-            part(10, 19, hundred),
-            Some(part(0, 19, hundred)),
-        ),
-        (
-            "overlapping",
-            part(5, 30, hundred),
-            part(10, 40, hundred),
-            Some(part(5, 40, hundred)),
-        ),
-        (
-            "within",
-            part(5, 30, None),
-            part(10, 12, hundred),
-            Some(part(5, 30, hundred)),
-        ),
-        ("a gap", part(0, 8, hundred), part(10, 19, hundred), None),
-        (
-            "another length",
-            part(0, 9, hundred),
-            part(10, 19, Some(90)),
-            None,
-        ),
-        (
-            "too long for it",
-            part(0, 120, None),
-            part(10, 19, hundred),
-            None,
-        ),
-        (
-            "unknown",
-            part(0, 9, None),
-            part(10, u64::MAX, None),
-            Some(part(0, u64::MAX, None)),
-        ),
+        (&["ETag: \"a\""][..], Some("etag")),
+        (&["ETag: W/\"a\""], None),
+        (DATED, Some("last-modified")),
+        (DATED_WEAKLY, None),
+        (&["X: y"], None),
     ];
-    for (rule, one, other, expected) in rows {
-        assert_eq!(one.joined(other), expected, "§3.4, {rule}");
-        assert_eq!(other.joined(one), expected, "§3.4, {rule}, turned");
+    for (stored, expected) in rows {
+        let validator = range_validator(&headers(stored));
+        let name = validator.as_ref().map(http::HeaderName::as_str);
+        assert_eq!(name, expected, "RFC 9110 §13.1.5: {stored:?}");
     }
-    assert!(part(0, 99, hundred).is_whole());
-    assert!(!part(0, 98, hundred).is_whole() && !part(1, 99, hundred).is_whole());
-    assert!(!part(0, 99, None).is_whole() && !part(0, u64::MAX, None).is_whole());
+}
+
+#[test]
+fn a_combined_response_has_the_fields_of_both_and_the_newer_ones_win() {
+    let stored = headers(&["ETag: \"a\"", "X: old", "Y: kept", "Age: 9", "Date: old"]);
+    let part = headers(&[
+        "ETag: \"a\"",
+        "X: new",
+        "Content-Range: bytes 0-1/9",
+        "Content-Length: 2",
+        "Connection: close",
+    ]);
+    let merged = merge_part(&stored, &part);
+    let expected = headers(&["ETag: \"a\"", "X: new", "Y: kept"]);
+    assert_eq!(merged, expected, "§3.4");
 }
 
 fn part(first: u64, last: u64, complete: Option<u64>) -> ContentRange {

@@ -123,7 +123,8 @@ fn a_lifetime_by_status_is_no_statement_of_the_response() {
     posted.method = http::Method::POST;
     assert_eq!(posted.refusal(), Some(Refusal::Method), "RFC 9110 §9.3.3");
     for status in [103, 304, 412] {
-        let scene = scene(status, &[], route(&[("304", 60), ("412", 60)]));
+        let mut scene = scene(status, &[], route(&[("304", 60), ("412", 60)]));
+        scene.request = crate::support::headers(&["If-Match: \"a\""]);
         assert_eq!(scene.refusal(), Some(Refusal::Status), "§3: {status}");
     }
 }

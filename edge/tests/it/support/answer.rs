@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::gate::Gate;
-use super::wire::Wire;
+use super::wire::{Left, Wire};
 
 /// One answer, as a script.
 #[derive(Clone)]
@@ -15,6 +15,8 @@ pub(crate) struct Answer {
     before: Vec<Step>,
     body: Vec<Step>,
     closes: bool,
+    /// Behind a chunked body.
+    trailers: String,
 }
 
 #[derive(Clone, Copy)]
@@ -34,7 +36,14 @@ enum Step {
     Wait(Gate),
     Send(Vec<u8>),
     Count(Arc<AtomicUsize>),
+    /// So many parts of 64 KiB, counted.
+    Flood(usize, Arc<AtomicUsize>),
+    /// What comes goes back, until nothing comes.
+    Echo,
 }
+
+/// Bytes of one part of a flood.
+const PART: usize = 64 << 10;
 
 /// A 200 with this body.
 pub(crate) fn answer(body: impl Into<Vec<u8>>) -> Answer {
@@ -45,6 +54,7 @@ pub(crate) fn answer(body: impl Into<Vec<u8>>) -> Answer {
         before: Vec::new(),
         body: vec![Step::Send(body.into())],
         closes: false,
+        trailers: String::new(),
     }
 }
 
@@ -61,6 +71,17 @@ impl Answer {
             closes: true,
             ..answer(bytes)
         }
+    }
+
+    /// Switches protocols and says this: from then on whatever comes goes back. `ended` counts
+    /// those of whom nothing more came.
+    pub(crate) fn switching(protocol: &str, first: &str, ended: &Arc<AtomicUsize>) -> Answer {
+        let head = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade";
+        let mut answer = Answer::raw(&format!("{head}\r\nupgrade: {protocol}\r\n\r\n{first}"));
+        answer
+            .body
+            .extend([Step::Echo, Step::Count(Arc::clone(ended))]);
+        answer
     }
 
     pub(crate) fn status(mut self, status: u16) -> Answer {
@@ -103,12 +124,13 @@ impl Answer {
 
     /// So many further parts of 64 KiB; `sent` counts those that the connection took.
     pub(crate) fn flooding(mut self, parts: usize, sent: &Arc<AtomicUsize>) -> Answer {
-        for _ in 0..parts {
-            self.body.extend([
-                Step::Send(vec![b'x'; 64 << 10]),
-                Step::Count(Arc::clone(sent)),
-            ]);
-        }
+        self.body.push(Step::Flood(parts, Arc::clone(sent)));
+        self
+    }
+
+    /// One more field behind a chunked body.
+    pub(crate) fn trailing(mut self, name: &str, value: &str) -> Answer {
+        self.trailers.push_str(&format!("{name}: {value}\r\n"));
         self
     }
 
@@ -129,6 +151,12 @@ impl Answer {
         self
     }
 
+    /// The connection stays open behind what was sent.
+    pub(crate) fn staying(mut self) -> Answer {
+        self.closes = false;
+        self
+    }
+
     /// The connection ends behind what was sent, without the end of a chunked body.
     pub(crate) fn breaking_off(mut self) -> Answer {
         self.closes = true;
@@ -142,7 +170,8 @@ impl Answer {
         }
         let sizes = self.body.iter().map(|step| match step {
             Step::Send(part) => part.len(),
-            Step::Wait(_) | Step::Count(_) => 0,
+            Step::Flood(parts, _) => parts * PART,
+            Step::Wait(_) | Step::Count(_) | Step::Echo => 0,
         });
         match self.framing {
             _ if matches!(self.status, 204 | 304) => {}
@@ -172,10 +201,12 @@ impl Answer {
         if !matches!(self.framing, Framing::Raw) {
             wire.write(self.head().as_bytes()).await?;
         }
-        if !is_head && !matches!(self.status, 204 | 304) {
+        let has_body = !is_head && !matches!(self.status, 204 | 304);
+        if has_body || matches!(self.framing, Framing::Raw) {
             play(wire, &self.body, |part| self.encode(part)).await?;
             if matches!(self.framing, Framing::Chunked) && !self.closes {
-                wire.write(b"0\r\n\r\n").await?;
+                let end = format!("0\r\n{}\r\n", self.trailers);
+                wire.write(end.as_bytes()).await?;
             }
         }
         Ok(!self.closes)
@@ -193,6 +224,18 @@ async fn play(
             Step::Send(part) => wire.write(&encode(part)).await?,
             Step::Count(count) => {
                 count.fetch_add(1, Ordering::Relaxed);
+            }
+            Step::Flood(parts, sent) => {
+                let part = encode(&[b'x'; PART]);
+                for _ in 0..*parts {
+                    wire.write(&part).await?;
+                    sent.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            Step::Echo => {
+                while let Ok(Some(piece)) = wire.piece(&mut Left::UntilClose).await {
+                    wire.write(&piece).await?;
+                }
             }
         }
     }

@@ -96,7 +96,19 @@ impl Connection {
 
     /// Writes; an edge that has closed meanwhile has its say in what is read next.
     pub(crate) async fn write(&mut self, bytes: &[u8]) {
-        let _ = self.wire.write(bytes).await;
+        let _ = self.is_taken(bytes).await;
+    }
+
+    /// Writes; whether all of it was taken.
+    pub(crate) async fn is_taken(&mut self, bytes: &[u8]) -> bool {
+        patiently("what is sent to be taken", self.wire.write(bytes))
+            .await
+            .is_ok()
+    }
+
+    /// Says that nothing more will be written.
+    pub(crate) async fn finish(&mut self) {
+        let _ = self.wire.finish().await;
     }
 
     /// The next answer to a GET, whole.
@@ -109,8 +121,17 @@ impl Connection {
         let mut response = self.head_of(method).await;
         let rest = patiently("the rest of a response", self.wire.rest(self.left)).await;
         (response.body, response.is_complete) = rest;
+        response.trailers = std::mem::take(&mut self.wire.trailers);
         self.left = Left::Bytes(0);
         response
+    }
+
+    /// The next answer; `None` when the connection ends before it begins.
+    pub(crate) async fn answer_to(&mut self, method: &str) -> Option<Response> {
+        if patiently("an answer or the end", self.wire.is_closed()).await {
+            return None;
+        }
+        Some(self.response_to(method).await)
     }
 
     /// The head of the next answer to a GET; its body is still to be read.
@@ -129,13 +150,15 @@ impl Connection {
                 .nth(1)
                 .and_then(|status| status.parse().ok());
             let status: u16 = status.expect("a status line has a status");
-            if status >= 200 {
+            if status >= 200 || status == 101 {
                 break (status, head);
             }
             interim.push((status, head));
         };
         let length = head.get("content-length").map(|length| length.parse());
-        self.left = if method == "HEAD" || matches!(status, 204 | 304) {
+        self.left = if status == 101 {
+            Left::UntilClose
+        } else if method == "HEAD" || matches!(status, 204 | 304) {
             Left::Bytes(0)
         } else if head.get("transfer-encoding").is_some() {
             Left::Chunks
@@ -150,6 +173,7 @@ impl Connection {
             interim,
             body: Vec::new(),
             is_complete: false,
+            trailers: Vec::new(),
         }
     }
 
@@ -164,6 +188,19 @@ impl Connection {
             }
         }
         String::from_utf8(body).expect("bodies are text here")
+    }
+
+    /// How many bytes are left of the body, and whether it came to its end: they are not kept.
+    pub(crate) async fn drained(&mut self) -> (usize, bool) {
+        let mut length = 0;
+        loop {
+            let piece = patiently("a part of a body", self.wire.piece(&mut self.left)).await;
+            match piece {
+                Ok(Some(piece)) => length += piece.len(),
+                Ok(None) => return (length, true),
+                Err(BrokenOff) => return (length, false),
+            }
+        }
     }
 
     /// What is left of the body, and whether it came to its end.
@@ -191,6 +228,8 @@ pub(crate) struct Response {
     pub(crate) body: Vec<u8>,
     /// Whether the body came to its end.
     pub(crate) is_complete: bool,
+    /// The fields behind the body.
+    pub(crate) trailers: Vec<(String, String)>,
 }
 
 impl Response {

@@ -148,8 +148,8 @@ impl Builder {
         let config = Config::from_toml(&text, "test").expect("a test's own settings are right");
         let options = Options {
             clock: self.clock.clone(),
+            builtin_plugins: tidegate_plugins::WITH_FIXTURES,
             index_slots: 12,
-            ..Options::default()
         };
         Edge {
             clock: self.clock,

@@ -6,14 +6,15 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use super::answer::{Answer, answer};
-use super::wait_until;
 use super::wire::{Head, Left, Wire};
+use super::{PATIENCE, wait_until};
 
 /// What the origin was asked.
 #[derive(Clone, Debug)]
@@ -22,6 +23,8 @@ pub(crate) struct Asked {
     pub(crate) target: String,
     pub(crate) head: Head,
     pub(crate) body: Vec<u8>,
+    /// The fields behind the body.
+    pub(crate) trailers: Vec<(String, String)>,
     /// Which connection brought it, from 0.
     pub(crate) connection: usize,
 }
@@ -125,7 +128,15 @@ impl Origin {
     /// Ends every connection and refuses new ones.
     pub(crate) fn go_down(&mut self) {
         self.halt();
-        self.down = Some(bound(self.address));
+        // Somebody's connection may go out from this very port for a moment.
+        let until = Instant::now() + PATIENCE;
+        self.down = loop {
+            match try_bound(self.address) {
+                Ok(socket) => break Some(socket),
+                Err(error) if Instant::now() > until => panic!("the port is lost: {error}"),
+                Err(_) => std::thread::sleep(Duration::from_millis(2)),
+            }
+        };
     }
 
     fn start(always: Always) -> Origin {
@@ -188,15 +199,15 @@ impl Drop for Origin {
 }
 
 fn bound(address: SocketAddr) -> Socket {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket can be had");
-    socket
-        .set_reuse_address(true)
-        .expect("a fresh socket takes options");
-    socket
-        .set_nonblocking(true)
-        .expect("a fresh socket takes options");
-    socket.bind(&address.into()).expect("the address is ours");
-    socket
+    try_bound(address).expect("the address can be had")
+}
+
+fn try_bound(address: SocketAddr) -> std::io::Result<Socket> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
 }
 
 async fn serve(
@@ -239,6 +250,7 @@ async fn converse(stream: TcpStream, connection: usize, shared: Arc<Shared>) {
             target,
             head,
             body,
+            trailers: std::mem::take(&mut wire.trailers),
             connection,
         };
         let answer = {

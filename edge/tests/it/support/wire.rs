@@ -46,6 +46,8 @@ pub(crate) struct BrokenOff;
 pub(crate) struct Wire {
     stream: TcpStream,
     unread: Vec<u8>,
+    /// The fields behind the latest chunked body.
+    pub(crate) trailers: Vec<(String, String)>,
 }
 
 impl Wire {
@@ -53,11 +55,17 @@ impl Wire {
         Wire {
             stream,
             unread: Vec::new(),
+            trailers: Vec::new(),
         }
     }
 
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.stream.write_all(bytes).await
+    }
+
+    /// Says that nothing more will be written.
+    pub(crate) async fn finish(&mut self) -> std::io::Result<()> {
+        self.stream.shutdown().await
     }
 
     /// The next head; `None` when the connection ends before or within it.
@@ -67,13 +75,21 @@ impl Wire {
             ..Head::default()
         };
         loop {
-            let line = self.line().await?;
-            if line.is_empty() {
-                return Some(head);
+            match self.field().await? {
+                Some(field) => head.fields.push(field),
+                None => return Some(head),
             }
-            let (name, value) = line.split_once(':')?;
-            head.fields.push((name.to_owned(), value.trim().to_owned()));
         }
+    }
+
+    /// The next field; `Some(None)` at the end of them.
+    async fn field(&mut self) -> Option<Option<(String, String)>> {
+        let line = self.line().await?;
+        if line.is_empty() {
+            return Some(None);
+        }
+        let (name, value) = line.split_once(':')?;
+        Some(Some((name.to_owned(), value.trim().to_owned())))
     }
 
     /// The next piece of a body; `None` at its end.
@@ -98,6 +114,14 @@ impl Wire {
                 let line = self.line().await.ok_or(BrokenOff)?;
                 let size = line.split(';').next().unwrap_or_default().trim();
                 let size = usize::from_str_radix(size, 16).map_err(|_| BrokenOff)?;
+                if size == 0 {
+                    self.trailers.clear();
+                    while let Some(field) = self.field().await.ok_or(BrokenOff)? {
+                        self.trailers.push(field);
+                    }
+                    *left = Left::Bytes(0);
+                    return Ok(None);
+                }
                 while self.unread.len() < size + 2 {
                     if !self.more().await {
                         return Err(BrokenOff);
@@ -105,11 +129,7 @@ impl Wire {
                 }
                 let chunk = self.take(size);
                 self.take(2);
-                if size > 0 {
-                    return Ok(Some(chunk));
-                }
-                *left = Left::Bytes(0);
-                Ok(None)
+                Ok(Some(chunk))
             }
         }
     }

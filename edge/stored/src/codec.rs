@@ -1,6 +1,6 @@
-//! How an entry is written between processes: a version, a checksum, lengths before everything.
+//! How a response is written between processes: a version, a checksum, lengths before everything.
 //!
-//! An unknown version, a wrong checksum or anything out of bounds is no entry: a miss.
+//! An unknown version, a wrong checksum or anything out of bounds is no response: a miss.
 
 use std::time::Duration;
 
@@ -8,30 +8,32 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tidegate_semantics::{Basis, Terms, Timestamp, Vary};
 
-use super::entry::{Entry, Stored};
-use crate::purge::{Index, Position};
+use crate::content::Content;
+use crate::position::Position;
+use crate::response::Stored;
 
 const VERSION: u8 = 2;
 const CHECKSUM: usize = 16;
 
 /// What stands under a key between processes.
 pub enum Encoded {
-    /// The response itself.
-    Entry(Box<Entry>),
+    /// The response itself, and its URL as the purge log names it (`authority/path?query`).
+    Response(Box<Stored>, String),
     /// The response depends on these request fields; each variant has a key of its own.
     Varies(Vec<HeaderName>),
 }
 
-const ENTRY: u8 = 0;
+const RESPONSE: u8 = 0;
 const VARIES: u8 = 1;
 
-/// Writes an entry.
-pub fn encode(entry: &Entry) -> Vec<u8> {
-    let mut out = Writer::new(ENTRY);
-    out.text(entry.marks.url().as_bytes());
-    out.number(entry.status.as_u16().into());
-    out.number(entry.fetched_at.0);
-    let terms = &entry.terms;
+/// Writes a whole response with its URL; `None` for parts, which stay in their process.
+pub fn encode(stored: &Stored, url: &str) -> Option<Vec<u8>> {
+    let body = stored.content.whole()?;
+    let mut out = Writer::new(RESPONSE);
+    out.text(url.as_bytes());
+    out.number(stored.status.as_u16().into());
+    out.number(stored.fetched_at.0);
+    let terms = &stored.terms;
     out.number(terms.born.0);
     for duration in [
         terms.lifetime,
@@ -43,24 +45,24 @@ pub fn encode(entry: &Entry) -> Vec<u8> {
     out.number(terms.must_revalidate.into());
     out.number(terms.always_validate.into());
     out.number(terms.basis.number().into());
-    out.number(entry.fence.epoch);
-    out.number(entry.fence.seq);
-    out.number(entry.tags.len() as u64);
-    for tag in &entry.tags {
+    out.number(stored.fence.epoch);
+    out.number(stored.fence.seq);
+    out.number(stored.tags.len() as u64);
+    for tag in &stored.tags {
         out.text(tag.as_bytes());
     }
-    out.number(entry.vary.fields.len() as u64);
-    for (name, value) in &entry.vary.fields {
+    out.number(stored.vary.fields.len() as u64);
+    for (name, value) in &stored.vary.fields {
         out.text(name.as_str().as_bytes());
         out.number(value.is_some().into());
         out.text(value.as_deref().unwrap_or_default());
     }
-    out.fields(&entry.headers);
-    out.fields(&entry.hidden);
-    out.number(entry.filter_ttl.is_some().into());
-    out.duration(entry.filter_ttl.unwrap_or_default());
-    out.text(&entry.body);
-    out.finish()
+    out.fields(&stored.headers);
+    out.fields(&stored.hidden);
+    out.number(stored.filter_ttl.is_some().into());
+    out.duration(stored.filter_ttl.unwrap_or_default());
+    out.text(body);
+    Some(out.finish())
 }
 
 /// Writes the names of the request fields on which a response depends.
@@ -75,12 +77,12 @@ pub fn encode_varies<'a>(names: impl Iterator<Item = &'a HeaderName>) -> Vec<u8>
 }
 
 /// Reads either; `None` for whatever this version does not understand.
-pub fn decode(bytes: &Bytes, index: &Index) -> Option<Encoded> {
+pub fn decode(bytes: &Bytes) -> Option<Encoded> {
     let mut input = Reader::open(bytes)?;
     match input.byte()? {
-        ENTRY => input
-            .entry(index)
-            .map(|entry| Encoded::Entry(Box::new(entry))),
+        RESPONSE => input
+            .response()
+            .map(|(stored, url)| Encoded::Response(Box::new(stored), url)),
         VARIES => {
             let names = (0..input.count()?).map(|_| input.name());
             Some(Encoded::Varies(names.collect::<Option<_>>()?))
@@ -187,7 +189,7 @@ impl<'a> Reader<'a> {
         Some(fields)
     }
 
-    fn entry(&mut self, index: &Index) -> Option<Entry> {
+    fn response(&mut self) -> Option<(Stored, String)> {
         let url = self.string()?;
         let status = StatusCode::from_u16(u16::try_from(self.number()?).ok()?).ok()?;
         let fetched_at = Timestamp(self.number()?);
@@ -217,12 +219,12 @@ impl<'a> Reader<'a> {
         let has_filter_ttl = self.number()? == 1;
         let filter_ttl = Some(self.duration()?).filter(|_| has_filter_ttl);
         let body = self.whole.slice_ref(self.text()?);
-        let parts = Stored {
+        let stored = Stored {
             status,
             headers,
             hidden,
             filter_ttl,
-            body,
+            content: Content::Whole(body),
             terms: Terms {
                 born,
                 lifetime,
@@ -237,7 +239,7 @@ impl<'a> Reader<'a> {
             fence,
             fetched_at,
         };
-        self.rest.is_empty().then(|| Entry::new(parts, &url, index))
+        self.rest.is_empty().then_some((stored, url))
     }
 }
 
@@ -245,7 +247,7 @@ impl<'a> Reader<'a> {
 mod tests {
     use super::*;
 
-    fn entry(index: &Index) -> Entry {
+    fn response() -> Stored {
         let mut headers = HeaderMap::new();
         headers.append(
             "x-bytes",
@@ -257,7 +259,7 @@ mod tests {
         vary.fields.push((http::header::ACCEPT, None));
         vary.fields
             .push((http::header::ACCEPT_LANGUAGE, Some(b"de".to_vec())));
-        let parts = Stored {
+        Stored {
             status: StatusCode::from_u16(299).expect("a status"),
             headers,
             hidden: [(
@@ -267,7 +269,7 @@ mod tests {
             .into_iter()
             .collect(),
             filter_ttl: Some(Duration::from_secs(7)),
-            body: Bytes::from_static(b"hello"),
+            content: Content::Whole(Bytes::from_static(b"hello")),
             terms: Terms {
                 born: Timestamp(1_700_000_000_000),
                 lifetime: Duration::from_secs(60),
@@ -281,35 +283,36 @@ mod tests {
             tags: vec!["one".to_owned(), "two".to_owned()],
             fence: Position { epoch: 9, seq: 42 },
             fetched_at: Timestamp(1_700_000_000_001),
-        };
-        Entry::new(parts, "example.org/a?b", index)
+        }
+    }
+
+    fn written() -> Vec<u8> {
+        encode(&response(), "example.org/a?b").expect("it is whole")
     }
 
     #[test]
-    fn an_entry_comes_back_as_it_was() {
-        let index = Index::new(4, (1, 2));
-        let entry = entry(&index);
-        let Some(Encoded::Entry(read)) = decode(&encode(&entry).into(), &index) else {
+    fn a_response_comes_back_as_it_was() {
+        let stored = response();
+        let Some(Encoded::Response(read, url)) = decode(&written().into()) else {
             panic!("what was written can be read");
         };
-        assert_eq!(read.status, entry.status);
-        assert_eq!(read.headers, entry.headers);
-        assert_eq!(read.hidden, entry.hidden);
-        assert_eq!(read.filter_ttl, entry.filter_ttl);
-        assert_eq!(read.body, entry.body);
-        assert_eq!(read.terms, entry.terms);
-        assert_eq!(read.vary, entry.vary);
-        assert_eq!(read.tags, entry.tags);
-        assert_eq!(read.fence, entry.fence);
-        assert_eq!(read.fetched_at, entry.fetched_at);
-        assert_eq!(read.marks.url(), entry.marks.url());
+        assert_eq!(read.status, stored.status);
+        assert_eq!(read.headers, stored.headers);
+        assert_eq!(read.hidden, stored.hidden);
+        assert_eq!(read.filter_ttl, stored.filter_ttl);
+        assert_eq!(read.content, stored.content);
+        assert_eq!(read.terms, stored.terms);
+        assert_eq!(read.vary, stored.vary);
+        assert_eq!(read.tags, stored.tags);
+        assert_eq!(read.fence, stored.fence);
+        assert_eq!(read.fetched_at, stored.fetched_at);
+        assert_eq!(url, "example.org/a?b");
     }
 
     #[test]
     fn the_names_of_varying_fields_come_back() {
-        let index = Index::new(4, (1, 2));
         let written = encode_varies([http::header::ACCEPT, http::header::COOKIE].iter());
-        let Some(Encoded::Varies(names)) = decode(&written.into(), &index) else {
+        let Some(Encoded::Varies(names)) = decode(&written.into()) else {
             panic!("what was written can be read");
         };
         assert_eq!(names, [http::header::ACCEPT, http::header::COOKIE]);
@@ -317,16 +320,15 @@ mod tests {
 
     #[test]
     fn whatever_is_cut_or_changed_is_no_entry() {
-        let index = Index::new(4, (1, 2));
-        let written = encode(&entry(&index));
+        let written = written();
         for length in 0..written.len() {
             let cut = Bytes::copy_from_slice(&written[..length]);
-            assert!(decode(&cut, &index).is_none(), "cut to {length}");
+            assert!(decode(&cut).is_none(), "cut to {length}");
         }
         for at in 0..written.len() {
             let mut changed = written.clone();
             changed[at] ^= 1;
-            assert!(decode(&changed.into(), &index).is_none(), "changed at {at}");
+            assert!(decode(&changed.into()).is_none(), "changed at {at}");
         }
     }
 }

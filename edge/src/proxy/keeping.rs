@@ -1,0 +1,432 @@
+//! What it takes to store a response: where it belongs, whether and under which terms it may be
+//! kept, and filling the tiers while it streams to those who wait.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, DATE};
+use http::response::Parts as ResponseHead;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Method, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tidegate_semantics::{
+    Policy, Refusal, Storable, Terms, Timestamp, Vary, are_of_one_representation, format_date,
+    merge_not_modified, merge_part, parse_content_range, storable, stored_fields,
+    strip_surrogate_fields, tags,
+};
+
+use super::filtering::Wishes;
+use super::{Proxy, Route, key_parts, purge_url};
+use crate::body::{BodyError, Received};
+use crate::cache::{
+    Content, Entry, Filling, Found, Gap, Head, Key, Lead, OwnedKeyParts, Parts, Stored,
+};
+use crate::exchange::Exchange;
+use crate::purge::{Position, Verdict};
+use crate::telemetry::Metrics;
+use crate::upstream::UnknownCoding;
+
+/// Where the response of an exchange is stored, and what its storing depends on.
+pub(super) struct Place {
+    pub(super) proxy: Arc<Proxy>,
+    pub(super) route: Arc<Route>,
+    pub(super) key: Key,
+    pub(super) parts: OwnedKeyParts,
+    pub(super) url: String,
+    path_and_query: PathAndQuery,
+    /// The client's own fields, which select the variant.
+    pub(super) request: HeaderMap,
+}
+
+/// When an exchange with the origin took place.
+#[derive(Clone, Copy)]
+pub(super) struct Times {
+    pub(super) fence: Position,
+    pub(super) requested_at: Timestamp,
+    pub(super) received_at: Timestamp,
+}
+
+/// Why a response is not stored.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum NotStored {
+    /// The rules of HTTP or the route's own forbid it.
+    Refused(Refusal),
+    /// A filter did not want it stored.
+    Plugin,
+    /// Its body is larger than the cache keeps.
+    TooLarge,
+    /// It has a transfer coding that nobody here knows (RFC 9112 §6.3).
+    UnknownCoding,
+}
+
+impl NotStored {
+    /// The one word for it in `Cache-Status`, the log and the metric.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            NotStored::Refused(refusal) => refusal.name(),
+            NotStored::Plugin => "plugin",
+            NotStored::TooLarge => "too-large",
+            NotStored::UnknownCoding => "transfer-coding",
+        }
+    }
+
+    /// Whether it holds for more than this request: then nobody waits for another's fetch for a
+    /// while.
+    pub(super) fn holds_for_everybody(self) -> bool {
+        !matches!(
+            self,
+            NotStored::Refused(
+                Refusal::Authorization | Refusal::RequestNoStore | Refusal::PartialContent
+            )
+        )
+    }
+}
+
+impl From<Refusal> for NotStored {
+    fn from(refusal: Refusal) -> NotStored {
+        NotStored::Refused(refusal)
+    }
+}
+
+impl Place {
+    /// The place of what answers an exchange.
+    pub(super) fn of(
+        proxy: &Arc<Proxy>,
+        key: Key,
+        exchange: &Exchange,
+        route: &Arc<Route>,
+    ) -> Place {
+        Place {
+            proxy: Arc::clone(proxy),
+            route: Arc::clone(route),
+            key,
+            parts: key_parts(exchange, route).to_owned(),
+            url: purge_url(exchange),
+            path_and_query: exchange.path_and_query.clone(),
+            request: exchange.headers.clone(),
+        }
+    }
+
+    /// Finds out whether a response may be stored, and takes from it what is not for clients.
+    /// `length` is what the origin announced of its body.
+    ///
+    /// # Errors
+    /// Why it may not.
+    pub(super) fn admit(
+        &self,
+        method: &Method,
+        response: &mut ResponseHead,
+        wishes: Wishes,
+        times: &Times,
+        length: Option<u64>,
+    ) -> Result<Head, NotStored> {
+        let policy = self.policy(wishes.ttl);
+        let mut all_tags = self.tags(&response.headers);
+        all_tags.extend(wishes.tags);
+        let decided = if response.extensions.get::<UnknownCoding>().is_some() {
+            Err(NotStored::UnknownCoding)
+        } else if wishes.refuse_storing {
+            Err(NotStored::Plugin)
+        } else if length.is_some_and(|length| length > self.proxy.settings.max_entry as u64) {
+            Err(NotStored::TooLarge)
+        } else if all_tags.len() > policy.max_tags {
+            Err(Refusal::TooManyTags.into())
+        } else {
+            self.terms(method, response.status, &response.headers, times, &policy)
+        };
+        let hidden = take_surrogate_fields(&mut response.headers);
+        let (terms, vary) = decided?;
+        let mut stored = owned(&stored_fields(&response.headers, &policy));
+        let range = stored.remove(CONTENT_RANGE);
+        if !stored.contains_key(DATE) {
+            // RFC 9110 §6.6.1: what is kept needs to say when it was made.
+            stored.insert(DATE, format_date(times.received_at));
+        }
+        let index = self.proxy.log.index();
+        Ok(Head {
+            status: response.status,
+            answered: response.status,
+            stored,
+            range: range.filter(|_| response.status == StatusCode::PARTIAL_CONTENT),
+            hidden: owned(&hidden),
+            filter_ttl: wishes.ttl,
+            headers: response.headers.clone(),
+            terms,
+            vary,
+            marks: index.marks(&self.url, all_tags.iter().map(String::as_str)),
+            tags: all_tags,
+            fence: times.fence,
+        })
+    }
+
+    /// The stored response with what a 304 or the answer to a HEAD changes; `None` if it may not
+    /// be stored any more.
+    pub(super) fn renew(
+        &self,
+        stale: &Entry,
+        fresh: &HeaderMap,
+        times: &Times,
+    ) -> Option<Arc<Entry>> {
+        let mut known = stale.headers.clone();
+        known.extend(stale.hidden.clone());
+        let headers = merge_not_modified(&known, fresh);
+        let all_tags = with_all(self.tags(&headers), &stale.tags);
+        let policy = self.policy(stale.filter_ttl);
+        if all_tags.len() > policy.max_tags {
+            // Fetched anew, it has only those that it has now.
+            return None;
+        }
+        // What is judged is the representation, of which a part may be all that is here.
+        let status = match stale.status {
+            StatusCode::PARTIAL_CONTENT => StatusCode::OK,
+            status => status,
+        };
+        let judged = self.terms(&Method::GET, status, &headers, times, &policy);
+        let (terms, vary) = judged.ok()?;
+        let mut headers = owned(&stored_fields(&headers, &policy));
+        let hidden = take_surrogate_fields(&mut headers);
+        let stored = Stored {
+            status: stale.status,
+            headers,
+            hidden,
+            filter_ttl: stale.filter_ttl,
+            content: stale.content.clone(),
+            terms,
+            vary,
+            tags: all_tags,
+            fence: times.fence,
+            fetched_at: times.received_at,
+        };
+        Some(self.entry(stored))
+    }
+
+    /// Reads a body to its end, for all who wait and for the tiers. `gap` is what is stored before
+    /// and after the bytes that arrive. The lead is held until the response is stored, so that
+    /// those who come late still join.
+    pub(super) async fn fill(
+        self,
+        head: Arc<Head>,
+        fetched_at: Timestamp,
+        gap: Option<Gap>,
+        (body, filling): (Incoming, Filling),
+        mut lead: Option<Lead>,
+    ) {
+        let mut body = Received::new(body, self.route.upstream.timeout(), usize::MAX);
+        let missing = gap.as_ref().map(Gap::missing_bytes);
+        let (before, after) = match gap {
+            Some(gap) => (gap.before, gap.after),
+            None => Default::default(),
+        };
+        let mut arrived = 0;
+        if filling.push(before).await.is_err() {
+            return;
+        }
+        while let Some(frame) = body.frame().await {
+            let part = match frame {
+                Ok(frame) => frame.into_data().unwrap_or_default(),
+                Err(error) => {
+                    tracing::debug!(%error, url = self.url, "a response broke off and is not stored");
+                    filling.abort(error);
+                    return;
+                }
+            };
+            arrived += part.len() as u64;
+            if filling.push(part).await.is_err() {
+                return;
+            }
+            // It has outgrown its limit: nobody can join any more.
+            if !filling.is_whole() && lead.take().is_some() {
+                self.proxy.count_not_stored(NotStored::TooLarge);
+                self.proxy
+                    .cache
+                    .remember_pass(self.key, self.proxy.clock.now());
+            }
+        }
+        if missing.is_some_and(|missing| missing != arrived) {
+            let reason = "a part of another length than was asked for".to_owned();
+            filling.abort(BodyError::Cut(reason));
+            return;
+        }
+        if filling.push(after).await.is_err() {
+            return;
+        }
+        let Some(body) = filling.finish() else {
+            return;
+        };
+        let Some(stored) = self.stored(&head, fetched_at, body) else {
+            self.proxy.count_not_stored(Refusal::PartialContent.into());
+            return;
+        };
+        let entry = self.entry(stored);
+        self.keep(&entry);
+        drop(lead);
+        self.keep_in_region(&entry).await;
+    }
+
+    /// What is asked about, unless it was purged since it was found: then nothing of it is used any
+    /// more. To be called once the fence is read, for a later purge is behind that.
+    pub(super) fn unless_purged(&self, entry: Arc<Entry>) -> Option<Arc<Entry>> {
+        let verdict = self.proxy.judge_for(&self.url, &entry);
+        (verdict != Verdict::Purged).then_some(entry)
+    }
+
+    /// Stores an entry in memory.
+    pub(super) fn keep(&self, entry: &Arc<Entry>) {
+        let parts = self.parts.as_parts();
+        self.proxy.cache.keep(&parts, Arc::clone(entry));
+    }
+
+    /// Stores in the region what is stored here.
+    pub(super) async fn keep_in_region(&self, entry: &Entry) {
+        let proxy = &self.proxy;
+        let parts = self.parts.as_parts();
+        let stored = proxy
+            .cache
+            .insert_in_region(&parts, entry, proxy.clock.now());
+        if let Err(error) = stored.await {
+            tracing::debug!(%error, "not stored in the regional tier");
+            Metrics::count_reason(&proxy.metrics.regional_unavailable, error.name());
+        }
+    }
+
+    /// What is stored of a response: with the parts that are here already, if it is a part.
+    /// `None` when a part is not as long as it said.
+    fn stored(&self, head: &Head, fetched_at: Timestamp, body: Bytes) -> Option<Stored> {
+        let mut stored = Stored {
+            status: head.status,
+            headers: head.stored.clone(),
+            hidden: head.hidden.clone(),
+            filter_ttl: head.filter_ttl,
+            content: Content::Whole(body.clone()),
+            terms: head.terms.clone(),
+            vary: head.vary.clone(),
+            tags: head.tags.clone(),
+            fence: head.fence,
+            fetched_at,
+        };
+        if head.status == StatusCode::PARTIAL_CONTENT {
+            let range = parse_content_range(head.range.as_ref()?)?;
+            let part = Parts::of(&range, body)?;
+            self.combine(&mut stored, part);
+        }
+        Some(stored)
+    }
+
+    /// Adds a part to what is stored of the same representation (RFC 9111 §3.4). As a 304 does, it
+    /// says that what is stored holds at its own fence.
+    fn combine(&self, stored: &mut Stored, part: Parts) {
+        let limit = self.proxy.settings.max_entry;
+        let combined = self.kept_parts(&stored.headers).and_then(|known| {
+            let content = known.content.with(&part, limit)?;
+            Some((known, content))
+        });
+        stored.content = match combined {
+            Some((known, content)) => {
+                stored.headers = merge_part(&known.headers, &stored.headers);
+                stored.tags = with_all(std::mem::take(&mut stored.tags), &known.tags);
+                content
+            }
+            None => part.into_content(),
+        };
+        if stored.content.whole().is_some() {
+            stored.status = StatusCode::OK;
+        }
+    }
+
+    /// What is stored of the representation to which a response with these fields belongs.
+    fn kept_parts(&self, headers: &HeaderMap) -> Option<Arc<Entry>> {
+        let cache = &self.proxy.cache;
+        let own = cache.key(&self.parts.as_parts());
+        [own, self.key].into_iter().find_map(|key| {
+            let Found::Entry(known, _) = cache.peek(key, &self.request) else {
+                return None;
+            };
+            let is_of_it = matches!(known.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT)
+                && self.proxy.judge_for(&self.url, &known) != Verdict::Purged
+                && are_of_one_representation(&known.headers, headers);
+            is_of_it.then_some(known)
+        })
+    }
+
+    fn entry(&self, stored: Stored) -> Arc<Entry> {
+        Arc::new(Entry::new(stored, &self.url, self.proxy.log.index()))
+    }
+
+    fn tags(&self, headers: &HeaderMap) -> Vec<String> {
+        let parts = self.parts.as_parts();
+        tags(parts.scheme, parts.authority, headers)
+    }
+
+    /// The route's policy, with the lifetime that a filter gave.
+    fn policy(&self, filter_ttl: Option<Duration>) -> Policy {
+        Policy {
+            ttl: filter_ttl.or(self.route.policy.ttl),
+            ..self.route.policy.clone()
+        }
+    }
+
+    fn terms(
+        &self,
+        method: &Method,
+        status: StatusCode,
+        response: &HeaderMap,
+        times: &Times,
+        policy: &Policy,
+    ) -> Result<(Terms, Vary), NotStored> {
+        let exchange = tidegate_semantics::Exchange {
+            method,
+            path: self.path_and_query.as_str(),
+            request: &self.request,
+            status,
+            response,
+            requested_at: times.requested_at,
+            received_at: times.received_at,
+        };
+        match storable(&exchange, policy) {
+            Storable::Keep(terms) => Ok((terms, Vary::of(response, &self.request)?)),
+            Storable::Refuse(refusal) => Err(refusal.into()),
+        }
+    }
+}
+
+impl Proxy {
+    pub(super) fn count_not_stored(&self, reason: NotStored) {
+        Metrics::count_reason(&self.metrics.not_stored, reason.name());
+    }
+}
+
+/// The length that a response announces of its body.
+pub(super) fn announced_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Tags of both: one too many purges too much, one too few too little.
+fn with_all(mut tags: Vec<String>, more: &[String]) -> Vec<String> {
+    for tag in more {
+        if !tags.contains(tag) {
+            tags.push(tag.clone());
+        }
+    }
+    tags
+}
+
+/// Takes out what is not for clients, and is wanted again when the response is renewed.
+pub(super) fn take_surrogate_fields(headers: &mut HeaderMap) -> HeaderMap {
+    let mut hidden = headers.clone();
+    strip_surrogate_fields(headers);
+    for name in headers.keys() {
+        hidden.remove(name);
+    }
+    hidden
+}
+
+/// Fields that do not pin the buffer they were read into.
+fn owned(headers: &HeaderMap) -> HeaderMap {
+    let copy = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
+        let copied = http::HeaderValue::from_bytes(value.as_bytes()).ok()?;
+        Some((name.clone(), copied))
+    };
+    headers.iter().filter_map(copy).collect()
+}

@@ -1,0 +1,12 @@
+//! A stored response: what is kept of it, in one piece or in parts, and how it is written between
+//! processes. No I/O: the tiers keep it, and the proxy decides about it.
+
+mod codec;
+mod content;
+mod position;
+mod response;
+
+pub use codec::{Encoded, decode, encode, encode_varies};
+pub use content::{Content, Gap, Parts};
+pub use position::{COUNTER_BITS, Position};
+pub use response::Stored;
