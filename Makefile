@@ -4,16 +4,20 @@
 # More arguments for the program or for `cargo test`: make run ARGS="--listen 127.0.0.1:8888".
 ARGS ?=
 
+# For how long make fuzz tries each target.
+SECONDS ?= 30
+
 # A shell that was not logged in to may lack the folder that rustup put cargo in.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help run test check queries build setup
+.PHONY: help run test check queries fuzz build setup
 
 help:
 	@echo "make run     build in release and start the demo: Postgres, Redis, the origin and the edge"
 	@echo "make test    every test, against a private Postgres and a private Redis"
 	@echo "make check   format, lints and documentation, with warnings as errors"
 	@echo "make queries whether the committed query data of the origin is current"
+	@echo "make fuzz    arbitrary bytes against what reads messages, SECONDS=30 for each target"
 	@echo "make build   the release binary"
 	@echo "make setup   only put what is missing on this machine"
 
@@ -34,6 +38,10 @@ check:
 queries:
 	@setup/prepare test
 	origin/prepare-queries --check
+
+fuzz:
+	@setup/prepare build
+	@fuzz/run $(SECONDS)
 
 build:
 	@setup/prepare build
