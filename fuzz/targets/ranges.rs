@@ -4,11 +4,13 @@
 
 use http::header::{CONTENT_RANGE, HeaderMap, IF_RANGE, RANGE};
 use http::{Method, StatusCode};
+use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use tidegate_fuzz::{fields, halves};
 use tidegate_semantics::{
-    ContentRange, Selection, may_combine, parse_content_range, select, select_within,
+    ContentRange, Selection, are_of_one_representation, parse_content_range, select, select_part,
 };
+use tidegate_stored::{Content, Parts};
 
 fuzz_target!(|data: &[u8]| {
     let Some((length, text)) = data.split_first_chunk::<8>() else {
@@ -24,8 +26,8 @@ fuzz_target!(|data: &[u8]| {
         Selection::Whole
     );
     assert_eq!(
-        may_combine(&request, &stored),
-        may_combine(&stored, &request)
+        are_of_one_representation(&request, &stored),
+        are_of_one_representation(&stored, &request)
     );
 
     let parts: Vec<_> = stored
@@ -43,10 +45,8 @@ fuzz_target!(|data: &[u8]| {
             "printed and read"
         );
         within(&request, &stored, *part);
-        for other in &parts {
-            joined(*part, *other);
-        }
     }
+    combine(&parts);
 });
 
 fn selected(request: &HeaderMap, selection: &Selection, length: u64) {
@@ -72,14 +72,12 @@ fn selected(request: &HeaderMap, selection: &Selection, length: u64) {
     assert!(sum <= length, "no more than there is");
 }
 
-/// A part answers with what it has, and with what the whole would have answered.
+/// What a part answers with is what the whole would have answered.
 fn within(request: &HeaderMap, stored: &HeaderMap, part: ContentRange) {
-    let Some(range) = select_within(&Method::GET, request, stored, part) else {
+    let Some(range) = select_part(&Method::GET, request, stored, part.complete) else {
         return;
     };
-    assert!(
-        part.first <= *range.start() && range.start() <= range.end() && *range.end() <= part.last
-    );
+    assert!(range.start() <= range.end());
     if let Some(length) = part.complete {
         let whole = select(&Method::GET, request, StatusCode::OK, stored, length);
         assert_eq!(whole, Selection::One(range));
@@ -87,22 +85,45 @@ fn within(request: &HeaderMap, stored: &HeaderMap, part: ContentRange) {
     let mut conditional = request.clone();
     conditional.append(IF_RANGE, "\"no such tag\"".parse().expect("a value"));
     assert_eq!(
-        select_within(&Method::GET, &conditional, stored, part),
+        select_part(&Method::GET, &conditional, stored, part.complete),
         None
     );
 }
 
-fn joined(one: ContentRange, other: ContentRange) {
-    let joined = one.joined(other);
-    assert_eq!(joined, other.joined(one));
-    let Some(joined) = joined else { return };
-    for part in [one, other] {
-        assert!(joined.first <= part.first && part.last <= joined.last);
-        assert!(part.complete.is_none() || part.complete == joined.complete);
+/// Parts of one representation, whose byte at each position is known, put together in turn.
+fn combine(ranges: &[ContentRange]) {
+    let byte = |position: u64| (position % 251) as u8;
+    let mut content: Option<Content> = None;
+    for range in ranges.iter().filter(|range| range.last < 4096) {
+        let bytes: Bytes = (range.first..=range.last).map(byte).collect();
+        let part = Parts::of(range, bytes).expect("as many bytes as announced");
+        let next = match &content {
+            None => Some(part.clone().into_content()),
+            Some(content) => content.with(&part, 8192),
+        };
+        let Some(next) = next else { continue };
+        let held = next.slice(&(range.first..=range.last));
+        assert!(held.is_some(), "what was added is there");
+        match &next {
+            Content::Whole(bytes) => {
+                assert!(bytes.iter().zip(0..).all(|(held, at)| *held == byte(at)));
+            }
+            Content::Parts(parts) => {
+                let mut end = None;
+                for range in parts.ranges() {
+                    assert!(end.is_none_or(|end| *range.start() > end + 1), "apart");
+                    end = Some(*range.end());
+                    let held = next.slice(&range).expect("it is there");
+                    let expected = (*range.start()..=*range.end()).map(byte);
+                    assert!(held.iter().copied().eq(expected));
+                }
+                if let Some(gap) = parts.gap() {
+                    let held = (gap.before.len() + gap.after.len()) as u64;
+                    assert_eq!(Some(held + gap.missing_bytes()), parts.complete);
+                    assert_eq!(Some(gap.complete()), parts.complete);
+                }
+            }
+        }
+        content = Some(next);
     }
-    let held = |part: ContentRange| u128::from(part.last) - u128::from(part.first) + 1;
-    assert!(
-        held(joined) <= held(one) + held(other),
-        "nothing is missing between them"
-    );
 }

@@ -6,7 +6,7 @@ mod content;
 mod position;
 mod response;
 
-pub use codec::{Encoded, decode, encode, encode_varies};
+pub use codec::{Encoded, VERSION, decode, encode, encode_varies};
 pub use content::{Content, Gap, Parts};
 pub use position::{COUNTER_BITS, Position};
 pub use response::Stored;
