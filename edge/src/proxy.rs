@@ -69,6 +69,8 @@ pub struct Settings {
     pub name: String,
     /// What we append to `Via`.
     pub via: HeaderValue,
+    /// Whether `Cache-Status` tells keys.
+    pub tells_key: bool,
     /// Bytes of a request body at most.
     pub max_body: usize,
     /// Bytes of a stored body at most.
@@ -196,10 +198,14 @@ impl Proxy {
             let informer = exchange.informer.clone();
             let must_close = exchange.expects_continue && exchange.body.is_some();
             let answer = proxy.answer(&mut exchange, &route);
-            let answer = match informer {
+            let mut answer = match informer {
                 Some(informer) => informer.drive(answer).await,
                 None => answer.await,
             };
+            if proxy.settings.tells_key {
+                let url = purge_url(&exchange);
+                answer.status.key = Some(proxy.log.index().canonical(&url).into_owned());
+            }
             let mut response = proxy.finish(answer, &route);
             // An announced body that nobody read would be taken for the next request.
             if must_close && exchange.body.is_some() && exchange.version < Version::HTTP_2 {

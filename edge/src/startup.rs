@@ -235,6 +235,7 @@ impl Shared {
             settings: Settings {
                 name: config.server.name.clone(),
                 via,
+                tells_key: config.server.cache_status_key,
                 max_body: config.server.max_body_bytes,
                 max_entry: config.cache.max_entry,
                 purge_token: config.purge.token.clone(),

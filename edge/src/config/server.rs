@@ -40,6 +40,8 @@ pub struct Server {
     pub drain_timeout: Duration,
     /// A header in which a trusted front (Fly's proxy, say) names the client's address.
     pub client_address_header: Option<String>,
+    /// Whether `Cache-Status` tells the URL that stands in the key.
+    pub cache_status_key: bool,
     /// Whether the origin's 102 and 103 are relayed to HTTP/1.1 clients.
     pub interim_responses: bool,
 }
@@ -58,6 +60,7 @@ impl Default for Server {
             write_timeout: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(10),
             client_address_header: None,
+            cache_status_key: false,
             interim_responses: true,
         }
     }

@@ -80,7 +80,16 @@ impl Proxy {
     fn render(&self, entry: &Entry, now: Timestamp, status: &CacheStatus) -> HeaderMap {
         let mut head = entry.headers.clone();
         head.insert(AGE, HeaderValue::from(entry.terms.age(now).as_secs()));
-        head.append(CACHE_STATUS, status.to_header_value(&self.settings.name));
+        let told = if self.settings.tells_key {
+            let key = Some(entry.marks.url().to_owned());
+            &CacheStatus {
+                key,
+                ..status.clone()
+            }
+        } else {
+            status
+        };
+        head.append(CACHE_STATUS, told.to_header_value(&self.settings.name));
         head
     }
 

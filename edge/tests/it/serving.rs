@@ -160,3 +160,19 @@ async fn memory_stays_within_its_budget() {
     };
     patiently("a tidy memory", tidied).await;
 }
+
+#[tokio::test]
+async fn the_key_is_told_where_that_is_wanted() {
+    let origin = Origin::answers("x").with("cache-control", "max-age=60");
+    for is_told in [false, true] {
+        let edge = Edge::before(&origin)
+            .with(&format!("server.cache_status_key = {is_told}"))
+            .route("key = { query = { except = [\"utm_*\"] } }")
+            .start();
+        let expected = is_told.then_some("\"edge.test/a?b=1\"");
+        for _ in 0..3 {
+            let response = edge.get("/a?b=1&utm_source=x").await;
+            assert_eq!(response.cache("key"), expected);
+        }
+    }
+}
