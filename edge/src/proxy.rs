@@ -7,9 +7,10 @@
 //! ```
 //!
 //! Deciding is left to `tidegate-semantics` and the purge log; this module acts on what they say.
-//! How a fetch is shared is in `fetch` and how it is done in `job`, how a write goes through and what it
-//! invalidates in `write`, what an upgrade comes to in `tunnel`, how a stored response becomes an
-//! answer in `respond`, and how answers are encoded for those who take them so in `encoding`.
+//! What is found is in `lookup`, how a fetch is shared in `fetch` and how it is done in `job`, how
+//! its answer is stored in `keeping`, how a write goes through and what it invalidates in `write`,
+//! what an upgrade comes to in `tunnel`, how a stored response becomes an answer in `respond`, and
+//! how answers are encoded for those who take them so in `encoding`.
 
 mod encoding;
 mod explaining;
@@ -17,6 +18,7 @@ mod fetch;
 mod filtering;
 mod job;
 mod keeping;
+mod lookup;
 mod purging;
 mod respond;
 mod search;
@@ -29,12 +31,10 @@ use std::sync::Arc;
 use http::header::{CONNECTION, HeaderName, IF_MATCH, IF_UNMODIFIED_SINCE};
 use http::{HeaderValue, Method, Request, Response, Version};
 use hyper::body::Incoming;
-use tidegate_semantics::{
-    CacheStatus, Forwarded, Policy, Reuse, Stale, Standing, is_safe, only_if_cached, reuse,
-};
+use tidegate_semantics::{CacheStatus, Forwarded, Policy, Reuse, is_safe, only_if_cached};
 
 use crate::body::Body;
-use crate::cache::{Cache, Entry, Found, Key, KeyParts, KeyPolicy, Tier};
+use crate::cache::{Cache, Found, KeyParts, KeyPolicy};
 use crate::clock::Clock;
 use crate::config::{OnPartition, Secret};
 use crate::encoding::Compression;
@@ -42,11 +42,12 @@ use crate::error::Failure;
 use crate::exchange::{Connection, Exchange};
 use crate::filters::{Capabilities, Chain, Filters};
 use crate::forward::Outbound;
-use crate::purge::{Log, Verdict, url};
+use crate::purge::{Log, url};
 use crate::router::Router;
 use crate::server::Answering;
 use crate::telemetry::{Metrics, Outcome, RouteCounters};
 use crate::upstream::Upstream;
+use lookup::{LookedUp, Missing};
 use respond::serves;
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
@@ -112,63 +113,6 @@ struct Answer {
     /// The head says it already, or there is nothing to say.
     is_told: bool,
     outcome: Outcome,
-}
-
-/// A stored response that may not be used as it is.
-struct Unusable {
-    key: Key,
-    entry: Arc<Entry>,
-    reason: Stale,
-    /// It may stand in when the origin fails.
-    stale_if_error: bool,
-}
-
-/// What has to be asked of the origin.
-struct Missing {
-    /// Under which it is looked for, and fetched for all who look for the same.
-    key: Key,
-    /// The key of its own URL; another one where equivalent queries have a key in common.
-    own: Key,
-    /// What is said of it in `Cache-Status`.
-    why: Forwarded,
-    stale: Option<Unusable>,
-    /// What is stored of the representation: not what the request wants, but fresh.
-    partial: Option<Arc<Entry>>,
-}
-
-/// What looking up came to.
-enum LookedUp {
-    Answer(Box<Answer>),
-    Validate(Unusable),
-    /// Of what is wanted, not enough is stored.
-    Partial(Arc<Entry>),
-    Missing(Forwarded),
-}
-
-impl LookedUp {
-    /// The better of two: what answers, then what can be asked about, then what says more.
-    fn or(self, other: LookedUp) -> LookedUp {
-        use LookedUp::{Answer, Missing, Partial, Validate};
-        match (&self, &other) {
-            (Answer(_), _) => self,
-            (_, Answer(_)) => other,
-            (Missing(_), Validate(_) | Partial(_)) => other,
-            (Missing(Forwarded::UriMiss), Missing(_)) => other,
-            _ => self,
-        }
-    }
-}
-
-impl Missing {
-    fn new(own: Key, key: Key, why: Forwarded) -> Missing {
-        Missing {
-            key,
-            own,
-            why,
-            stale: None,
-            partial: None,
-        }
-    }
 }
 
 impl Proxy {
@@ -309,124 +253,6 @@ impl Proxy {
             return self.fetch_alone(exchange, route, filters, missing).await;
         }
         self.fetch(exchange, route, filters, missing).await
-    }
-
-    /// Looks for a response under its own URL, then for one that equivalent queries share.
-    async fn look_up(
-        self: &Arc<Self>,
-        own: Key,
-        shared: Key,
-        exchange: &Exchange,
-        route: &Arc<Route>,
-    ) -> LookedUp {
-        let look_here = |key| match self.cache.find_here(key, &exchange.headers) {
-            Found::Entry(entry, tier) => self.use_or_not(shared, exchange, route, entry, tier),
-            Found::OtherVariant => LookedUp::Missing(Forwarded::VaryMiss),
-            Found::Nothing => LookedUp::Missing(Forwarded::UriMiss),
-        };
-        let mut here = look_here(own);
-        if shared != own && !matches!(here, LookedUp::Answer(_)) {
-            here = here.or(look_here(shared));
-        }
-        if let LookedUp::Answer(_) = here {
-            return here;
-        }
-        // Another edge of the region may have a newer one.
-        let parts = key_parts(exchange, route);
-        let index = self.log.index();
-        match self
-            .cache
-            .find_in_region(&parts, &exchange.headers, index)
-            .await
-        {
-            Ok(Some(entry)) => {
-                let there = self.use_or_not(shared, exchange, route, entry, Tier::Regional);
-                here.or(there)
-            }
-            Ok(None) => here,
-            Err(error) => {
-                tracing::debug!(%error, "going on without the regional tier");
-                Metrics::count_reason(&self.metrics.regional_unavailable, error.name());
-                here
-            }
-        }
-    }
-
-    fn use_or_not(
-        self: &Arc<Self>,
-        key: Key,
-        exchange: &Exchange,
-        route: &Arc<Route>,
-        entry: Arc<Entry>,
-        tier: Tier,
-    ) -> LookedUp {
-        let decided = self.decide(exchange, route, &entry);
-        if decided.is_some() && !serves(&entry, exchange) {
-            return LookedUp::Partial(entry);
-        }
-        match decided {
-            None => LookedUp::Missing(Forwarded::Miss),
-            Some(Reuse::Fresh) => LookedUp::Answer(Box::new(self.hit(exchange, key, &entry, tier))),
-            // What depends on who asks cannot be refreshed behind their back.
-            Some(Reuse::StaleWhileRevalidate)
-                if entry.vary.depends_on_user() || route.key_depends_on_user() =>
-            {
-                LookedUp::Validate(Unusable {
-                    key,
-                    entry,
-                    reason: Stale::Expired,
-                    stale_if_error: true,
-                })
-            }
-            Some(Reuse::StaleWhileRevalidate) => {
-                self.refresh(key, exchange, route, &entry);
-                let stale = self.stale(
-                    exchange,
-                    key,
-                    &entry,
-                    exchange.now,
-                    "stale-while-revalidate",
-                );
-                LookedUp::Answer(Box::new(stale))
-            }
-            Some(Reuse::Validate {
-                reason,
-                stale_if_error,
-            }) => LookedUp::Validate(Unusable {
-                key,
-                entry,
-                reason,
-                stale_if_error,
-            }),
-            Some(Reuse::Unsatisfiable) => {
-                LookedUp::Answer(Box::new(self.failed(Failure::OnlyIfCached)))
-            }
-        }
-    }
-
-    /// What may be done with a stored response; `None` when it was purged.
-    fn decide(&self, exchange: &Exchange, route: &Route, entry: &Entry) -> Option<Reuse> {
-        let standing = match self.judge(exchange, entry) {
-            Verdict::Purged => return None,
-            Verdict::Usable(Standing::Valid) if self.must_ask(exchange, route, entry) => {
-                Standing::BelowFloor
-            }
-            Verdict::Usable(standing) => standing,
-        };
-        Some(reuse(
-            &exchange.headers,
-            &entry.terms,
-            exchange.now,
-            standing,
-            &route.policy,
-        ))
-    }
-
-    /// Cut off from the purge log, a route may want its entries validated once per `log.trust`.
-    fn must_ask(&self, exchange: &Exchange, route: &Route, entry: &Entry) -> bool {
-        route.on_partition == OnPartition::Revalidate
-            && !self.log.is_trusted(exchange.now)
-            && exchange.now.since(entry.fetched_at) > self.log.trust()
     }
 
     /// Says what the cache did, and counts it.

@@ -16,8 +16,9 @@ use tokio::sync::oneshot;
 
 use super::encoding::mark_shared;
 use super::job::{Delivery, Job};
+use super::lookup::{Missing, Unusable};
 use super::respond::{not_modified, serves};
-use super::{Answer, Missing, Proxy, Route, Unusable, purge_url};
+use super::{Answer, Proxy, Route, purge_url};
 use crate::body::Body;
 use crate::cache::{Entry, Found, Head, Key, Landing, Lead, Role};
 use crate::error::Failure;

@@ -21,7 +21,8 @@ use tokio::sync::oneshot;
 
 use super::filtering::Seen;
 use super::keeping::{NotStored, Place, Times, announced_length};
-use super::{Missing, Proxy, Route, outbound};
+use super::lookup::Missing;
+use super::{Proxy, Route, outbound};
 use crate::body::{Body, Received};
 use crate::cache::{Content, Entry, Filling, Gap, Head, Landing, Lead};
 use crate::error::Failure;
