@@ -9,7 +9,7 @@ use http::request::Parts;
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 use hyper::body::{Body as _, Incoming};
-use tidegate_semantics::Timestamp;
+use tidegate_semantics::{Timestamp, strip_nominated};
 pub use upgrade::Upgrade;
 
 use crate::encoding::Wish;
@@ -109,6 +109,8 @@ impl Exchange {
             return Err(Failure::TargetTooLong(MAX_TARGET));
         }
         let expects_continue = headers.contains_key(EXPECT);
+        // What ends here makes no difference to the origin, so it must make none to the cache.
+        strip_nominated(&mut headers);
         join_cookies(&mut headers);
         let is_front_trusted = connection.client_address_header.is_some();
         if !is_front_trusted {

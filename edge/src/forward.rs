@@ -13,7 +13,7 @@ use crate::body::Body;
 use crate::exchange::{Exchange, FORWARDED_PROTO};
 use crate::trailers;
 
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(crate) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 

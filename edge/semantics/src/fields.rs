@@ -53,6 +53,20 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
+/// Removes what `Connection` nominates, for those who look at a message before it goes on: what ends at this hop makes no
+/// difference to what the next one answers. `TE`, `Trailer` and `Upgrade` stay, which are nominated whenever they are
+/// meant.
+pub fn strip_nominated(headers: &mut HeaderMap) {
+    if !headers.contains_key(header::CONNECTION) {
+        return;
+    }
+    for name in nominated(headers) {
+        if ![header::TE, header::TRAILER, header::UPGRADE].contains(&name) {
+            headers.remove(name);
+        }
+    }
+}
+
 fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
     list(headers, &header::CONNECTION)
         .filter_map(|member| HeaderName::from_bytes(member).ok())

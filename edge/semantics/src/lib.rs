@@ -61,7 +61,7 @@ pub use encoding::{
     negotiate, vary_on_coding, weaken_confirmed_tag,
 };
 pub use exchange::Exchange;
-pub use fields::{combined, strip_hop_by_hop};
+pub use fields::{combined, strip_hop_by_hop, strip_nominated};
 pub use freshness::Terms;
 pub use groups::{invalidated_groups, strip_surrogate_fields, tags};
 pub use invalidation::{invalidated, is_safe};

@@ -206,6 +206,10 @@ impl Proxy {
         };
         let answer = match delivery {
             Delivery::Shared(head, body) => self.shared(exchange, &head, body, told, false),
+            // Its new fields may not hold what the client asked for under: `If-Range`, say.
+            Delivery::Validated(entry) if !serves(&entry, exchange) => {
+                return self.forward(exchange, route, filters, None, why).await;
+            }
             Delivery::Validated(entry) => self.validated(exchange, (key, &entry), told, false),
             Delivery::Private(response, reason) => passed(response, why, Some(reason.name())),
             Delivery::Failed(failure) => self.failed_upstream(exchange, route, stale, failure),

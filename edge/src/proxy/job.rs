@@ -381,9 +381,12 @@ impl Rest {
     }
 }
 
-/// The part that the client wants is asked for also where what is stored is validated.
+/// The part that the client wants is asked for also where what is stored is validated, and under
+/// the client's condition, in case it is not what is stored any more.
 fn keep_range(headers: &mut HeaderMap, asked: &HeaderMap) {
-    if let Some(range) = asked.get(RANGE) {
-        headers.insert(RANGE, range.clone());
+    for name in [RANGE, IF_RANGE] {
+        if let Some(value) = asked.get(&name) {
+            headers.insert(name, value.clone());
+        }
     }
 }

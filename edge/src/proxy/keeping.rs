@@ -24,6 +24,7 @@ use crate::cache::{
     Content, Entry, Filling, Found, Gap, Head, Key, Lead, OwnedKeyParts, Parts, Stored,
 };
 use crate::exchange::Exchange;
+use crate::forward::FORWARDED_FOR;
 use crate::purge::{Position, Verdict};
 use crate::telemetry::Metrics;
 use crate::upstream::UnknownCoding;
@@ -57,6 +58,8 @@ pub(super) enum NotStored {
     Plugin,
     /// Its body is larger than the cache keeps.
     TooLarge,
+    /// It depends on the client's address, which we tell the origin and nobody selects by.
+    VaryOnAddress,
     /// It has a transfer coding that nobody here knows (RFC 9112 §6.3).
     UnknownCoding,
 }
@@ -68,6 +71,7 @@ impl NotStored {
             NotStored::Refused(refusal) => refusal.name(),
             NotStored::Plugin => "plugin",
             NotStored::TooLarge => "too-large",
+            NotStored::VaryOnAddress => "vary-on-address",
             NotStored::UnknownCoding => "transfer-coding",
         }
     }
@@ -385,7 +389,13 @@ impl Place {
             received_at: times.received_at,
         };
         match storable(&exchange, policy) {
-            Storable::Keep(terms) => Ok((terms, Vary::of(response, &self.request)?)),
+            Storable::Keep(terms) => {
+                let vary = Vary::of(response, &self.request)?;
+                if vary.names().any(|name| *name == FORWARDED_FOR) {
+                    return Err(NotStored::VaryOnAddress);
+                }
+                Ok((terms, vary))
+            }
             Storable::Refuse(refusal) => Err(refusal.into()),
         }
     }

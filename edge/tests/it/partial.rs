@@ -362,3 +362,37 @@ async fn futures(work: impl Iterator<Item = impl Future<Output = Response>>) -> 
     .await;
     done
 }
+
+#[tokio::test]
+async fn a_stale_part_that_changed_is_never_continued_under_the_old_condition() {
+    let origin = Origin::always(part("bytes=0-4", TAG));
+    let edge = Edge::before(&origin).start();
+    ask(&edge, "bytes=0-4").await;
+    edge.clock.advance(secs(60));
+    // The origin has something else by now, and honours `If-Range`.
+    let changed = |asked: &Asked| match asked.get("if-range") {
+        Some("\"1\"") | None => fields(answer("all of the new one"), "\"2\""),
+        Some(_) => part("bytes=0-4", "\"2\""),
+    };
+    origin.now_by(changed);
+    let fields = [("range", "bytes=1-2"), ("if-range", TAG)];
+    let answered = edge.request("GET", "/").with_all(&fields).send().await;
+    assert_eq!(origin.last().get("if-range"), Some(TAG));
+    assert_eq!(
+        (answered.status, answered.text()),
+        (200, "all of the new one")
+    );
+}
+
+#[tokio::test]
+async fn a_validation_that_takes_the_strong_validator_away_answers_the_part_all_the_same() {
+    let origin = Origin::by(ranged);
+    let edge = Edge::before(&origin).start();
+    ask(&edge, "bytes=0-4").await;
+    edge.clock.advance(secs(60));
+    let weak = answer("").status(304).with("etag", "W/\"1\"");
+    origin.next(weak.with("cache-control", "max-age=60"));
+    let fields = [("range", "bytes=1-2"), ("if-range", TAG)];
+    let answered = edge.request("GET", "/").with_all(&fields).send().await;
+    assert_eq!((answered.status, answered.text()), (206, "12"));
+}

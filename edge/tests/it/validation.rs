@@ -316,3 +316,32 @@ async fn why_what_is_stored_was_not_used_is_told_and_counted() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_field_that_ends_at_this_hop_selects_no_variant() {
+    let origin = Origin::by(|asked| {
+        let language = asked.get("accept-language").unwrap_or("none").to_owned();
+        tagged(&language).with("vary", "accept-language")
+    });
+    let edge = Edge::before(&origin).start();
+    let nominated = [("accept-language", "de"), ("connection", "accept-language")];
+    let poisoned = edge.request("GET", "/").with_all(&nominated).send().await;
+    assert_eq!(poisoned.text(), "none", "the origin never sees it");
+    let german = edge
+        .request("GET", "/")
+        .with("accept-language", "de")
+        .send()
+        .await;
+    assert_eq!(german.text(), "de");
+}
+
+#[tokio::test]
+async fn what_depends_on_the_clients_address_is_stored_for_nobody() {
+    let origin = Origin::always(tagged("yours").with("vary", "x-forwarded-for"));
+    let edge = Edge::before(&origin).start();
+    for requests in 1..3 {
+        let answered = edge.get("/").await;
+        assert_eq!(answered.cache("detail"), Some("vary-on-address"));
+        assert_eq!(origin.requests(), requests);
+    }
+}

@@ -99,6 +99,11 @@ impl Origin {
         self.script().always = Always::Same(answer);
     }
 
+    /// From now on each request gets what the rule says.
+    pub(crate) fn now_by(&self, rule: impl Fn(&Asked) -> Answer + Send + 'static) {
+        self.script().always = Always::By(Box::new(rule));
+    }
+
     /// How many requests have come.
     pub(crate) fn requests(&self) -> usize {
         self.asked().len()
