@@ -43,8 +43,8 @@ impl Compression {
         }
     }
 
-    /// What a request asks for. A part that is asked for by a date is not: whoever takes codings may
-    /// have the rest of an encoded form, and gets all of it (see [`has_dated_range`]).
+    /// What a request asks for. A part that is asked for by a date is not: the beginning may be that
+    /// of an encoded form, which has the same date, so all of it is sent (see [`has_dated_range`]).
     pub fn wish(self: &Arc<Self>, request: &mut HeaderMap) -> Wish {
         let codings = &self.settings.codings;
         let mut coding = negotiate(request, codings);
@@ -53,9 +53,8 @@ impl Compression {
             whole.remove(RANGE);
             whole.remove(IF_RANGE);
             coding = negotiate(&whole, codings);
-            if coding.is_some() {
-                *request = whole;
-            }
+            // Also for who takes no coding with this request: what is to be continued may be one.
+            *request = whole;
         }
         Wish {
             compression: Arc::clone(self),
@@ -76,6 +75,17 @@ impl Compression {
     /// An encoder at the route's level.
     pub fn encoder(&self, coding: Coding) -> Encoder {
         Encoder::new(coding, self.settings.levels.of(coding))
+    }
+
+    /// One for a body that passes through, which may take its time; `None` where there is no room for
+    /// more of those.
+    pub fn encoder_if_room(&self, coding: Coding) -> Option<Encoder> {
+        Encoder::if_there_is_room(coding, self.settings.levels.of(coding))
+    }
+
+    /// One for a stored body, as soon as there is room.
+    pub async fn encoder_in_turn(&self, coding: Coding) -> Encoder {
+        Encoder::in_turn(coding, self.settings.levels.of(coding)).await
     }
 
     /// What is counted of a coding.

@@ -109,6 +109,12 @@ impl Exchange {
             return Err(Failure::TargetTooLong(MAX_TARGET));
         }
         let expects_continue = headers.contains_key(EXPECT);
+        let client = client_address(&headers, connection);
+        let scheme = if connection.client_address_header.is_some() {
+            forwarded_scheme(&headers)
+        } else {
+            SCHEME
+        };
         // What ends here makes no difference to the origin, so it must make none to the cache.
         strip_nominated(&mut headers);
         join_cookies(&mut headers);
@@ -118,14 +124,10 @@ impl Exchange {
         }
         Ok(Exchange {
             now,
-            client: client_address(&headers, connection),
+            client,
             version,
             method,
-            scheme: if is_front_trusted {
-                forwarded_scheme(&headers)
-            } else {
-                SCHEME
-            },
+            scheme,
             authority,
             path_and_query,
             headers,

@@ -169,6 +169,7 @@ impl Upstream {
         if !tunnel::was_offered(chosen, offered.as_ref()) {
             return Err(self.wrong(format!("101 to {chosen:?}, which was not offered")));
         }
+        traffic.become_tunnel();
         let tunnel = Tunnel {
             origin: hyper::upgrade::on(&mut response),
             traffic,
@@ -195,19 +196,20 @@ impl Upstream {
         traffic: &Traffic,
     ) -> Result<T, Failure> {
         let mut answer = std::pin::pin!(answer);
+        traffic.begin_wait();
+        let mut patience = self.timeout;
         loop {
-            let before = traffic.sent();
-            match tokio::time::timeout(self.timeout, &mut answer).await {
-                Ok(answer) => return Ok(answer),
-                // An upload under way is no silence. What comes in, interim responses or half a
-                // head, is no answer.
-                Err(_) if traffic.sent() != before => {}
-                Err(_) => {
-                    return Err(Failure::Timeout {
-                        origin: self.name.clone(),
-                        seconds: self.timeout.as_secs(),
-                    });
-                }
+            if let Ok(answer) = tokio::time::timeout(patience, &mut answer).await {
+                return Ok(answer);
+            }
+            // An upload under way is no silence. What comes in, interim responses or half a head,
+            // is no answer.
+            patience = self.timeout.saturating_sub(traffic.silence());
+            if patience.is_zero() {
+                return Err(Failure::Timeout {
+                    origin: self.name.clone(),
+                    seconds: self.timeout.as_secs(),
+                });
             }
         }
     }

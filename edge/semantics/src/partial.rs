@@ -31,6 +31,10 @@ pub fn select_part(
 /// (RFC 9111 §3.4). A `Last-Modified` counts where neither has an `ETag`, and if it is strong (RFC 9110 §8.8.2.2).
 #[must_use]
 pub fn are_of_one_representation(one: &HeaderMap, other: &HeaderMap) -> bool {
+    // Two codings of one resource may share a date, and are two representations (RFC 9110 §8.8.1).
+    if one.get(header::CONTENT_ENCODING) != other.get(header::CONTENT_ENCODING) {
+        return false;
+    }
     match (EntityTag::of(one), EntityTag::of(other)) {
         (Some(one), Some(other)) => one.is_strongly(other),
         (None, None) => {

@@ -206,6 +206,10 @@ pub fn parse_content_range(value: &HeaderValue) -> Option<ContentRange> {
         b"*" => None,
         digits => Some(fields::digits(digits)?),
     };
+    // A number that does not fit was saturated, and says nothing.
+    if [Some(last), complete].contains(&Some(u64::MAX)) {
+        return None;
+    }
     let within = complete.is_none_or(|complete| last < complete);
     (first <= last && within).then_some(ContentRange {
         first,

@@ -83,8 +83,10 @@ impl Variance {
         if self.is_default() {
             return query.map_or_else(String::new, |query| format!("?{query}"));
         }
+        // There are origins that part parameters by semicolons too, and would find in one that makes no
+        // difference another that does: such a one counts.
         let mut parameters: Vec<_> = parameters(query.unwrap_or_default())
-            .filter(|(key, _)| self.counts(key))
+            .filter(|(key, value)| self.counts(key) || key.contains(';') || value.contains(';'))
             .collect();
         if self.any_order {
             // Stable: values of one name keep their order, which an application may read as a list.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use http::HeaderMap;
-use tidegate_semantics::{Coding, Variance};
+use tidegate_semantics::{Coding, Timestamp, Variance};
 use tidegate_stored::Stored;
 
 use super::encodings::{Encoded, Encodings};
@@ -21,6 +21,8 @@ pub struct Entry {
     pub variance: Option<Arc<Variance>>,
     /// What was made of the body so far, in this process.
     encodings: Encodings,
+    /// When the exchange began that brought it, or that confirmed it last.
+    asked_at: Timestamp,
     /// Where [`Index::judge`] remembers the last head at which nothing matched.
     checked: AtomicU64,
     superseded: AtomicBool,
@@ -45,6 +47,7 @@ impl Entry {
         Entry {
             variance: (!variance.is_default()).then(|| Arc::new(variance)),
             marks: index.marks(url, stored.tags.iter().map(String::as_str)),
+            asked_at: stored.fetched_at,
             stored,
             encodings: Encodings::default(),
             checked: AtomicU64::new(0),
@@ -52,11 +55,18 @@ impl Entry {
         }
     }
 
+    /// The same, brought by an exchange that began at `asked_at`.
+    #[must_use]
+    pub fn since(self, asked_at: Timestamp) -> Entry {
+        Entry { asked_at, ..self }
+    }
+
     /// The same response with these encoded forms of its body.
     fn with_encodings(&self, encodings: Encodings) -> Entry {
         Entry {
             stored: self.stored.clone(),
             variance: self.variance.clone(),
+            asked_at: self.asked_at,
             marks: self.marks.clone(),
             encodings,
             checked: AtomicU64::new(self.checked.load(Ordering::Relaxed)),
@@ -102,9 +112,16 @@ impl Entry {
         bytes + fields + tags + self.marks.weight() + ENTRY_OVERHEAD
     }
 
-    /// Whether its fetch began at a later position of the same log.
+    /// Whether it is newer than one that is to take its place: its fetch began at a later position of
+    /// the same log, or at the same and ended while the other's was under way, which so may tell of
+    /// what was before (RFC 9111 §4: the most recent response is used).
     fn is_newer_than(&self, other: &Entry) -> bool {
-        self.fence.epoch == other.fence.epoch && self.fence.seq > other.fence.seq
+        let is_later = self.fence.seq > other.fence.seq;
+        // A clock that was set back makes nothing newer.
+        let was_overtaken = self.fence.seq == other.fence.seq
+            && self.fetched_at > other.asked_at
+            && self.fetched_at <= other.fetched_at;
+        self.fence.epoch == other.fence.epoch && (is_later || was_overtaken)
     }
 
     fn supersede(&self) {

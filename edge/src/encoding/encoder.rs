@@ -2,6 +2,7 @@
 
 use std::io;
 use std::pin::pin;
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, Waker};
 
 use async_compression::Level;
@@ -11,6 +12,7 @@ use async_compression::zstd::CParameter;
 use bytes::Bytes;
 use tidegate_semantics::Coding;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How far back, in bytes as a power of two, an encoder looks for what it has seen. Every response on
 /// its way has an encoder of its own, and this is most of its memory; the codings' own defaults are
@@ -27,6 +29,24 @@ const AT_ONCE_SLOWLY: usize = 1 << 10;
 pub struct Encoder {
     codec: Box<dyn Codec>,
     is_slow: bool,
+    /// Its part of [`ROOM`], for as long as it lives.
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+/// MiB that all encoders of a process may take together. Clients that do not read keep theirs, and
+/// over HTTP/2 nothing gives such clients up.
+static ROOM: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(256)));
+
+/// MiB that an encoder takes, about, as measured.
+fn mebibytes(coding: Coding, level: i32) -> u32 {
+    match (coding, level) {
+        (Coding::Gzip, _) => 1,
+        (Coding::Zstd, ..=6) => 2,
+        (Coding::Zstd, 7..=12) => 16,
+        (Coding::Zstd, _) => 80,
+        (Coding::Brotli, ..=9) => 7,
+        (Coding::Brotli, _) => 16,
+    }
 }
 
 /// One thing that an encoder is asked to do.
@@ -84,7 +104,30 @@ impl Encoder {
             }
             Coding::Gzip => Box::new(GzipEncoder::with_quality(Vec::new(), level)),
         };
-        Encoder { codec, is_slow }
+        Encoder {
+            codec,
+            is_slow,
+            _room: None,
+        }
+    }
+
+    /// One that is to live as long as its reader likes; `None` where too many do already.
+    pub fn if_there_is_room(coding: Coding, level: i32) -> Option<Encoder> {
+        let room = Arc::clone(&ROOM).try_acquire_many_owned(mebibytes(coding, level));
+        Some(Encoder {
+            _room: Some(room.ok()?),
+            ..Encoder::new(coding, level)
+        })
+    }
+
+    /// One as soon as there is room for it.
+    pub async fn in_turn(coding: Coding, level: i32) -> Encoder {
+        let room = Arc::clone(&ROOM).acquire_many_owned(mebibytes(coding, level));
+        Encoder {
+            // It is never closed.
+            _room: room.await.ok(),
+            ..Encoder::new(coding, level)
+        }
     }
 
     /// Whether so many bytes more may be encoded on a worker's own thread, where so many were taken

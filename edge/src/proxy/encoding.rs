@@ -129,7 +129,10 @@ impl Proxy {
             };
         }
         // It goes on when everybody has left: what is begun is kept for the next.
+        drop(encoder);
+        let compression = Arc::clone(compression);
         tokio::spawn(async move {
+            let encoder = compression.encoder_in_turn(coding).await;
             if let Ok(bytes) = making.run(encoder).await {
                 counters.count_made();
                 counters.count_sent(length as u64, bytes.len() as u64);
@@ -170,12 +173,14 @@ impl Proxy {
         let Some(coding) = wish.coding else {
             return;
         };
+        let Some(encoder) = wish.compression.encoder_if_room(coding) else {
+            return;
+        };
         describe_encoded(response.headers_mut(), coding);
         response.headers_mut().remove(CONTENT_LENGTH);
         response.extensions_mut().insert(coding);
         if !is_head {
             let source = std::mem::take(response.body_mut());
-            let encoder = wish.compression.encoder(coding);
             let counters = wish.compression.counters(coding).clone();
             let encoded = EncodedBody::new(source, encoder, counters);
             let flight = response.extensions_mut().remove::<Arc<Head>>();

@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use tidegate_semantics::{
-    Timestamp, are_of_one_representation, confirms, drop_conditions, make_conditional, merge_part,
+    are_of_one_representation, confirms, drop_conditions, make_conditional, merge_part,
     parse_content_range, range_validator,
 };
 use tokio::sync::oneshot;
@@ -79,8 +79,13 @@ impl Job {
             }
         }
         let stale = missing.stale.as_ref();
+        let mut place = Place::of(proxy, missing.key, exchange, route);
+        if !asks_for_a_part {
+            // What was not asked for is not what comes.
+            place.request.remove(RANGE);
+        }
         Job {
-            place: Place::of(proxy, missing.key, exchange, route),
+            place,
             outbound,
             stale: stale.map(|unusable| Arc::clone(&unusable.entry)),
             stale_if_error: stale.is_some_and(|unusable| unusable.stale_if_error),
@@ -123,7 +128,9 @@ impl Job {
             Ok(Asked::Refused(response, reason)) => {
                 let proxy = &self.place.proxy;
                 // An error is gone with the next response, most likely.
-                if reason.holds_for_everybody() && !response.status().is_server_error() {
+                let status = response.status();
+                let is_part = status == StatusCode::PARTIAL_CONTENT;
+                if reason.holds_for_everybody() && !status.is_server_error() && !is_part {
                     proxy.cache.remember_pass(self.place.key, proxy.clock.now());
                 }
                 lead.land(Landing::Alone);
@@ -252,7 +259,7 @@ impl Job {
                 head.answered = answered;
                 let storable = Arrival {
                     head,
-                    fetched_at: times.received_at,
+                    times,
                     gap: rest.map(|rest| rest.gap),
                 };
                 Ok(Asked::Storable(Box::new(storable), body))
@@ -268,11 +275,7 @@ impl Job {
 
     /// Streams a response to all who wait, and stores it when it is complete.
     async fn store(self, arrival: Arrival, body: Incoming, lead: Lead, reply: Option<Reply>) {
-        let Arrival {
-            head,
-            fetched_at,
-            gap,
-        } = arrival;
+        let Arrival { head, times, gap } = arrival;
         let length = match &gap {
             Some(gap) => Some(gap.complete()),
             None => body.size_hint().exact(),
@@ -282,7 +285,7 @@ impl Job {
         let head = Arc::new(head);
         // A reader that nobody reads would hold the source back.
         let reader = reply.as_ref().and_then(|_| filling.reader());
-        let is_shared = !head.terms.always_validate && head.terms.is_fresh(fetched_at);
+        let is_shared = !head.terms.always_validate && head.terms.is_fresh(times.received_at);
         lead.land(if is_shared {
             Landing::Shared(Arc::clone(&head), filling.clone())
         } else {
@@ -294,7 +297,7 @@ impl Job {
             let _ = reply.send((delivery, self.filters));
         }
         self.place
-            .fill(head, fetched_at, gap, (body, filling), Some(lead))
+            .fill(head, times, gap, (body, filling), Some(lead))
             .await;
     }
 }
@@ -322,7 +325,7 @@ enum Asked {
 /// A response that may be stored, and whose body is on its way.
 struct Arrival {
     head: Head,
-    fetched_at: Timestamp,
+    times: Times,
     /// What is stored already before and after what arrives.
     gap: Option<Gap>,
 }

@@ -144,10 +144,7 @@ impl Place {
         let (terms, vary) = decided?;
         let mut stored = owned(&stored_fields(&response.headers, &policy));
         let range = stored.remove(CONTENT_RANGE);
-        if !stored.contains_key(DATE) {
-            // RFC 9110 §6.6.1: what is kept needs to say when it was made.
-            stored.insert(DATE, format_date(times.received_at));
-        }
+        date(&mut stored, times);
         let index = self.proxy.log.index();
         Ok(Head {
             status: response.status,
@@ -191,6 +188,7 @@ impl Place {
         let (terms, vary) = judged.ok()?;
         let mut headers = owned(&stored_fields(&headers, &policy));
         let hidden = take_surrogate_fields(&mut headers);
+        date(&mut headers, times);
         let stored = Stored {
             status: stale.status,
             headers,
@@ -203,7 +201,7 @@ impl Place {
             fence: times.fence,
             fetched_at: times.received_at,
         };
-        Some(self.entry(stored))
+        Some(self.entry(stored, times.requested_at))
     }
 
     /// Reads a body to its end, for all who wait and for the tiers. `gap` is what is stored before
@@ -212,7 +210,7 @@ impl Place {
     pub(super) async fn fill(
         self,
         head: Arc<Head>,
-        fetched_at: Timestamp,
+        times: Times,
         gap: Option<Gap>,
         (body, filling): (Incoming, Filling),
         mut lead: Option<Lead>,
@@ -237,15 +235,21 @@ impl Place {
                 }
             };
             arrived += part.len() as u64;
+            if missing.is_some_and(|missing| arrived > missing) {
+                filling.abort(BodyError::Cut("more came than was asked for".to_owned()));
+                return;
+            }
             if filling.push(part).await.is_err() {
                 return;
             }
             // It has outgrown its limit: nobody can join any more.
             if !filling.is_whole() && lead.take().is_some() {
                 self.proxy.count_not_stored(NotStored::TooLarge);
-                self.proxy
-                    .cache
-                    .remember_pass(self.key, self.proxy.clock.now());
+                // The size of a part says nothing of other parts.
+                if head.range.is_none() {
+                    let now = self.proxy.clock.now();
+                    self.proxy.cache.remember_pass(self.key, now);
+                }
             }
         }
         if missing.is_some_and(|missing| missing != arrived) {
@@ -259,11 +263,11 @@ impl Place {
         let Some(body) = filling.finish() else {
             return;
         };
-        let Some(stored) = self.stored(&head, fetched_at, body) else {
+        let Some((stored, asked_at)) = self.stored(&head, &times, body) else {
             self.proxy.count_not_stored(Refusal::PartialContent.into());
             return;
         };
-        let entry = self.entry(stored);
+        let entry = self.entry(stored, asked_at);
         self.keep(&entry);
         drop(lead);
         self.keep_in_region(&entry).await;
@@ -295,9 +299,9 @@ impl Place {
         }
     }
 
-    /// What is stored of a response: with the parts that are here already, if it is a part.
-    /// `None` when a part is not as long as it said.
-    fn stored(&self, head: &Head, fetched_at: Timestamp, body: Bytes) -> Option<Stored> {
+    /// What is stored of a response, and since when it is known: with the parts that are here
+    /// already, if it is a part. `None` when a part is not as long as it said.
+    fn stored(&self, head: &Head, times: &Times, body: Bytes) -> Option<(Stored, Timestamp)> {
         let mut stored = Stored {
             status: head.status,
             headers: head.stored.clone(),
@@ -308,24 +312,30 @@ impl Place {
             vary: head.vary.clone(),
             tags: head.tags.clone(),
             fence: head.fence,
-            fetched_at,
+            fetched_at: times.received_at,
         };
+        let mut asked_at = times.requested_at;
         if head.status == StatusCode::PARTIAL_CONTENT {
             let range = parse_content_range(head.range.as_ref()?)?;
             let part = Parts::of(&range, body)?;
-            self.combine(&mut stored, part);
+            if self.combine(&mut stored, part) {
+                // What is here is part of it, however late that came.
+                asked_at = times.received_at.max(self.proxy.clock.now());
+                stored.fetched_at = asked_at;
+            }
         }
-        Some(stored)
+        Some((stored, asked_at))
     }
 
-    /// Adds a part to what is stored of the same representation (RFC 9111 §3.4). As a 304 does, it
-    /// says that what is stored holds at its own fence.
-    fn combine(&self, stored: &mut Stored, part: Parts) {
+    /// Adds a part to what is stored of the same representation (RFC 9111 §3.4); whether there is
+    /// any. As a 304 does, it says that what is stored holds at its own fence.
+    fn combine(&self, stored: &mut Stored, part: Parts) -> bool {
         let limit = self.proxy.settings.max_entry;
         let combined = self.kept_parts(&stored.headers).and_then(|known| {
             let content = known.content.with(&part, limit)?;
             Some((known, content))
         });
+        let is_combined = combined.is_some();
         stored.content = match combined {
             Some((known, content)) => {
                 stored.headers = merge_part(&known.headers, &stored.headers);
@@ -337,6 +347,7 @@ impl Place {
         if stored.content.whole().is_some() {
             stored.status = StatusCode::OK;
         }
+        is_combined
     }
 
     /// What is stored of the representation to which a response with these fields belongs.
@@ -354,8 +365,9 @@ impl Place {
         })
     }
 
-    fn entry(&self, stored: Stored) -> Arc<Entry> {
-        Arc::new(Entry::new(stored, &self.url, self.proxy.log.index()))
+    fn entry(&self, stored: Stored, asked_at: Timestamp) -> Arc<Entry> {
+        let entry = Entry::new(stored, &self.url, self.proxy.log.index());
+        Arc::new(entry.since(asked_at))
     }
 
     fn tags(&self, headers: &HeaderMap) -> Vec<String> {
@@ -410,6 +422,13 @@ impl Proxy {
 /// The length that a response announces of its body.
 pub(super) fn announced_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// What is kept needs to say when it was made (RFC 9110 §6.6.1).
+fn date(headers: &mut HeaderMap, times: &Times) {
+    if !headers.contains_key(DATE) {
+        headers.insert(DATE, format_date(times.received_at));
+    }
 }
 
 /// Tags of both: one too many purges too much, one too few too little.

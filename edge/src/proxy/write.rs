@@ -356,13 +356,7 @@ impl Passing {
         let response = Response::from_parts(received.head, Body::stream(reader));
         let _ = reply.send((Ok((response, true)), self.filters));
         place
-            .fill(
-                Arc::new(kept),
-                times.received_at,
-                None,
-                (received.body, filling),
-                None,
-            )
+            .fill(Arc::new(kept), times, None, (received.body, filling), None)
             .await;
     }
 

@@ -5,8 +5,9 @@ use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use socket2::Socket;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -16,6 +17,11 @@ use tokio::net::TcpStream;
 pub(super) struct Traffic {
     sent: AtomicU64,
     received: AtomicU64,
+    opened: Instant,
+    /// When the last byte was sent, or a wait began, in milliseconds since `opened`.
+    moved: AtomicU64,
+    /// The connection has left HTTP behind.
+    is_tunnel: AtomicBool,
     /// A second handle on the socket, to look into it while hyper owns the first.
     socket: Socket,
 }
@@ -29,9 +35,22 @@ impl Traffic {
         )
     }
 
-    /// Bytes sent so far.
-    pub(super) fn sent(&self) -> u64 {
-        self.sent.load(Ordering::Relaxed)
+    /// Something was sent, or a wait for an answer begins.
+    pub(super) fn begin_wait(&self) {
+        let now = self.opened.elapsed().as_millis();
+        let now = u64::try_from(now).unwrap_or(u64::MAX);
+        self.moved.store(now, Ordering::Relaxed);
+    }
+
+    /// For how long nothing was sent, since the wait began at most.
+    pub(super) fn silence(&self) -> Duration {
+        let moved = Duration::from_millis(self.moved.load(Ordering::Relaxed));
+        self.opened.elapsed().saturating_sub(moved)
+    }
+
+    /// From now on an end is an end, whichever side it is seen on: there is no answer left to read.
+    pub(super) fn become_tunnel(&self) {
+        self.is_tunnel.store(true, Ordering::Relaxed);
     }
 
     /// Whether an open connection has nothing unread and was not closed.
@@ -77,6 +96,9 @@ impl Counted {
         let traffic = Arc::new(Traffic {
             sent: AtomicU64::new(0),
             received: AtomicU64::new(0),
+            opened: Instant::now(),
+            moved: AtomicU64::new(0),
+            is_tunnel: AtomicBool::new(false),
             socket: Socket::from(stream.as_fd().try_clone_to_owned()?),
         });
         let counted = Counted {
@@ -92,13 +114,14 @@ impl Counted {
                 self.traffic
                     .sent
                     .fetch_add(written as u64, Ordering::Relaxed);
+                self.traffic.begin_wait();
                 Poll::Ready(Ok(written))
             }
             Poll::Ready(Err(error))
                 if matches!(
                     error.kind(),
                     ErrorKind::BrokenPipe | ErrorKind::ConnectionReset
-                ) =>
+                ) && !self.traffic.is_tunnel.load(Ordering::Relaxed) =>
             {
                 Poll::Ready(Ok(offered))
             }

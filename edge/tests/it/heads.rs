@@ -1,14 +1,17 @@
 //! What the answer to a HEAD says of a stored GET (RFC 9111 §4.3.5).
 
-use crate::support::{Answer, Edge, Origin, answer, secs};
+use crate::support::{Answer, Edge, Gate, Origin, answer, secs};
 
 const BODY: &str = "0123456789";
 
 fn stored() -> Answer {
-    answer(BODY)
+    stored_as(BODY, "\"1\"").with("x-version", "one")
+}
+
+fn stored_as(body: &str, tag: &str) -> Answer {
+    answer(body)
         .with("cache-control", "max-age=60")
-        .with("etag", "\"1\"")
-        .with("x-version", "one")
+        .with("etag", tag)
 }
 
 /// The answer to a HEAD: the length is that of the GET's body.
@@ -74,7 +77,7 @@ async fn a_head_that_disagrees_leaves_what_is_stored_stale() {
 #[tokio::test]
 async fn a_head_renews_nothing_that_was_purged_meanwhile() {
     let (origin, edge) = stale().await;
-    let gate = crate::support::Gate::closed();
+    let gate = Gate::closed();
     origin.next(head("\"1\"", BODY.len()).after(&gate));
     let asking = tokio::spawn(edge.request("HEAD", "/").send());
     origin.asked_for(2).await;
@@ -96,4 +99,21 @@ async fn a_head_of_nothing_stored_stores_nothing() {
         );
         assert_eq!(origin.requests(), requests);
     }
+}
+
+#[tokio::test]
+async fn a_head_that_comes_late_brings_nothing_older_back() {
+    let (origin, edge) = stale().await;
+    let gate = Gate::closed();
+    origin.next(head("\"1\"", BODY.len()).after(&gate));
+    let asking = tokio::spawn(edge.request("HEAD", "/").send());
+    origin.asked_for(2).await;
+    edge.clock.advance(secs(1));
+    origin.now(stored_as("newer", "\"2\""));
+    assert_eq!(edge.get("/").await.text(), "newer");
+    edge.clock.advance(secs(1));
+    gate.open();
+    asking.await.expect("it is answered");
+    let hit = edge.get("/").await;
+    assert_eq!((hit.cache_status(), hit.text()), ("hit", "newer"));
 }

@@ -396,3 +396,60 @@ async fn a_validation_that_takes_the_strong_validator_away_answers_the_part_all_
     let answered = edge.request("GET", "/").with_all(&fields).send().await;
     assert_eq!((answered.status, answered.text()), (206, "12"));
 }
+
+#[tokio::test]
+async fn a_part_that_comes_late_takes_no_newer_response_away() {
+    let gate = Gate::closed();
+    let origin = Origin::always(part("bytes=0-4", TAG).after(&gate));
+    let edge = Edge::before(&origin).start();
+    let request = edge.request("GET", "/").with("range", "bytes=0-4");
+    let asking = tokio::spawn(request.send());
+    origin.asked_for(1).await;
+    edge.clock.advance(secs(1));
+    origin.now(fields(answer("all new"), "\"2\""));
+    edge.get("/").await;
+    edge.clock.advance(secs(1));
+    gate.open();
+    assert_eq!(asking.await.expect("it is answered").text(), "01234");
+    let hit = edge.get("/").await;
+    assert_eq!((hit.cache_status(), hit.text()), ("hit", "all new"));
+}
+
+#[tokio::test]
+async fn a_part_that_is_too_large_keeps_no_other_from_being_stored() {
+    let origin = Origin::by(ranged);
+    let edge = Edge::before(&origin).with("cache.max_entry = 4").start();
+    ask(&edge, "bytes=0-").await;
+    ask(&edge, "bytes=0-2").await;
+    assert_eq!(ask(&edge, "bytes=1-2").await.cache_status(), "hit");
+}
+
+#[tokio::test]
+async fn a_rest_that_is_longer_than_it_says_breaks_off() {
+    let origin = Origin::always(part("bytes=0-4", TAG));
+    let edge = Edge::before(&origin).start();
+    ask(&edge, "bytes=0-4").await;
+    let rest = Gate::closed();
+    let long = fields(answer("56").status(206), TAG)
+        .with("content-range", "bytes 5-9/10")
+        .then(&rest, "789xyz")
+        .chunked();
+    origin.next(long);
+    let mut client = edge.request("GET", "/").begin().await;
+    client.head().await;
+    assert_eq!(client.body(7).await, "0123456");
+    rest.open();
+    assert!(!client.rest().await.1, "the client sees the break");
+    origin.now(fields(answer(BODY), TAG));
+    assert_ne!(edge.get("/").await.cache_status(), "hit");
+}
+
+#[tokio::test]
+async fn a_range_that_was_not_sent_on_explains_no_part() {
+    let origin = Origin::always(part("bytes=0-4", TAG));
+    let edge = Edge::before(&origin)
+        .route("ranges = \"fetch-whole\"")
+        .start();
+    let answered = ask(&edge, "bytes=0-4").await;
+    assert_eq!(answered.cache("detail"), Some("partial-content"));
+}

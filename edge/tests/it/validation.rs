@@ -345,3 +345,17 @@ async fn what_depends_on_the_clients_address_is_stored_for_nobody() {
         assert_eq!(origin.requests(), requests);
     }
 }
+
+#[tokio::test]
+async fn what_a_304_without_a_date_renews_is_dated_by_us() {
+    let origin = Origin::always(tagged("x").with("date", CHANGED));
+    let edge = Edge::before(&origin).start();
+    edge.get("/").await;
+    edge.clock.advance(secs(60));
+    origin.next(not_modified());
+    let renewed = edge.get("/").await.get("date").map(str::to_owned);
+    edge.clock.advance(secs(5));
+    let hit = edge.get("/").await;
+    assert_eq!(hit.cache_status(), "hit");
+    assert_eq!(hit.get("date"), renewed.as_deref(), "it stays as stored");
+}

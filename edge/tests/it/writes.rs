@@ -252,3 +252,14 @@ async fn what_a_post_stored_is_kept_for_the_variant_that_it_is() {
     assert_eq!(get("text/plain").await.text(), "made by a post");
     assert_eq!(get("text/html").await.text(), "made by a get");
 }
+
+#[tokio::test]
+async fn a_redirect_after_a_post_is_not_the_page() {
+    // RFC 9110 §8.7: only in a 2xx is it the target's own representation.
+    let origin = Origin::always(fresh("made by a get"));
+    let edge = Edge::before(&origin).start();
+    origin.next(describing("/a", "max-age=60").status(302));
+    let posted = edge.request("POST", "/a").body("new").send().await;
+    assert_eq!(posted.cache("stored"), None);
+    assert_eq!(edge.get("/a").await.text(), "made by a get");
+}

@@ -94,7 +94,12 @@ pub(super) const RULES: &[Rule] = &[
 fn method(case: &Case<'_>) -> Option<Refusal> {
     let may_serve_get = match *case.exchange.method {
         Method::GET => true,
-        Method::POST => case.basis.is_stated() && describes_target(case.exchange),
+        // Only there `Content-Location` says whose representation it is (RFC 9110 §8.7).
+        Method::POST => {
+            case.basis.is_stated()
+                && case.exchange.status.is_success()
+                && describes_target(case.exchange)
+        }
         _ => false,
     };
     (!may_serve_get).then_some(Refusal::Method)

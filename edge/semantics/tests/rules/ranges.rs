@@ -304,6 +304,11 @@ fn parts_are_combined_only_under_the_same_strong_validator() {
         (DATED, DATED_LATER, false),
         (DATED_WEAKLY, DATED_WEAKLY, false),
         (DATED, strong, false),
+        (
+            &[DATED[0], DATED[1], "Content-Encoding: br"],
+            &[DATED[0], DATED[1], "Content-Encoding: gzip"],
+            false,
+        ),
     ];
     for (one, other, expected) in rows {
         let combined = are_of_one_representation(&headers(one), &headers(other));
