@@ -30,6 +30,8 @@ pub use server::{Purge, Server};
 pub use syntax::SyntaxError;
 pub use tiers::{Cache, Log, Redis};
 
+use tiers::check_redis_url;
+
 /// A whole configuration, checked: every route names an origin and plugins that exist.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -133,6 +135,13 @@ impl Config {
         if self.routes.is_empty() {
             return Err("no route: at least one [[routes]] is needed".to_owned());
         }
+        self.server.check()?;
+        if let Some(redis) = &self.redis {
+            check_redis_url("redis.url", &redis.url)?;
+        }
+        if let Some(url) = &self.log.url {
+            check_redis_url("log.url", url)?;
+        }
         for (name, origin) in &self.origins {
             origin
                 .check()
@@ -157,11 +166,6 @@ impl Config {
                 "cache.max_entry ({} bytes) is larger than cache.memory ({} bytes)",
                 self.cache.max_entry, self.cache.memory
             ));
-        }
-        if let Some(header) = &self.server.client_address_header {
-            http::HeaderName::try_from(header).map_err(|_| {
-                format!("server.client_address_header: {header:?} is no field name")
-            })?;
         }
         if self.redis.is_none() && self.log.url.is_some() {
             tracing::debug!("a log in redis without an L2: purges reach the other edges");

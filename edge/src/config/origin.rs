@@ -7,7 +7,7 @@ use http::uri::Authority;
 use serde::Deserialize;
 
 use super::secret::Secret;
-use super::units::duration;
+use super::units::{check_not_zero, duration};
 
 /// `[origins.NAME]`: where misses and writes go.
 #[derive(Clone, Debug, Deserialize)]
@@ -95,6 +95,9 @@ impl Origin {
 
     pub(super) fn check(&self) -> Result<(), String> {
         self.authority()?;
+        check_not_zero("connect_timeout", self.connect_timeout)?;
+        check_not_zero("timeout", self.timeout)?;
+        check_not_zero("tunnel_timeout", self.tunnel_timeout)?;
         for (name, value) in &self.headers {
             http::HeaderName::try_from(name.as_str())
                 .map_err(|_| format!("headers: {name:?} is no field name"))?;

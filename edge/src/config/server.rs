@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::secret::Secret;
-use super::units::{byte_size, duration};
+use super::units::{byte_size, check_not_zero, duration};
 
 /// `[server]`: listeners and their limits.
 #[derive(Clone, Debug, Deserialize)]
@@ -64,6 +64,32 @@ impl Default for Server {
             interim_responses: true,
         }
     }
+}
+
+impl Server {
+    pub(super) fn check(&self) -> Result<(), String> {
+        if !is_token(&self.name) {
+            return Err(format!(
+                "server.name: {:?} is no token: letters, digits and signs such as \"-\", \".\" or \"_\"",
+                self.name
+            ));
+        }
+        check_not_zero("server.header_timeout", self.header_timeout)?;
+        check_not_zero("server.write_timeout", self.write_timeout)?;
+        if let Some(header) = &self.client_address_header {
+            http::HeaderName::try_from(header).map_err(|_| {
+                format!("server.client_address_header: {header:?} is no field name")
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// A token of RFC 9110 §5.6.2.
+fn is_token(text: &str) -> bool {
+    let is_token_byte =
+        |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(is_token_byte)
 }
 
 /// `[purge]`: who may purge over the public listener.

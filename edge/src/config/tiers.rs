@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use redis::IntoConnectionInfo as _;
 use serde::Deserialize;
 
 use super::secret::Secret;
@@ -60,6 +61,14 @@ impl Redis {
     fn default_prefix() -> String {
         "tidegate".to_owned()
     }
+}
+
+/// Whether a URL can be that of a Redis server. Nothing is connected to, and the URL is not shown.
+pub(super) fn check_redis_url(setting: &str, url: &Secret) -> Result<(), String> {
+    let parsed = url.expose().into_connection_info();
+    parsed
+        .map(|_| ())
+        .map_err(|error| format!("{setting}: {error}"))
 }
 
 /// `[log]`: the purge log.

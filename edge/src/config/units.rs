@@ -1,15 +1,17 @@
 //! Durations such as `"250ms"` and sizes such as `"16MiB"`.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
-use serde::de::Error;
+use http::StatusCode;
+use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer};
 use tidegate_semantics::StatusPattern;
 
 /// A duration: digits and one of `ms`, `s`, `m`, `h`, `d`.
 pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    parse_duration(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+    Ok(Written::deserialize(deserializer)?.0)
 }
 
 /// A [`duration`] that may be absent.
@@ -24,10 +26,13 @@ pub(super) fn optional_duration<'de, D: Deserializer<'de>>(
 pub(super) fn durations_by_status<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Vec<(StatusPattern, Duration)>, D::Error> {
-    let texts = BTreeMap::<String, String>::deserialize(deserializer)?;
-    let entries = texts.iter().map(|(status, duration)| {
+    let durations = BTreeMap::<String, Written>::deserialize(deserializer)?;
+    let entries = durations.into_iter().map(|(status, Written(duration))| {
         let pattern: StatusPattern = status.parse().map_err(D::Error::custom)?;
-        let duration = parse_duration(duration).map_err(D::Error::custom)?;
+        if pattern == StatusPattern::One(StatusCode::NOT_MODIFIED) {
+            let message = "a 304 is never stored: what it confirms keeps its own status";
+            return Err(D::Error::custom(message));
+        }
         Ok((pattern, duration))
     });
     let mut durations = entries.collect::<Result<Vec<_>, _>>()?;
@@ -37,18 +42,70 @@ pub(super) fn durations_by_status<'de, D: Deserializer<'de>>(
 
 /// A size: a number of bytes, or digits and one of `KiB`, `MiB`, `GiB`.
 pub(super) fn byte_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Size {
-        Bytes(u64),
-        Text(String),
+    deserializer.deserialize_any(Size)
+}
+
+/// A duration as it is written.
+struct Written(Duration);
+
+impl<'de> Deserialize<'de> for Written {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Written, D::Error> {
+        deserializer.deserialize_any(Time).map(Written)
     }
-    let size = match Size::deserialize(deserializer)? {
-        Size::Bytes(bytes) => Ok(bytes),
-        Size::Text(text) => parse_byte_size(&text),
-    };
-    size.and_then(|bytes| usize::try_from(bytes).map_err(|_| "size is too large".to_owned()))
-        .map_err(D::Error::custom)
+}
+
+/// Reads a duration.
+struct Time;
+
+impl Visitor<'_> for Time {
+    type Value = Duration;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a duration such as \"5s\"")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Duration, E> {
+        parse_duration(text).map_err(E::custom)
+    }
+
+    fn visit_i64<E: Error>(self, count: i64) -> Result<Duration, E> {
+        Err(E::custom(match count {
+            0.. => format!("{count} has no unit: write \"{count}s\" for seconds"),
+            _ => format!("{count} is no duration: it must not be negative"),
+        }))
+    }
+}
+
+/// Reads a size.
+struct Size;
+
+impl Visitor<'_> for Size {
+    type Value = usize;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a size such as \"16MiB\"")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<usize, E> {
+        self.visit_u64(parse_byte_size(text).map_err(E::custom)?)
+    }
+
+    fn visit_i64<E: Error>(self, bytes: i64) -> Result<usize, E> {
+        let negative = |_| E::custom(format!("{bytes} is no size: it must not be negative"));
+        self.visit_u64(u64::try_from(bytes).map_err(negative)?)
+    }
+
+    fn visit_u64<E: Error>(self, bytes: u64) -> Result<usize, E> {
+        usize::try_from(bytes).map_err(|_| E::custom("size is too large"))
+    }
+}
+
+/// Refuses a limit that nothing could keep.
+pub(super) fn check_not_zero(setting: &str, limit: Duration) -> Result<(), String> {
+    if limit.is_zero() {
+        return Err(format!("{setting} is zero: nothing is done in no time"));
+    }
+    Ok(())
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {

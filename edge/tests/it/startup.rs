@@ -139,6 +139,164 @@ fn a_configuration_that_cannot_be_meant_is_refused_and_says_where() {
     }
 }
 
+/// What is added to a configuration that is right, and what the error says of it.
+const REFUSED_SETTINGS: &[(&str, &str)] = &[
+    (
+        "[routes.key]\nquery = { only = [\"a%20b\"] }",
+        "key.query.only: \"a%20b\" is compared with decoded names: write the name decoded",
+    ),
+    (
+        "[routes.key]\nquery = { only = [\"a+b\"] }",
+        "key.query.only: \"a+b\" is compared with decoded names: write the name decoded",
+    ),
+    (
+        "[routes.key]\nquery = { only = [\"a;b\"] }",
+        "key.query.only: \"a;b\" is compared with decoded names: write the name decoded",
+    ),
+    (
+        "[routes.key]\nquery = { except = [\"%61*\"] }",
+        "key.query.except: \"%61*\" is compared with decoded names",
+    ),
+    (
+        "[routes.key]\nquery = [\"a\"]",
+        "line 6: which parameters count: write { only = [...] }",
+    ),
+    (
+        "[routes.key]\nquery = 1",
+        "line 6: invalid type: integer `1`, expected \"all\", \"none\"",
+    ),
+    (
+        "[routes.key]\nquery = { only = [\"a\"], except = [\"b\"] }",
+        "line 6: query takes one of",
+    ),
+    ("[routes.key]\nquery = {}", "line 6: query takes one of"),
+    (
+        "[routes.key]\ncookies = [\"sess*\"]",
+        "key.cookies: \"sess*\": \"*\" stands for nothing here",
+    ),
+    (
+        "[routes.key]\nheaders = [\"Connection\"]",
+        "key.headers: \"Connection\" ends at this hop",
+    ),
+    (
+        "[routes.key]\nheaders = [\"te\"]",
+        "key.headers: \"te\" ends at this hop",
+    ),
+    (
+        "[routes.key]\nheaders = [\"transfer-encoding\"]",
+        "key.headers: \"transfer-encoding\" ends at this hop",
+    ),
+    (
+        "[routes.key]\nheaders = [\"upgrade\"]",
+        "key.headers: \"upgrade\" ends at this hop",
+    ),
+    (
+        "[routes.key]\nheaders = [\"keep-alive\"]",
+        "key.headers: \"keep-alive\" ends at this hop",
+    ),
+    (
+        "[routes.key]\nheaders = [\"proxy-authorization\"]",
+        "key.headers: \"proxy-authorization\" ends at this hop",
+    ),
+    ("ttl = 5", "line 5: 5 has no unit: write \"5s\""),
+    (
+        "ttl = -5",
+        "line 5: -5 is no duration: it must not be negative",
+    ),
+    (
+        "ttl = true",
+        "line 5: invalid type: boolean `true`, expected a duration such as \"5s\"",
+    ),
+    (
+        "status_ttl = { \"404\" = 10 }",
+        "line 5: 10 has no unit: write \"10s\"",
+    ),
+    (
+        "status_ttl = { \"304\" = \"1s\" }",
+        "line 5: a 304 is never stored",
+    ),
+    (
+        "[routes.compression]\nmin_size = -1",
+        "line 6: -1 is no size: it must not be negative",
+    ),
+    (
+        "[routes.compression]\nmin_size = 1.5",
+        "line 6: invalid type: floating point `1.5`, expected a size such as \"16MiB\"",
+    ),
+    ("[server]\nname = \"\"", "server.name: \"\" is no token"),
+    (
+        "[server]\nname = \"a b\"",
+        "server.name: \"a b\" is no token",
+    ),
+    (
+        "[server]\nname = \"a/b\"",
+        "server.name: \"a/b\" is no token",
+    ),
+    ("[server]\nname = \"é\"", "server.name: \"é\" is no token"),
+    (
+        "[server]\nheader_timeout = \"0s\"",
+        "server.header_timeout is zero",
+    ),
+    (
+        "[server]\nwrite_timeout = \"0s\"",
+        "server.write_timeout is zero",
+    ),
+    (
+        "[origins.b]\nurl = \"http://b\"\nconnect_timeout = \"0ms\"",
+        "origin \"b\": connect_timeout is zero",
+    ),
+    (
+        "[origins.b]\nurl = \"http://b\"\ntimeout = \"0ms\"",
+        "origin \"b\": timeout is zero",
+    ),
+    (
+        "[origins.b]\nurl = \"http://b\"\ntunnel_timeout = \"0ms\"",
+        "origin \"b\": tunnel_timeout is zero",
+    ),
+    (
+        "[server]\nclient_address_header = \"a b\"",
+        "server.client_address_header: \"a b\" is no field name",
+    ),
+    ("[redis]\nurl = \"http://a\"", "edge.toml: redis.url: "),
+    ("[redis]\nurl = \"redis://a/x\"", "edge.toml: redis.url: "),
+    ("[log]\nurl = \"localhost\"", "edge.toml: log.url: "),
+    (
+        "[redis]\nurl = \"redis://a\"\n[log]\nurl = \"nowhere\"",
+        "edge.toml: log.url: ",
+    ),
+];
+
+#[test]
+fn a_setting_that_cannot_be_meant_is_refused_by_name() {
+    for (settings, expected) in REFUSED_SETTINGS {
+        let text = format!("{ROUTE}{settings}\n");
+        let error = Config::from_toml(&text, "edge.toml")
+            .expect_err(settings)
+            .to_string();
+        assert!(error.contains(expected), "{settings}: {error}");
+    }
+}
+
+#[test]
+fn the_url_of_a_redis_is_checked_and_in_no_error() {
+    for text in [
+        "[redis]\nurl = \"http://:hunter2@a\"",
+        "[redis]\nurl = \"redis://:hunter2@a/hunter2\"",
+        "[log]\nurl = \"hunter2\"",
+    ] {
+        let error = Config::from_toml(&format!("{ROUTE}{text}"), "edge.toml").expect_err(text);
+        let shown = format!("{error}\n{error:?}");
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+    for text in [
+        "[redis]\nurl = \"redis://:word@redis.example.org:6380/1\"",
+        "[redis]\nurl = \"redis://a\"\n[log]\nurl = \"redis://b\"",
+    ] {
+        let config = Config::from_toml(&format!("{ROUTE}{text}"), "edge.toml");
+        assert!(config.is_ok(), "{text}: {config:?}");
+    }
+}
+
 #[test]
 fn what_the_environment_holds_is_in_no_error() {
     // Set in every environment that has a shell or a test in it.
