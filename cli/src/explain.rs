@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use clap::Args;
+use http::StatusCode;
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::admin::Admin;
 use crate::environment::admin_token;
@@ -43,31 +44,54 @@ struct Step {
     finding: String,
 }
 
+/// The answer to what is refused.
+#[derive(Deserialize)]
+struct Problem {
+    detail: String,
+}
+
 pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
     let admin = Admin::at(&arguments.admin, admin_token()).map_err(Failure::refused)?;
     let question = question(&arguments).map_err(Failure::refused)?;
     let answer = runtime(1)?.block_on(admin.post("/explain", &question));
-    let (status, text) = answer.map_err(Failure::failed)?;
+    let (status, text) = answer.map_err(|error| {
+        Failure::failed(format!(
+            "{error}; --admin says where an edge's admin listener is"
+        ))
+    })?;
+    if !status.is_success() {
+        return Err(refusal(&arguments.admin, status, &text));
+    }
     let refused = |reason: &str| {
         let edge = &arguments.admin;
         Failure::failed(format!("{edge} answered {status}: {reason}"))
     };
-    if !status.is_success() {
-        return Err(refused(text.trim()));
-    }
     let explanation: Explanation =
         serde_json::from_str(&text).map_err(|error| refused(&error.to_string()))?;
     print!("{}", page(&explanation));
     Ok(())
 }
 
+/// What an edge's refusal comes to: its detail (RFC 9457), and what can be done about it.
+fn refusal(edge: &str, status: StatusCode, text: &str) -> Failure {
+    let problem: Option<Problem> = serde_json::from_str(text).ok();
+    let detail = problem.map_or_else(|| text.trim().to_owned(), |problem| problem.detail);
+    match status {
+        StatusCode::BAD_REQUEST => Failure::refused(detail),
+        StatusCode::UNAUTHORIZED => Failure::failed(format!(
+            "{edge} answered {status}: {detail}; it is taken from TIDEGATE_ADMIN_TOKEN"
+        )),
+        _ => Failure::failed(format!("{edge} answered {status}: {detail}")),
+    }
+}
+
 fn question(arguments: &Arguments) -> Result<Value, String> {
-    let mut headers = Map::new();
+    let mut headers = Vec::new();
     for header in &arguments.headers {
         let (name, value) = header
             .split_once(':')
             .ok_or_else(|| format!("header {header:?} is not of the form \"Name: value\""))?;
-        headers.insert(name.trim().to_owned(), value.trim().into());
+        headers.push([name.trim(), value.trim()]);
     }
     Ok(serde_json::json!({
         "url": arguments.url,

@@ -1,8 +1,9 @@
 //! What somebody wants to have explained, and the explanation: which rules decide about a request.
 
-use std::collections::BTreeMap;
+use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use tidegate_semantics::Step;
 
 /// A request that is not made, only thought through.
@@ -13,10 +14,11 @@ pub struct Question {
     pub url: String,
     #[serde(default = "Question::default_method")]
     pub method: String,
-    /// The request's fields.
-    #[serde(default)]
-    pub headers: BTreeMap<String, String>,
-    /// Whether the origin may be asked, with a GET, where nothing usable is stored.
+    /// The request's field lines in their order, name and value; in JSON a list of pairs or an object,
+    /// in which a name that stands twice counts twice.
+    #[serde(default, deserialize_with = "field_lines")]
+    pub headers: Vec<(String, String)>,
+    /// Whether the origin may be asked where nothing usable is stored.
     #[serde(default = "Question::default_fetch")]
     pub fetch: bool,
 }
@@ -39,7 +41,7 @@ impl Question {
         let mut question = Question {
             url: String::new(),
             method: Question::default_method(),
-            headers: BTreeMap::new(),
+            headers: Vec::new(),
             fetch: Question::default_fetch(),
         };
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
@@ -51,7 +53,7 @@ impl Question {
                         .split_once(':')
                         .ok_or_else(|| format!("header {value:?} is not \"Name: value\""))?;
                     let (field, value) = (field.trim().to_owned(), value.trim().to_owned());
-                    question.headers.insert(field, value);
+                    question.headers.push((field, value));
                 }
                 "fetch" => {
                     question.fetch = value
@@ -68,10 +70,38 @@ impl Question {
     }
 }
 
+fn field_lines<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(String, String)>, D::Error> {
+    struct Lines;
+    impl<'de> Visitor<'de> for Lines {
+        type Value = Vec<(String, String)>;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("a list of pairs [name, value]")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut lines = Vec::new();
+            while let Some(line) = list.next_element()? {
+                lines.push(line);
+            }
+            Ok(lines)
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
+            let mut lines = Vec::new();
+            while let Some(line) = object.next_entry()? {
+                lines.push(line);
+            }
+            Ok(lines)
+        }
+    }
+    from.deserialize_any(Lines)
+}
+
 /// Which rules decide about a request, in their order.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Explanation {
-    /// What the cache would do, in the words of `Cache-Status`.
+    /// What the cache would do, in the words of `Cache-Status` (RFC 9211) without the cache's name.
     pub decision: String,
     pub steps: Vec<Told>,
 }

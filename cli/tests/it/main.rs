@@ -6,6 +6,7 @@ mod check;
 mod command;
 mod demo;
 mod deployment;
+mod explain;
 mod http;
 mod purge;
 mod running;

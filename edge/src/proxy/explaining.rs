@@ -4,22 +4,39 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
+use http::header::{CONNECTION, IF_RANGE, RANGE, UPGRADE};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Request, Uri, Version};
-use tidegate_semantics::{Coding, Forwarded, Reuse, Standing, drop_conditions, is_safe, storing};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
+};
+use hyper::body::Incoming;
+use tidegate_semantics::{
+    CacheStatus, Coding, Forwarded, Reuse, Stale, Standing, confirms, drop_conditions,
+    has_validator, is_safe, make_conditional, only_if_cached, storing,
+};
 
 use super::encoding::negotiate;
+use super::filtering::Wishes;
+use super::keeping::{NotStored, Place, Times, announced_length};
+use super::lookup::{Missing, Unusable};
 use super::respond::serves;
-use super::{Proxy, Route, is_guarded, key_parts, outbound, purge_url};
+use super::{Proxy, Route, is_guarded, key_parts, outbound};
 use crate::body::Body;
 use crate::cache::{Content, Entry, Found, KeyParts, Tier};
+use crate::error::Failure;
 use crate::exchange::{Connection, Exchange};
 use crate::explanation::{Explanation, Question};
-use crate::forward::inbound;
+use crate::forward::{Outbound, inbound};
 use crate::purge::Verdict;
 
 /// A stored response that the request selects, and where it was found.
 type Selected = (Arc<Entry>, Tier);
+
+/// What becomes of a request by what is stored.
+enum Prospect {
+    Answer(CacheStatus),
+    Ask(Missing),
+}
 
 impl Proxy {
     /// Explains what would be done with a request.
@@ -28,8 +45,20 @@ impl Proxy {
     /// What in the question is no request.
     pub async fn explain(self: &Arc<Self>, question: &Question) -> Result<Explanation, String> {
         let mut told = Explanation::default();
+        let status = self.foresee(question, &mut told).await?;
+        told.decision = words(&status);
+        Ok(told)
+    }
+
+    /// What `Cache-Status` would say.
+    async fn foresee(
+        self: &Arc<Self>,
+        question: &Question,
+        told: &mut Explanation,
+    ) -> Result<CacheStatus, String> {
         let parts = parts(question)?;
         let is_https = parts.uri.scheme_str() == Some("https");
+        let asks_to_upgrade = asks_to_upgrade(&parts.headers);
         let mut exchange = match Exchange::of(parts, &nobody(), self.clock.now()) {
             Ok(exchange) => Exchange {
                 scheme: if is_https { "https" } else { "http" },
@@ -37,80 +66,84 @@ impl Proxy {
             },
             Err(failure) => {
                 told.tell("request", "RFC 9110", format!("refused: {failure}"));
-                told.decision = failure.name().to_owned();
-                return Ok(told);
+                return Ok(failed(&failure));
             }
         };
         let path = exchange.path_and_query.path();
         let Some(route) = self.router.find(exchange.authority.as_str(), path) else {
             told.tell("route", "config", "none fits");
-            told.decision = "destination_not_found".to_owned();
-            return Ok(told);
+            let failure = Failure::NoRoute(format!("{}{path}", exchange.authority));
+            return Ok(failed(&failure));
         };
         told.tell(
             "route",
             "config",
             format!("{:?} to origin {:?}", route.name, route.upstream.name()),
         );
+        if exchange.method.as_str() == "PURGE" {
+            return Ok(self.explain_purge(&exchange, told));
+        }
         negotiate(&mut exchange, route);
         if let Some(wish) = &exchange.encoding {
             let coding = wish.coding.map_or("identity", Coding::name);
             told.tell("coding", "RFC 9110 §12.5.3", coding);
         }
-        if let Some(why) = self.passes_by(&exchange, route, &mut told) {
-            told.decision = format!("fwd={}", why.name());
-            return Ok(told);
+        if let Some(why) = passes_by(&exchange, route, asks_to_upgrade, told) {
+            return Ok(CacheStatus {
+                fwd: Some(why),
+                ..CacheStatus::default()
+            });
         }
-        let selected = self.select(&exchange, route, &mut told).await;
-        let is_served = match &selected {
-            Some((entry, tier)) => self.explain_stored(&exchange, route, entry, *tier, &mut told),
-            None => false,
+        let missing = match self.explain_looking_up(&exchange, route, told).await {
+            Prospect::Answer(status) => return Ok(status),
+            Prospect::Ask(missing) => missing,
         };
-        if !is_served && question.fetch {
-            self.explain_fetched(&exchange, route, &mut told).await;
+        if only_if_cached(&exchange.headers, &route.policy) {
+            let finding = "nothing usable is stored: 504, and the origin is not asked";
+            told.tell("request-only-if-cached", "RFC 9111 §5.2.1.7", finding);
+            return Ok(failed(&Failure::OnlyIfCached));
         }
-        Ok(told)
+        if exchange.method == Method::HEAD {
+            told.tell("method", "RFC 9111 §3", "the answer to HEAD is not stored");
+        }
+        if !question.fetch {
+            return Ok(asked(&missing));
+        }
+        Ok(self.explain_asking(&exchange, route, missing, told).await)
     }
 
-    /// Why the cache is not looked into, if it is not.
-    fn passes_by(
+    /// What `PURGE` comes to, which no origin sees.
+    fn explain_purge(&self, exchange: &Exchange, told: &mut Explanation) -> CacheStatus {
+        let (finding, is_allowed) = match &self.settings.purge_token {
+            Some(token) if token.is_carried_by(&exchange.headers) => ("purges at the edge", true),
+            Some(_) => ("handled at the edge: it needs the purge token", false),
+            None => ("handled at the edge, and off: no purge.token is set", false),
+        };
+        told.tell("method", "purge", finding);
+        if is_allowed {
+            return CacheStatus::default();
+        }
+        failed(&Failure::Unauthorized(finding))
+    }
+
+    /// Whether something stored answers, or what has to be asked.
+    async fn explain_looking_up(
         &self,
         exchange: &Exchange,
         route: &Route,
         told: &mut Explanation,
-    ) -> Option<Forwarded> {
-        if !route.chain.is_empty() {
-            told.tell(
-                "filters",
-                "config",
-                "not run: they may act on what they see",
-            );
+    ) -> Prospect {
+        let selected = self.select(exchange, route, told).await;
+        let parts = key_parts(exchange, route);
+        let own = self.cache.key(&parts);
+        let key = self.cache.search_key(&parts).unwrap_or(own);
+        match selected {
+            Ok(selected) => {
+                let missing = |why| Missing::new(own, key, why);
+                self.explain_stored(exchange, route, selected, missing, told)
+            }
+            Err(why) => Prospect::Ask(Missing::new(own, key, why)),
         }
-        if !is_safe(&exchange.method) {
-            told.tell(
-                "method",
-                "RFC 9111 §4.4",
-                format!("{} passes, and invalidates its target", exchange.method),
-            );
-            return Some(Forwarded::Method);
-        }
-        if !matches!(exchange.method, Method::GET | Method::HEAD) {
-            told.tell("method", "RFC 9111 §3", "never answered from the store");
-            return Some(Forwarded::Method);
-        }
-        if !route.caches {
-            told.tell("route", "config", "cache = false");
-            return Some(Forwarded::Bypass);
-        }
-        if is_guarded(exchange) {
-            told.tell(
-                "preconditions",
-                "RFC 9110 §13.1.1",
-                "the origin's to decide",
-            );
-            return Some(Forwarded::Request);
-        }
-        None
     }
 
     /// Looks the key up in every tier.
@@ -119,7 +152,7 @@ impl Proxy {
         exchange: &Exchange,
         route: &Route,
         told: &mut Explanation,
-    ) -> Option<Selected> {
+    ) -> Result<Selected, Forwarded> {
         let parts = key_parts(exchange, route);
         if route.key_policy.is_some() {
             told.tell("key policy", "config", "routes.key says what counts");
@@ -140,33 +173,35 @@ impl Proxy {
             }
         {
             told.tell("search", "No-Vary-Search", "stored for an equivalent query");
-            return Some((shared, Tier::Memory));
+            return Ok((shared, Tier::Memory));
         }
-        match own {
-            Found::Entry(entry, tier) => return Some((entry, tier)),
+        let why = match own {
+            Found::Entry(entry, tier) => return Ok((entry, tier)),
             Found::OtherVariant => {
                 told.tell(
                     "variant",
                     "RFC 9111 §4.1",
                     "others are stored, none for this request",
                 );
-                told.decision = format!("fwd={}", Forwarded::VaryMiss.name());
+                Forwarded::VaryMiss
             }
             Found::Nothing => {
                 told.tell("memory", "tier", "nothing is stored");
-                told.decision = format!("fwd={}", Forwarded::UriMiss.name());
+                Forwarded::UriMiss
             }
-        }
+        };
+        let index = self.log.index();
         match self
             .cache
-            .peek_in_region(&parts, &exchange.headers, self.log.index())
+            .peek_in_region(&parts, &exchange.headers, index)
             .await
         {
-            Ok(Some(entry)) => return Some((entry, Tier::Regional)),
-            Ok(None) => told.tell("redis", "tier", "nothing is stored"),
+            Ok(Some(entry)) => return Ok((entry, Tier::Regional)),
+            // There may be no such tier.
+            Ok(None) => {}
             Err(error) => told.tell("redis", "tier", format!("no answer: {error}")),
         }
-        None
+        Err(why)
     }
 
     /// What is stored for another query that it says is equivalent.
@@ -191,15 +226,15 @@ impl Proxy {
         )
     }
 
-    /// What may be done with a stored response; whether it is served.
+    /// What may be done with a stored response. `missing` is what is asked where it does not answer.
     fn explain_stored(
         &self,
         exchange: &Exchange,
         route: &Route,
-        entry: &Entry,
-        tier: Tier,
+        (entry, tier): Selected,
+        missing: impl Fn(Forwarded) -> Missing,
         told: &mut Explanation,
-    ) -> bool {
+    ) -> Prospect {
         let pieces = match &entry.content {
             Content::Whole(_) => "whole",
             Content::Parts(_) => "parts",
@@ -211,20 +246,19 @@ impl Proxy {
             format!("{} in {bytes} bytes, {pieces}", entry.status.as_u16()),
         );
         told.tell_all(entry.vary.explain(&exchange.headers));
-        told.tell("tags", "RFC 9875 §2", entry.tags.join(" "));
+        told.tell("tags", TAGS, quoted(&entry.tags));
         told.tell("url", "purge log", entry.marks.url());
         told.tell(
             "fence",
             "purge log",
             format!("{}, the log is at {}", entry.fence, self.log.fence()),
         );
-        let standing = match self.judge(exchange, entry) {
+        let standing = match self.judge(exchange, &entry) {
             Verdict::Purged => {
                 told.tell("purges", "purge log", "a later record matches: unusable");
-                told.decision = format!("fwd={}", Forwarded::Miss.name());
-                return false;
+                return Prospect::Ask(missing(Forwarded::Miss));
             }
-            Verdict::Usable(Standing::Valid) if self.must_ask(exchange, route, entry) => {
+            Verdict::Usable(Standing::Valid) if self.must_ask(exchange, route, &entry) => {
                 told.tell("log", "config", "not heard for log.trust: to be validated");
                 Standing::BelowFloor
             }
@@ -239,67 +273,346 @@ impl Proxy {
             standing,
             policy,
         ));
-        if !serves(entry, exchange) {
+        if !serves(&entry, exchange) {
             told.tell(
                 "parts",
                 "RFC 9111 §3.3",
                 "not enough is stored for this request",
             );
-            told.decision = format!("fwd={}", Forwarded::Partial.name());
-            return false;
+            return Prospect::Ask(Missing {
+                partial: Some(entry),
+                ..missing(Forwarded::Partial)
+            });
         }
         let decided = tidegate_semantics::reuse(request, &entry.terms, now, standing, policy);
-        let ttl = entry.terms.ttl(now);
-        told.decision = match decided {
-            Reuse::Fresh => format!("hit; ttl={ttl}; detail={}", tier.name()),
-            Reuse::StaleWhileRevalidate => {
-                format!("hit; ttl={ttl}; detail=stale-while-revalidate")
-            }
-            Reuse::Validate { reason, .. } => {
-                format!("fwd={}; detail={}", Forwarded::Stale.name(), reason.name())
-            }
-            Reuse::Unsatisfiable => "only_if_cached".to_owned(),
+        let hit = |detail| {
+            Prospect::Answer(CacheStatus {
+                hit: true,
+                ttl: Some(entry.terms.ttl(now)),
+                detail: Some(detail),
+                ..CacheStatus::default()
+            })
         };
-        matches!(decided, Reuse::Fresh | Reuse::StaleWhileRevalidate)
+        let (reason, stale_if_error) = match decided {
+            Reuse::Fresh => return hit(tier.name()),
+            // What depends on who asks cannot be refreshed behind their back.
+            Reuse::StaleWhileRevalidate
+                if entry.vary.depends_on_user() || route.key_depends_on_user() =>
+            {
+                (Stale::Expired, true)
+            }
+            Reuse::StaleWhileRevalidate => return hit("stale-while-revalidate"),
+            Reuse::Validate {
+                reason,
+                stale_if_error,
+            } => (reason, stale_if_error),
+            Reuse::Unsatisfiable => return Prospect::Answer(failed(&Failure::OnlyIfCached)),
+        };
+        let missing = missing(Forwarded::Stale);
+        Prospect::Ask(Missing {
+            stale: Some(Unusable {
+                key: missing.key,
+                entry,
+                reason,
+                stale_if_error,
+            }),
+            ..missing
+        })
     }
 
-    /// Asks the origin, and tells whether its answer would be stored.
-    async fn explain_fetched(&self, exchange: &Exchange, route: &Route, told: &mut Explanation) {
-        let mut outbound = outbound(exchange, &self.settings);
-        drop_conditions(&mut outbound.headers);
-        outbound.method = Method::GET;
-        let requested_at = self.clock.now();
-        let answer = route.upstream.send(outbound.with_body(Body::Empty)).await;
-        let response = match answer {
-            Ok(response) => response,
-            Err(failure) => {
-                told.tell("origin", failure.name(), failure.to_string());
-                return;
+    /// Asks the origin, and tells what would come of its answer, or of its failure.
+    async fn explain_asking(
+        self: &Arc<Self>,
+        exchange: &Exchange,
+        route: &Arc<Route>,
+        missing: Missing,
+        told: &mut Explanation,
+    ) -> CacheStatus {
+        let answer = if exchange.method == Method::HEAD {
+            self.explain_forwarded(exchange, route, &missing, told)
+                .await
+        } else {
+            self.explain_fetched(exchange, route, &missing, told).await
+        };
+        let failure = match answer {
+            Ok(status) => return status,
+            Err(failure) => failure,
+        };
+        told.tell("origin", failure.name(), failure.to_string());
+        let now = self.clock.now();
+        match &missing.stale {
+            Some(stale)
+                if failure.is_upstream() && self.may_stand_in(exchange, route, stale, now) =>
+            {
+                told.tell("stand-in", "RFC 5861 §4", "what is stored is served");
+                CacheStatus {
+                    hit: true,
+                    ttl: Some(stale.entry.terms.ttl(now)),
+                    detail: Some("stale-if-error"),
+                    ..CacheStatus::default()
+                }
+            }
+            _ => failed(&failure),
+        }
+    }
+
+    /// Asks as the client does.
+    async fn explain_forwarded(
+        &self,
+        exchange: &Exchange,
+        route: &Route,
+        missing: &Missing,
+        told: &mut Explanation,
+    ) -> Result<CacheStatus, Failure> {
+        let outbound = outbound(exchange, &self.settings);
+        let (response, _) = self.ask(route, outbound, told).await?;
+        unless_replaced(missing, route, &response)?;
+        if missing.stale.is_some() {
+            let finding = "renews what is stored if it agrees with it";
+            told.tell("head", "RFC 9111 §4.3.5", finding);
+        }
+        Ok(CacheStatus {
+            fwd: Some(missing.why),
+            fwd_status: Some(response.status()),
+            ..CacheStatus::default()
+        })
+    }
+
+    /// Asks whether what is stored holds, or for what is missing.
+    async fn explain_fetched(
+        self: &Arc<Self>,
+        exchange: &Exchange,
+        route: &Arc<Route>,
+        missing: &Missing,
+        told: &mut Explanation,
+    ) -> Result<CacheStatus, Failure> {
+        let place = Place::of(self, missing.key, exchange, route);
+        let mut plain = outbound(exchange, &self.settings);
+        drop_conditions(&mut plain.headers);
+        let asks_for_a_part = missing.asks_for_a_part(exchange, route);
+        let ask_for_the_part = |headers: &mut HeaderMap| {
+            for name in [RANGE, IF_RANGE] {
+                if let Some(value) = exchange.headers.get(&name)
+                    && asks_for_a_part
+                {
+                    headers.insert(name, value.clone());
+                }
             }
         };
-        let received_at = self.clock.now();
+        if let Some(stale) = &missing.stale
+            && has_validator(&stale.entry.headers)
+        {
+            let stored = &stale.entry.headers;
+            let mut outbound = plain.clone();
+            make_conditional(&mut outbound.headers, stored);
+            ask_for_the_part(&mut outbound.headers);
+            let (response, times) = self.ask(route, outbound, told).await?;
+            unless_replaced(missing, route, &response)?;
+            if response.status() != StatusCode::NOT_MODIFIED {
+                told.tell("validation", "RFC 9111 §4.3.3", "another one takes over");
+                return Ok(self.explain_arrived(exchange, &place, response, &times, missing, told));
+            }
+            if confirms(stored, response.headers())
+                && let Some(entry) = place.renew(&stale.entry, response.headers(), &times)
+            {
+                told.tell("validation", "RFC 9111 §4.3.3", "confirmed");
+                return Ok(CacheStatus {
+                    fwd_status: Some(StatusCode::NOT_MODIFIED),
+                    ttl: Some(entry.terms.ttl(self.clock.now())),
+                    stored: true,
+                    ..asked(missing)
+                });
+            }
+            let finding = "not of what is stored, or not to be kept any more: asked for anew";
+            told.tell("validation", "RFC 9111 §4.3.4", finding);
+        }
+        ask_for_the_part(&mut plain.headers);
+        let (response, times) = self.ask(route, plain, told).await?;
+        unless_replaced(missing, route, &response)?;
+        Ok(self.explain_arrived(exchange, &place, response, &times, missing, told))
+    }
+
+    /// Sends a request, of whose answer the body is left.
+    async fn ask(
+        &self,
+        route: &Route,
+        outbound: Outbound,
+        told: &mut Explanation,
+    ) -> Result<(Response<Incoming>, Times), Failure> {
+        let fence = self.log.fence();
+        let requested_at = self.clock.now();
+        let response = route.upstream.send(outbound.with_body(Body::Empty)).await?;
+        let finding = format!("answered {}", response.status());
+        told.tell("origin", "asked now", finding);
+        let times = Times {
+            fence,
+            requested_at,
+            received_at: self.clock.now(),
+        };
+        Ok((response, times))
+    }
+
+    /// Tells whether an answer of the origin would be stored.
+    fn explain_arrived(
+        &self,
+        exchange: &Exchange,
+        place: &Place,
+        response: Response<Incoming>,
+        times: &Times,
+        missing: &Missing,
+        told: &mut Explanation,
+    ) -> CacheStatus {
         let (mut head, _) = response.into_parts();
+        let length = announced_length(&head.headers);
         inbound(&mut head.headers, &Method::GET, &self.settings.via);
-        told.tell("origin", "asked now", format!("answered {}", head.status));
-        let asked = tidegate_semantics::Exchange {
+        let happened = tidegate_semantics::Exchange {
             method: &Method::GET,
             path: exchange.path_and_query.as_str(),
             request: &exchange.headers,
             status: head.status,
             response: &head.headers,
-            requested_at,
-            received_at,
+            requested_at: times.requested_at,
+            received_at: times.received_at,
         };
-        told.tell_all(storing::explain(&asked, &route.policy));
-        let verdict = match storing::storable(&asked, &route.policy) {
-            storing::Storable::Keep(terms) => {
-                format!("; stored; ttl={}", terms.ttl(self.clock.now()))
+        told.tell_all(storing::explain(&happened, &place.route.policy));
+        told.tell("url", "purge log", place.url.as_str());
+        let status = CacheStatus {
+            fwd_status: Some(head.status),
+            ..asked(missing)
+        };
+        match place.admit(&Method::GET, &mut head, Wishes::default(), times, length) {
+            Ok(kept) => CacheStatus {
+                ttl: Some(kept.terms.ttl(exchange.now)),
+                stored: true,
+                ..status
+            },
+            Err(reason) => {
+                if !matches!(reason, NotStored::Refused(_)) {
+                    told.tell("storing", "edge", format!("refused: {}", reason.name()));
+                }
+                CacheStatus {
+                    detail: Some(reason.name()),
+                    ..status
+                }
             }
-            storing::Storable::Refuse(refusal) => format!("; detail={}", refusal.name()),
-        };
-        told.decision.push_str(&verdict);
-        told.tell("url", "purge log", purge_url(exchange));
+        }
     }
+}
+
+/// Which fields tags are read from.
+const TAGS: &str = "Surrogate-Key, Cache-Tag, xkey, RFC 9875";
+
+/// A decision in the words of `Cache-Status`, without the cache's name.
+fn words(status: &CacheStatus) -> String {
+    let member = status.to_header_value("edge");
+    let words = member.to_str().unwrap_or_default().split_once("; ");
+    words
+        .map_or("handled at the edge", |(_, words)| words)
+        .to_owned()
+}
+
+/// What is said of an answer of the edge's own.
+fn failed(failure: &Failure) -> CacheStatus {
+    CacheStatus {
+        detail: Some(failure.name()),
+        ..CacheStatus::default()
+    }
+}
+
+/// What is said of a request that goes to the origin.
+fn asked(missing: &Missing) -> CacheStatus {
+    CacheStatus {
+        fwd: Some(missing.why),
+        detail: missing.stale.as_ref().map(|stale| stale.reason.name()),
+        ..CacheStatus::default()
+    }
+}
+
+/// # Errors
+/// The failure that an answer counts as where something stored may be served instead.
+fn unless_replaced(
+    missing: &Missing,
+    route: &Route,
+    response: &Response<Incoming>,
+) -> Result<(), Failure> {
+    let status = response.status();
+    match &missing.stale {
+        Some(stale) if stale.stale_if_error && status.is_server_error() => {
+            Err(Failure::answered(route.upstream.name(), status))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Tags may hold what would part them.
+fn quoted(tags: &[String]) -> String {
+    if tags.is_empty() {
+        return "none".to_owned();
+    }
+    let quoted: Vec<_> = tags.iter().map(|tag| format!("{tag:?}")).collect();
+    quoted.join(", ")
+}
+
+/// Whether the request would go on in another protocol that is no form of HTTP.
+fn asks_to_upgrade(headers: &HeaderMap) -> bool {
+    let has = |name: &HeaderName, is_it: fn(&str) -> bool| {
+        let lines = headers.get_all(name).iter();
+        let members = lines.filter_map(|line| line.to_str().ok());
+        let mut members = members.flat_map(|line| line.split(',')).map(str::trim);
+        members.any(is_it)
+    };
+    has(&CONNECTION, |member| member.eq_ignore_ascii_case("upgrade"))
+        && has(&UPGRADE, |member| {
+            let protocol = member.split('/').next().unwrap_or_default();
+            !["", "h2c", "h2", "http", "tls"]
+                .iter()
+                .any(|hidden| protocol.eq_ignore_ascii_case(hidden))
+        })
+}
+
+/// Why the cache is not looked into, if it is not.
+fn passes_by(
+    exchange: &Exchange,
+    route: &Route,
+    asks_to_upgrade: bool,
+    told: &mut Explanation,
+) -> Option<Forwarded> {
+    if !route.chain.is_empty() {
+        told.tell(
+            "filters",
+            "config",
+            "not run: they may act on what they see",
+        );
+    }
+    if !is_safe(&exchange.method) {
+        told.tell(
+            "method",
+            "RFC 9111 §4.4",
+            format!("{} passes, and invalidates its target", exchange.method),
+        );
+        return Some(Forwarded::Method);
+    }
+    if !matches!(exchange.method, Method::GET | Method::HEAD) {
+        told.tell("method", "RFC 9111 §3", "never answered from the store");
+        return Some(Forwarded::Method);
+    }
+    if !route.caches {
+        told.tell("route", "config", "cache = false");
+        return Some(Forwarded::Bypass);
+    }
+    if asks_to_upgrade {
+        told.tell("upgrade", "RFC 9110 §7.8", "the origin's to take or leave");
+        return Some(Forwarded::Bypass);
+    }
+    if is_guarded(exchange) {
+        told.tell(
+            "preconditions",
+            "RFC 9110 §13.1.1",
+            "the origin's to decide",
+        );
+        return Some(Forwarded::Request);
+    }
+    None
 }
 
 /// The request of a question.

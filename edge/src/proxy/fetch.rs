@@ -332,7 +332,7 @@ impl Proxy {
 
     /// Whether a stale response may still be served: while the origin was asked it may have been
     /// purged, or have become too old.
-    fn may_stand_in(
+    pub(super) fn may_stand_in(
         &self,
         exchange: &Exchange,
         route: &Route,
