@@ -10,7 +10,7 @@ use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 use hyper::body::{Body as _, Incoming};
 use tidegate_semantics::{Timestamp, strip_nominated};
-pub use upgrade::Upgrade;
+pub use upgrade::{Upgrade, is_asked as asks_to_upgrade};
 
 use crate::encoding::Wish;
 use crate::error::Failure;

@@ -33,6 +33,11 @@ impl Upgrade {
     }
 }
 
+/// Whether a request with these fields asks for an upgrade that may be offered to an origin.
+pub fn is_asked(headers: &HeaderMap) -> bool {
+    protocols(headers).is_some()
+}
+
 /// The protocols of an upgrade that `Connection` nominates too. Other forms of HTTP, and TLS with
 /// HTTP inside, are not offered: what came through them would pass by routes, filters and cache
 /// (`h2c` is gone besides, RFC 9113 §3.1).
