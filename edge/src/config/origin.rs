@@ -9,6 +9,19 @@ use serde::Deserialize;
 use super::secret::Secret;
 use super::units::{check_not_zero, duration};
 
+/// Fields that the edge sets itself, or that end at the next hop.
+const FRAMING: [&str; 9] = [
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
 /// `[origins.NAME]`: where misses and writes go.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -99,8 +112,13 @@ impl Origin {
         check_not_zero("timeout", self.timeout)?;
         check_not_zero("tunnel_timeout", self.tunnel_timeout)?;
         for (name, value) in &self.headers {
-            http::HeaderName::try_from(name.as_str())
+            let field = http::HeaderName::try_from(name.as_str())
                 .map_err(|_| format!("headers: {name:?} is no field name"))?;
+            if FRAMING.contains(&field.as_str()) {
+                return Err(format!(
+                    "headers: {name:?} frames or routes each message, and cannot be set for all"
+                ));
+            }
             http::HeaderValue::try_from(value.expose())
                 .map_err(|_| format!("headers: the value of {name:?} is no field value"))?;
         }

@@ -48,15 +48,22 @@ fn protocols(headers: &HeaderMap) -> Option<HeaderValue> {
     let offered: Vec<&str> = members(headers, &UPGRADE)
         .filter(|protocol| {
             let name = protocol.split('/').next().unwrap_or_default();
-            !["h2c", "h2", "http", "tls"]
-                .iter()
-                .any(|hidden| name.eq_ignore_ascii_case(hidden))
+            let is_plain = |byte| byte == b'/' || is_token_byte(byte);
+            protocol.bytes().all(is_plain)
+                && !["h2c", "h2", "http", "tls"]
+                    .iter()
+                    .any(|hidden| name.eq_ignore_ascii_case(hidden))
         })
         .collect();
     if offered.is_empty() {
         return None;
     }
     HeaderValue::try_from(offered.join(", ")).ok()
+}
+
+/// RFC 9110 §5.6.2.
+fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 fn members<'a>(
@@ -84,6 +91,7 @@ mod tests {
             ("upgrade, http2-settings", "h2c", None),
             ("upgrade", "HTTP/2.0, TLS/1.0, H2C", None),
             ("keep-alive", "websocket", None),
+            ("upgrade", "h2c;x, h2c foo, chat", Some("chat")),
             ("upgrade", " , ", None),
         ] {
             let mut headers = HeaderMap::new();

@@ -254,6 +254,10 @@ const REFUSED_SETTINGS: &[(&str, &str)] = &[
         "origin \"b\": tunnel_timeout is zero",
     ),
     (
+        "[origins.b]\nurl = \"http://b\"\nheaders = { \"Content-Length\" = \"1\" }",
+        "origin \"b\": headers: \"Content-Length\" frames or routes each message",
+    ),
+    (
         "[server]\nclient_address_header = \"a b\"",
         "server.client_address_header: \"a b\" is no field name",
     ),
