@@ -84,7 +84,7 @@ async fn what_is_not_stored_is_asked_for_and_its_refusal_explained_but_nothing_i
         let mut steps = told["steps"].as_array().into_iter().flatten();
         let tags = steps.find(|step| step["rule"] == "tags");
         let section = tags.map(|step| &step["section"]);
-        assert_eq!(section, Some(&json!("RFC 9875 §2, 256 at most")));
+        assert_eq!(section, Some(&json!("route: 256 tags at most")));
         assert_eq!(origin.requests(), 1);
         assert_ne!(edge.get("/").await.cache_status(), "hit");
         let refused = edge.get("/").await;

@@ -86,7 +86,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule::new("partial-content", "RFC 9111 §3.3", partial_content),
     Rule::new("set-cookie", "RFC 9111 §7.3", set_cookie),
     Rule::new("deception", "route: deception_armour", deception),
-    Rule::new("tags", "RFC 9875 §2, 256 at most", tags),
+    Rule::new("tags", "route: 256 tags at most", tags),
     Rule::new("usefulness", "RFC 9111 §3, §4.2.4", usefulness),
 ];
 
