@@ -2,11 +2,10 @@
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
-use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::{Edge, Gate, Origin, answer, patiently};
+use crate::support::{Edge, Gate, Origin, answer, http_2, patiently};
 
 /// A request as bytes, and the status that refuses it.
 const REFUSED: &[(&str, &str, u16)] = &[
@@ -314,11 +313,7 @@ async fn http_2_with_prior_knowledge_shares_the_cache() {
     let origin = Origin::answers("both").with("cache-control", "max-age=60");
     let edge = Edge::before(&origin).start();
     edge.get("/").await;
-    let stream = TcpStream::connect(edge.address()).await.unwrap();
-    let handshake =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
-    let (mut sender, connection) = handshake.await.unwrap();
-    tokio::spawn(connection);
+    let mut sender = http_2(&edge).await;
     for (path, status) in [("/", "hit"), ("/new", "fwd=uri-miss")] {
         let request = http::Request::get(format!("http://edge.test{path}"));
         let response = sender
@@ -362,27 +357,11 @@ async fn an_empty_path_before_a_query_is_the_root_to_the_cache_and_to_purges() {
     }
 }
 
-async fn http_2(
-    edge: &Edge,
-) -> (
-    hyper::client::conn::http2::SendRequest<Empty<Bytes>>,
-    tokio::task::JoinHandle<()>,
-) {
-    let stream = TcpStream::connect(edge.address()).await.unwrap();
-    let handshake =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
-    let (sender, connection) = handshake.await.unwrap();
-    let running = tokio::spawn(async move {
-        let _ = connection.await;
-    });
-    (sender, running)
-}
-
 #[tokio::test]
 async fn the_crumbs_of_a_cookie_are_put_together() {
     let origin = Origin::answers("x");
     let edge = Edge::before(&origin).start();
-    let (mut sender, _connection) = http_2(&edge).await;
+    let mut sender = http_2::<Empty<Bytes>>(&edge).await;
     let request = http::Request::get("http://edge.test/")
         .header("cookie", "a=1")
         .header("cookie", "b=2; c=3")
@@ -527,11 +506,7 @@ async fn an_early_answer_over_http_2_ends_its_stream_and_nothing_else() {
     let edge = Edge::before(&origin)
         .with("server.max_body_bytes = 10")
         .start();
-    let stream = TcpStream::connect(edge.address()).await.unwrap();
-    let handshake =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
-    let (mut sender, connection) = handshake.await.unwrap();
-    tokio::spawn(connection);
+    let mut sender = http_2(&edge).await;
     for (length, status) in [(8 << 20, 413), (10, 200), (11, 413), (0, 200)] {
         let body = http_body_util::Full::new(Bytes::from(vec![b'x'; length]));
         let request = http::Request::post("http://edge.test/").body(body).unwrap();

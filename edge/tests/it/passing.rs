@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use crate::support::{Answer, Edge, Fields, Gate, Origin, answer, patiently};
+use crate::support::{Answer, Edge, Fields, Gate, Origin, answer, http_2, patiently};
 
 #[tokio::test]
 async fn hop_by_hop_fields_of_a_request_stay_on_their_hop() {
@@ -390,15 +390,7 @@ async fn a_client_that_reads_late_gets_the_interim_responses_that_fit_and_the_an
 async fn interim_responses_are_not_relayed_over_http_2() {
     let origin = Origin::always(answer("x").informing(103, "link", "</a.css>"));
     let edge = Edge::before(&origin).start();
-    let stream = tokio::net::TcpStream::connect(edge.address())
-        .await
-        .unwrap();
-    let handshake = hyper::client::conn::http2::handshake(
-        hyper_util::rt::TokioExecutor::new(),
-        hyper_util::rt::TokioIo::new(stream),
-    );
-    let (mut sender, connection) = handshake.await.unwrap();
-    tokio::spawn(connection);
+    let mut sender = http_2(&edge).await;
     let request = http::Request::get("http://edge.test/");
     let body = http_body_util::Empty::<bytes::Bytes>::new();
     let response = sender.send_request(request.body(body).unwrap()).await;

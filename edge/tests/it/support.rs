@@ -8,6 +8,7 @@ pub(crate) mod answer;
 pub(crate) mod client;
 pub(crate) mod edge;
 pub(crate) mod gate;
+pub(crate) mod http2;
 pub(crate) mod origin;
 pub(crate) mod wire;
 
@@ -15,6 +16,7 @@ pub(crate) use answer::{Answer, answer};
 pub(crate) use client::Response;
 pub(crate) use edge::Edge;
 pub(crate) use gate::Gate;
+pub(crate) use http2::http_2;
 pub(crate) use origin::Origin;
 
 use std::time::Duration;

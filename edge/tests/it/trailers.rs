@@ -3,10 +3,8 @@
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body_util::{BodyExt, Full};
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::net::TcpStream;
 
-use crate::support::{Answer, Edge, Origin, answer};
+use crate::support::{Answer, Edge, Origin, answer, http_2};
 
 fn summed() -> Answer {
     answer("text")
@@ -128,11 +126,7 @@ async fn a_body_of_known_length_announces_no_trailers() {
 async fn trailers_pass_between_http_2_and_http_1() {
     let origin = Origin::always(summed());
     let edge = Edge::before(&origin).start();
-    let stream = TcpStream::connect(edge.address()).await.unwrap();
-    let handshake =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
-    let (mut sender, connection) = handshake.await.unwrap();
-    tokio::spawn(connection);
+    let mut sender = http_2(&edge).await;
     let mut trailers = HeaderMap::new();
     trailers.insert("x-check", "3".parse().unwrap());
     trailers.insert("set-cookie", "a=b".parse().unwrap());

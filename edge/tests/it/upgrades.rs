@@ -5,11 +5,9 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use http_body_util::Empty;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::net::TcpStream;
 
 use crate::support::client::Connection;
-use crate::support::{Answer, Edge, Fields, Origin, answer, patiently, wait_until};
+use crate::support::{Answer, Edge, Fields, Origin, answer, http_2, patiently, wait_until};
 
 const WEBSOCKET: &str = "GET /chat HTTP/1.1\r\nhost: edge.test\r\nconnection: keep-alive, Upgrade\r\nupgrade: websocket\r\nsec-websocket-key: a2V5\r\n\r\n";
 
@@ -316,11 +314,7 @@ async fn a_client_that_leaves_ends_its_tunnel() {
 async fn http_2_has_no_upgrade() {
     let origin = Origin::answers("x");
     let edge = Edge::before(&origin).start();
-    let stream = TcpStream::connect(edge.address()).await.unwrap();
-    let handshake =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
-    let (mut sender, connection) = handshake.await.unwrap();
-    tokio::spawn(connection);
+    let mut sender = http_2(&edge).await;
     let connect = http::Request::connect("edge.test:80").body(Empty::<Bytes>::new());
     let refused = sender.send_request(connect.unwrap()).await.unwrap();
     assert_eq!(refused.status(), 501, "RFC 8441 is not offered");
