@@ -77,6 +77,11 @@ impl Compression {
         Encoder::new(coding, self.settings.levels.of(coding))
     }
 
+    /// Whether a stored body of so many bytes is encoded on a worker's own thread.
+    pub fn encodes_at_once(&self, coding: Coding, length: usize) -> bool {
+        encoder::takes_at_once(coding, self.settings.levels.of(coding), length)
+    }
+
     /// One for a body that passes through, which may take its time; `None` where there is no room for
     /// more of those.
     pub fn encoder_if_room(&self, coding: Coding) -> Option<Encoder> {

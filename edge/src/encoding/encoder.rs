@@ -82,14 +82,29 @@ impl Codec for GzipEncoder<Vec<u8>> {
     }
 }
 
+/// Whether a level is one of those that are many times slower than the others.
+fn is_slow(coding: Coding, level: i32) -> bool {
+    match coding {
+        Coding::Zstd => level >= 13,
+        Coding::Brotli => level >= 10,
+        Coding::Gzip => false,
+    }
+}
+
+/// Whether a whole body of so many bytes may be encoded on a worker's own thread.
+pub fn takes_at_once(coding: Coding, level: i32, length: usize) -> bool {
+    length
+        <= if is_slow(coding, level) {
+            AT_ONCE_SLOWLY
+        } else {
+            AT_ONCE
+        }
+}
+
 impl Encoder {
     /// An encoder at a level of its coding's own scale.
     pub fn new(coding: Coding, level: i32) -> Encoder {
-        let is_slow = match coding {
-            Coding::Zstd => level >= 13,
-            Coding::Brotli => level >= 10,
-            Coding::Gzip => false,
-        };
+        let is_slow = is_slow(coding, level);
         let level = Level::Precise(level);
         let codec: Box<dyn Codec> = match coding {
             Coding::Zstd => {

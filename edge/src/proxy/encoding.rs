@@ -116,11 +116,10 @@ impl Proxy {
             Joined::Lead(making) => making,
         };
         let reader = making.reader();
-        let encoder = compression.encoder(coding);
         let counters = compression.counters(coding).clone();
         let length = identity.len();
-        if encoder.takes_at_once(length, 0) {
-            return match making.run_at_once(encoder) {
+        if compression.encodes_at_once(coding, length) {
+            return match making.run_at_once(compression.encoder(coding)) {
                 Err(_) => Body::stream(reader),
                 Ok(bytes) => {
                     counters.count_made();
@@ -129,7 +128,6 @@ impl Proxy {
             };
         }
         // It goes on when everybody has left: what is begun is kept for the next.
-        drop(encoder);
         let compression = Arc::clone(compression);
         tokio::spawn(async move {
             let encoder = compression.encoder_in_turn(coding).await;
@@ -173,13 +171,18 @@ impl Proxy {
         let Some(coding) = wish.coding else {
             return;
         };
-        let Some(encoder) = wish.compression.encoder_if_room(coding) else {
-            return;
+        let encoder = if is_head {
+            None
+        } else {
+            wish.compression.encoder_if_room(coding)
         };
+        if encoder.is_none() && !is_head {
+            return;
+        }
         describe_encoded(response.headers_mut(), coding);
         response.headers_mut().remove(CONTENT_LENGTH);
         response.extensions_mut().insert(coding);
-        if !is_head {
+        if let Some(encoder) = encoder {
             let source = std::mem::take(response.body_mut());
             let counters = wish.compression.counters(coding).clone();
             let encoded = EncodedBody::new(source, encoder, counters);

@@ -246,7 +246,7 @@ impl Passing {
         inbound(&mut head.headers, &method, &self.proxy.settings.via);
         self.invalidated = self.invalidated_by(head.status, &head.headers);
         if let Some((place, stale)) = freshens {
-            freshen(&place, &stale, &head, &times).await;
+            freshen(place, &stale, &head, &times);
         }
         let seen = Seen {
             scheme: self.scheme,
@@ -380,13 +380,14 @@ impl Passing {
 }
 
 /// Renews what is stored by the answer to a HEAD that agrees with it (RFC 9111 §4.3.5).
-async fn freshen(place: &Place, stale: &Entry, head: &ResponseHead, times: &Times) {
+fn freshen(place: Place, stale: &Entry, head: &ResponseHead, times: &Times) {
     if head.status == StatusCode::OK
         && head_agrees(&with_length(stale), &head.headers)
         && let Some(entry) = place.renew(stale, &head.headers, times)
     {
         place.keep(&entry);
-        place.keep_in_region(&entry).await;
+        // The client does not wait for that.
+        tokio::spawn(async move { place.keep_in_region(&entry).await });
     }
 }
 
