@@ -20,6 +20,7 @@ use siphasher::sip::SipHasher13;
 use tidegate_semantics::{Standing, Timestamp};
 
 use super::canonical::{AsWritten, Canonical};
+use super::lsn::Lsn;
 use super::record::{COUNTER_BITS, Mode, Position, Record, Scope, host_of};
 use super::table::Table;
 
@@ -239,11 +240,12 @@ impl Index {
     /// What matches `records` is purged here until [`Index::recorded`] is told of each. Too many
     /// become one for everything.
     pub fn apply_unrecorded(&self, records: &[Record]) {
+        let records: Vec<Record> = records.iter().map(Record::postponed).collect();
         self.change_unrecorded(|all| {
             let new = records.iter().filter(|record| !all.contains_key(record));
-            let everything = [Record::hard(Scope::All)];
+            let everything = [Record::hard(Scope::All).with_lsn(Lsn::PRIMARY)];
             let in_force = if all.len() + new.count() <= MAX_UNRECORDED {
-                records
+                &records[..]
             } else {
                 &everything
             };
@@ -477,10 +479,7 @@ mod tests {
     fn a_soft_record_makes_stale_from_its_own_time_and_is_asked_for_again() {
         let index = index();
         let seq = 5_000 << COUNTER_BITS;
-        let soft = Record {
-            scope: Scope::Tag("red".to_owned()),
-            mode: Mode::Soft,
-        };
+        let soft = Record::new(Scope::Tag("red".to_owned()), Mode::Soft);
         index.apply(at(seq), &soft);
         let stale = Verdict::Usable(Standing::SoftPurged(Timestamp(5_000)));
         let marks = index.marks("example.org/", ["red"]);

@@ -65,7 +65,7 @@ impl Order {
             0 => Err("nothing to purge: name urls, tags, prefixes, hosts or all".to_owned()),
             1..=MAX_RECORDS => Ok(scopes
                 .into_iter()
-                .map(|scope| Record { scope, mode })
+                .map(|scope| Record::new(scope, mode))
                 .collect()),
             more => Err(format!("{more} records at once: at most {MAX_RECORDS}")),
         }
