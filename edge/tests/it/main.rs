@@ -14,12 +14,14 @@ mod log;
 mod purging;
 mod ranges;
 mod redis;
+mod replicas;
 mod search;
 mod serving;
 mod stale;
 mod storing;
 mod validation;
 mod writes;
+mod yours;
 
 mod admin;
 mod drain;
