@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use redis::AsyncCommands;
+use tidegate_edge::config::Config;
 use tidegate_services::Redis;
 
 use crate::support::edge::Builder;
@@ -394,5 +395,25 @@ async fn a_record_whose_position_cannot_be_read_purges_and_replicas_do_not_answe
         fallen(&edge, "a").await;
         assert_eq!(origin.last().get(LSN), Some("primary"), "{unreadable}");
         tell(&edge, &origin, &format!("1:0/{}", 20 + number)).await;
+    }
+}
+
+#[test]
+fn a_configuration_cannot_set_or_key_by_what_is_between_edge_and_origin() {
+    let text = |origin: &str, route: &str| {
+        format!(
+            "[origins.app]\nurl = \"http://a\"\n{origin}\n[[routes]]\norigin = \"app\"\n{route}"
+        )
+    };
+    for (origin, route, expected) in [
+        (
+            "headers = { \"Tidegate-LSN\" = \"1:0/1\" }",
+            "",
+            "frames or routes each message",
+        ),
+        ("", "key.headers = [\"tidegate-lsn\"]", "ends at this hop"),
+    ] {
+        let error = Config::from_toml(&text(origin, route), "edge.toml").expect_err(expected);
+        assert!(error.to_string().contains(expected), "{error}");
     }
 }

@@ -1,5 +1,6 @@
 //! Read your writes: whoever wrote is answered by the origin where an edge has not heard of it.
 
+use tidegate_edge::config::Config;
 use tidegate_services::Redis;
 
 use crate::support::edge::Builder;
@@ -313,5 +314,58 @@ async fn what_a_post_stored_has_no_token_and_no_cache_behind_us_may_keep_one() {
         assert_eq!(got.get(field), None);
         let said: Vec<&str> = got.head.all("cache-control").collect();
         assert_eq!(said, ["max-age=60"]);
+    }
+}
+
+#[tokio::test]
+async fn a_filter_that_fails_behind_a_write_does_not_take_its_token_away() {
+    let origin = Origin::answers("x");
+    let edge = by_header(Edge::before(&origin))
+        .with("plugins.m = { file = \"builtin:misbehaving\" }")
+        .route("plugins = [{ name = \"m\", grants = [\"clock\", \"log\"], deadline = \"30s\" }]")
+        .start();
+    for (path, status) in [
+        ("/response/panic", 503),
+        ("/origin/panic", 503),
+        ("/a", 200),
+    ] {
+        let written = edge.request("POST", path).body("new").send().await;
+        assert_eq!(
+            (written.status, written.get(SEEN).is_some()),
+            (status, true),
+            "{path}"
+        );
+    }
+}
+
+#[test]
+fn the_option_needs_a_secret_that_deserves_the_name() {
+    let refused = |settings: &str, route: &str| {
+        let text = format!(
+            "{settings}\n[origins.app]\nurl = \"http://a\"\n[[routes]]\norigin = \"app\"\n{route}"
+        );
+        let config = Config::from_toml(&text, "edge.toml");
+        config.map(|_| ()).map_err(|error| error.to_string())
+    };
+    let by_cookie = "read_your_writes = \"cookie\"";
+    assert_eq!(refused(KEY, by_cookie), Ok(()));
+    for (settings, route, expected) in [
+        ("", by_cookie, "route \"/\": read_your_writes needs log.key"),
+        (
+            "log.key = \"short\"",
+            "",
+            "log.key is shorter than 16 bytes",
+        ),
+        (
+            KEY,
+            "read_your_writes = \"always\"",
+            "unknown variant `always`",
+        ),
+    ] {
+        let error = refused(settings, route).expect_err(expected);
+        assert!(
+            error.contains(expected) && !error.contains("short\""),
+            "{error}"
+        );
     }
 }
