@@ -246,6 +246,7 @@ impl Job {
             scheme: self.place.parts.as_parts().scheme,
             authority: self.place.parts.as_parts().authority,
             client: self.client,
+            lsn: None,
         };
         let wishes = self
             .place

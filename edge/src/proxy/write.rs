@@ -272,6 +272,7 @@ impl Passing {
             scheme: self.scheme,
             authority: &self.authority,
             client: self.client,
+            lsn: self.asked.lsn(self.told),
         };
         let proxy = &self.proxy;
         let wishes = proxy

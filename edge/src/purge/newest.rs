@@ -101,7 +101,54 @@ impl Newest {
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+    use std::sync::{Arc, OnceLock};
+
+    use super::super::canonical::Canonical;
+    use super::super::index::Index;
+    use super::super::record::{Position, Record, Scope};
     use super::*;
+
+    /// Looks at the index while a URL is entered there.
+    #[derive(Clone, Default)]
+    struct Looking {
+        at: Arc<OnceLock<Arc<Index>>>,
+        seen: Arc<Mutex<Vec<(Needed, Position, u64)>>>,
+    }
+
+    impl Canonical for Looking {
+        fn url<'a>(&self, url: &'a str) -> Cow<'a, str> {
+            if let Some(index) = self.at.get() {
+                let now = (index.newest().needed(), index.position(), index.changes());
+                self.seen.lock().expect("nobody panicked").push(now);
+            }
+            Cow::Borrowed(url)
+        }
+
+        fn prefix<'a>(&self, prefix: &'a str) -> Cow<'a, str> {
+            Cow::Borrowed(prefix)
+        }
+    }
+
+    #[test]
+    fn it_is_raised_before_the_index_and_the_index_before_the_head() {
+        let at = |seq| Position { epoch: 1, seq };
+        let looking = Looking::default();
+        let index = Arc::new(Index::new(8, (1, 2)).with_urls(Box::new(looking.clone())));
+        index.begin_epoch(at(1));
+        let _ = looking.at.set(Arc::clone(&index));
+        let before = index.changes();
+        let record = Record::hard(Scope::Url("example.org/".to_owned()));
+        index.apply(at(LATER + 1), &record.with_lsn(lsn("1:0/5")));
+        let seen = looking.seen.lock().expect("nobody panicked").clone();
+        let [(needed, position, changes)] = seen[..] else {
+            panic!("{seen:?}");
+        };
+        assert_eq!(needed.lsn, Some(lsn("1:0/5")));
+        assert_eq!((position, changes), (at(1), before));
+        assert_eq!(index.position(), at(LATER + 1));
+        assert!(index.changes() > before);
+    }
 
     const LATER: u64 = STAMPED_WITHIN;
 

@@ -182,6 +182,7 @@ impl Purge for LogPurge {
                 urls: order.urls,
                 tags: order.tags,
                 soft: order.soft,
+                lsn: order.lsn,
                 ..Order::default()
             };
             let records = order.into_records()?;

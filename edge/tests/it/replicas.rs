@@ -292,10 +292,13 @@ async fn of_what_nobody_stamped_replicas_know_nothing() {
         let asked = asked_now(&edge, &origin).await;
         assert_eq!(asked.as_deref(), Some("primary"), "{doing}");
     }
+    tell(&edge, &origin, "1:0/1A").await;
+    edge.order(r#"{"tags":["a"],"lsn":"1:0/1B"}"#).await;
+    assert_eq!(asked_now(&edge, &origin).await.as_deref(), Some("1:0/1B"));
+    assert_eq!(edge.order(r#"{"tags":["a"],"lsn":"x"}"#).await.status, 400);
     // A client's error changes nothing, and a write that says where it is answers the doubt.
-    tell(&edge, &origin, "1:0/20").await;
     written(answer("").status(404)).await;
-    assert_eq!(asked_now(&edge, &origin).await.as_deref(), Some("1:0/20"));
+    assert_eq!(asked_now(&edge, &origin).await.as_deref(), Some("1:0/1B"));
     edge.purge("/a").await;
     written(answer("").status(204).with(LSN, "1:0/30")).await;
     assert_eq!(asked_now(&edge, &origin).await.as_deref(), Some("1:0/30"));
@@ -416,4 +419,23 @@ fn a_configuration_cannot_set_or_key_by_what_is_between_edge_and_origin() {
         let error = Config::from_toml(&text(origin, route), "edge.toml").expect_err(expected);
         assert!(error.to_string().contains(expected), "{error}");
     }
+}
+
+#[tokio::test]
+async fn what_a_filter_purges_because_of_a_write_carries_the_position_that_its_answer_told() {
+    let origin = tagged();
+    let edge = before(&origin)
+        .with("plugins.i = { file = \"builtin:invalidate\" }")
+        .route(
+            r#"plugins = [{ name = "i", grants = ["purge", "config"], deadline = "30s",
+                config = { rules = [{ methods = ["PUT"], path = "/course/{id}", tags = ["courses"] }] } }]"#,
+        )
+        .start();
+    tell(&edge, &origin, "1:0/10").await;
+    edge.get("/courses").await;
+    assert_eq!(edge.get("/courses").await.cache_status(), "hit");
+    origin.next(answer("").status(204).with(LSN, "1:0/20"));
+    edge.request("PUT", "/course/7").body("new").send().await;
+    assert_eq!(edge.get("/courses").await.cache_status(), "fwd=miss");
+    assert_eq!(origin.last().get(LSN), Some("1:0/20"));
 }
