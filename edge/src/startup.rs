@@ -5,6 +5,7 @@
 //! Redis connection and hot entries; the memory tier, the purge index, the compiled plugins and
 //! the metrics are shared.
 
+mod sweeper;
 mod urls;
 mod worker;
 
@@ -28,6 +29,7 @@ use crate::proxy::Settings;
 use crate::purge::{self, Followed, Index, Log, Stream};
 use crate::server::{self, Handler};
 use crate::telemetry::Metrics;
+use sweeper::Sweeper;
 use urls::Urls;
 
 /// How long the listener waits for the purge log before it opens without trusting its cache.
@@ -82,6 +84,7 @@ pub struct Edge {
     /// Says that the workers have ended.
     ended: watch::Sender<bool>,
     control: Option<JoinHandle<()>>,
+    _sweeper: Sweeper,
 }
 
 impl Edge {
@@ -115,6 +118,7 @@ impl Edge {
             workers: Vec::new(),
             ended,
             control: None,
+            _sweeper: shared.start_sweeper()?,
         };
         let (followed, following) = mpsc::sync_channel(1);
         edge.control = Some(shared.start_control(admin, draining.clone(), ending, followed)?);
@@ -259,6 +263,13 @@ impl Shared {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    fn start_sweeper(&self) -> Result<Sweeper, StartError> {
+        let (memory, log, metrics) = (&self.memory, &self.log, &self.metrics);
+        let interval = self.config.cache.sweep_interval;
+        Sweeper::start(memory.clone(), log.clone(), metrics.clone(), interval)
+            .map_err(StartError::Worker)
     }
 
     fn start_control(

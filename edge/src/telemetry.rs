@@ -17,6 +17,8 @@ pub struct Metrics {
     pub collapsed: Counter,
     /// Background refreshes begun.
     pub refreshes: Counter,
+    /// Objects of the memory tier that lost what was purged of them.
+    pub swept: Counter,
     /// Lookups and writes in Redis that did not come back in time, by reason.
     pub regional_unavailable: Family<Reason, Counter>,
     /// Requests that went on to an origin, by the reason that `Cache-Status` gives (RFC 9211 §2.2).
@@ -213,6 +215,11 @@ impl Metrics {
             all.collapsed,
         );
         registry.register("refreshes", "Background refreshes begun", all.refreshes);
+        registry.register(
+            "swept",
+            "Objects whose purged bytes went back to the memory tier",
+            all.swept,
+        );
         registry.register(
             "redis_unavailable",
             "Uses of the regional tier that got no answer, by reason",

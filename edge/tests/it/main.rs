@@ -18,6 +18,7 @@ mod search;
 mod serving;
 mod stale;
 mod storing;
+mod sweeping;
 mod validation;
 mod writes;
 

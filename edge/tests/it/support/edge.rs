@@ -38,6 +38,8 @@ impl Edge {
             admin = "127.0.0.1:0"
             workers = 1
             drain_timeout = "1s"
+            [cache]
+            sweep_interval = "1d"
             [purge]
             token = "purge-please"
             [origins.app]
