@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use redis::RedisError;
 use redis::aio::MultiplexedConnection;
+use tidegate_semantics::Timestamp;
 use tokio::sync::watch;
 
 use super::log::Log;
@@ -92,6 +93,8 @@ impl Follower<'_> {
         let mut connection = within(self.stream.connect()).await?;
         self.check_last(&mut connection).await?;
         loop {
+            // The answer is as old as the question may be: the machine may sleep in between.
+            let asked_at = self.log.now();
             let read = self.stream.read(&mut connection, self.read_to, BLOCK);
             let entries = within(read).await?;
             let epoch = self.log.fence().epoch;
@@ -105,14 +108,14 @@ impl Follower<'_> {
                 self.apply(entry);
             }
             if entries.len() < BATCH {
-                self.caught_up();
+                self.caught_up(asked_at);
             }
         }
     }
 
-    /// Nothing more was there a moment ago.
-    fn caught_up(&mut self) {
-        self.log.heard();
+    /// Nothing more was there at `asked_at`.
+    fn caught_up(&mut self, asked_at: Timestamp) {
+        self.log.heard(asked_at);
         self.is_told = false;
         if self
             .caught_up

@@ -130,7 +130,9 @@ impl Log {
             Kept::Here => true,
             Kept::InRedis(_) => {
                 let heard = Timestamp(self.shared.heard.load(Ordering::Acquire));
-                heard.0 != 0 && now.since(heard) <= self.shared.trust
+                let trust = self.shared.trust;
+                // A clock that was set back must not make the last word last.
+                heard.0 != 0 && now.since(heard) <= trust && heard.since(now) <= trust
             }
         }
     }
@@ -227,10 +229,14 @@ impl Log {
         *shared.applied.borrow()
     }
 
-    /// The log was heard: also when it had nothing to say.
-    pub(super) fn heard(&self) {
-        let now = self.shared.clock.now().0;
-        self.shared.heard.store(now.max(1), Ordering::Release);
+    /// The time by which the log is trusted or not.
+    pub(super) fn now(&self) -> Timestamp {
+        self.shared.clock.now()
+    }
+
+    /// Everything that the log had to say at a time was heard, if that was nothing too.
+    pub(super) fn heard(&self, at: Timestamp) {
+        self.shared.heard.store(at.0.max(1), Ordering::Release);
     }
 
     /// Applies what the follower read, in log order. `None` is the record that founds a log.
@@ -280,7 +286,32 @@ fn has_reached(now: Position, before: u64, position: Position) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Position, has_reached};
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use tidegate_semantics::Timestamp;
+
+    use super::{Clock, Index, Log, Position, Stream, has_reached};
+
+    #[test]
+    fn the_log_is_trusted_around_the_last_word_and_no_further() {
+        let clock = Clock::manual(Timestamp(0));
+        let stream = Stream::new("redis://127.0.0.1:1", "unused").expect("a URL");
+        let index = Arc::new(Index::new(4, (1, 2)));
+        let trust = Duration::from_secs(2);
+        let log = Log::in_redis(index, clock, stream, trust, trust);
+        assert!(!log.is_trusted(Timestamp(100_000)), "never heard");
+        log.heard(Timestamp(100_000));
+        for (now, expected) in [
+            (100_000, true),
+            (102_000, true),
+            (102_001, false),
+            (98_000, true),
+            (97_999, false),
+        ] {
+            assert_eq!(log.is_trusted(Timestamp(now)), expected, "{now}");
+        }
+    }
 
     #[test]
     fn an_append_is_applied_when_its_own_log_or_a_third_one_has_got_there() {
