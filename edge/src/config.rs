@@ -24,7 +24,7 @@ pub use compression::{Compression, Levels};
 pub use key::{Key, Query};
 pub use origin::Origin;
 pub use plugins::{Grant, OnFailure, Source, Use};
-pub use route::{OnPartition, Ranges, Route};
+pub use route::{OnPartition, Ranges, ReadYourWrites, Route};
 pub use secret::Secret;
 pub use server::{Purge, Server};
 pub use syntax::SyntaxError;
@@ -139,9 +139,7 @@ impl Config {
         if let Some(redis) = &self.redis {
             check_redis_url("redis.url", &redis.url)?;
         }
-        if let Some(url) = &self.log.url {
-            check_redis_url("log.url", url)?;
-        }
+        self.log.check()?;
         for (name, origin) in &self.origins {
             origin
                 .check()
@@ -155,6 +153,11 @@ impl Config {
             route
                 .check()
                 .map_err(|message| format!("{place}: {message}"))?;
+            if route.read_your_writes.is_some() && self.log.key.is_none() {
+                return Err(format!(
+                    "{place}: read_your_writes needs log.key, a secret that all edges share"
+                ));
+            }
             for plugin in &route.plugins {
                 if !self.plugins.contains_key(&plugin.name) {
                     return Err(format!("{place}: no plugin named {:?}", plugin.name));

@@ -11,18 +11,24 @@ mod canonical;
 mod follow;
 mod index;
 mod log;
+mod lsn;
+mod newest;
 mod order;
 mod receipt;
 mod record;
+mod seen;
 mod stream;
 mod table;
 
 pub use canonical::Canonical;
 pub use index::{Index, Marks, Verdict};
 pub use log::{Log, NotRecorded};
+pub use lsn::{Lsn, NoLsn};
+pub use newest::{Needed, Newest};
 pub use order::Order;
 pub use receipt::Receipt;
 pub use record::{Mode, Position, Record, Scope, host_of, url};
+pub use seen::{Invalid, LIFETIME, Seal, Seen};
 pub use stream::Stream;
 
 pub(crate) use follow::{Followed, follow};

@@ -26,7 +26,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::filters::{Chain, LocalLimits, PluginError, Plugins};
 use crate::proxy::Settings;
-use crate::purge::{self, Followed, Index, Log, Stream};
+use crate::purge::{self, Followed, Index, Log, Seal, Stream};
 use crate::server::{self, Handler};
 use crate::telemetry::Metrics;
 use sweeper::Sweeper;
@@ -191,6 +191,7 @@ struct Shared {
     /// Of each route too.
     key_policies: Vec<Option<Arc<KeyPolicy>>>,
     local_limits: Arc<LocalLimits>,
+    seal: Option<Arc<Seal>>,
     settings: Settings,
 }
 
@@ -200,10 +201,13 @@ impl Shared {
         let clock = options.clock.clone();
         let key_policies = key_policies(&config)?;
         let index = Index::new(options.index_slots, keys);
+        let index = index.with_replicas(config.origins.values().any(|origin| origin.replicas));
         let index = Arc::new(match Urls::new(&config.routes, &key_policies) {
             Some(urls) => index.with_urls(Box::new(urls)),
             None => index,
         });
+        let seal = config.log.key.as_ref();
+        let seal = seal.map(|key| Arc::new(Seal::new(key.expose())));
         let log = match config.log_url() {
             None => Log::in_process(index, clock.clone()),
             Some(url) => {
@@ -235,6 +239,7 @@ impl Shared {
             cache: Cache::new(keys, memory.clone(), config.cache.hot),
             chains: chains.collect::<Result<_, _>>()?,
             key_policies,
+            seal,
             local_limits: Arc::new(LocalLimits::new(LIMIT_KEYS, move || limits_clock.now().0)),
             settings: Settings {
                 name: config.server.name.clone(),

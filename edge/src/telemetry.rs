@@ -30,6 +30,8 @@ pub struct Metrics {
     /// Purge records accepted, and those that could not be recorded.
     pub purges: Counter,
     pub purges_not_recorded: Counter,
+    /// Tokens that clients brought of their writes, by what came of them.
+    pub seen_tokens: Family<Reason, Counter>,
     memory_bytes: Gauge<u64, AtomicU64>,
     memory_objects: Gauge<u64, AtomicU64>,
     plugin_failures: Family<PluginLabels, Gauge<u64, AtomicU64>>,
@@ -250,6 +252,11 @@ impl Metrics {
             "purges_not_recorded",
             "Purge records in force here that the log did not take",
             all.purges_not_recorded,
+        );
+        registry.register(
+            "seen_tokens",
+            "Tokens of clients that read their own writes, by what came of them",
+            all.seen_tokens,
         );
         registry.register(
             "memory_bytes",

@@ -40,7 +40,7 @@ impl Proxy {
         };
         let records: Vec<_> = scopes
             .into_iter()
-            .map(|scope| Record { scope, mode })
+            .map(|scope| Record::new(scope, mode))
             .collect();
         match Receipt::of(&self.log, &self.metrics, &records).await {
             Ok(receipt) => {

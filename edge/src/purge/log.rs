@@ -66,7 +66,8 @@ impl Log {
     /// A log in this process alone.
     pub fn in_process(index: Arc<Index>, clock: Clock) -> Log {
         let start = Position {
-            epoch: 1,
+            // What is known of the log of another process is not known of this one.
+            epoch: crate::random::word().max(1),
             seq: clock.now().0 << COUNTER_BITS,
         };
         index.begin_epoch(start);
@@ -244,7 +245,7 @@ impl Log {
         self.shared.applied.send_modify(|applied| {
             match record {
                 Some(record) => self.shared.index.apply(position, record),
-                None => self.shared.index.advance(position),
+                None => self.shared.index.found(position),
             }
             *applied = position;
         });

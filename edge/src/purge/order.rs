@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
+use super::lsn::Lsn;
 use super::record::{Mode, Record, Scope, url};
 
 /// The body of `POST /purge`.
@@ -19,6 +20,8 @@ pub struct Order {
     pub all: bool,
     /// Stale instead of gone.
     pub soft: bool,
+    /// How far a replica must have replayed to show what changed, where that is known.
+    pub lsn: Option<Lsn>,
 }
 
 /// Records that one order may ask for.
@@ -31,6 +34,7 @@ impl Order {
     /// What in the order cannot be meant.
     pub fn into_records(self) -> Result<Vec<Record>, String> {
         let mode = if self.soft { Mode::Soft } else { Mode::Hard };
+        let lsn = self.lsn;
         let mut scopes = Vec::new();
         for text in &self.urls {
             let (authority, path) = split(text)?;
@@ -65,7 +69,10 @@ impl Order {
             0 => Err("nothing to purge: name urls, tags, prefixes, hosts or all".to_owned()),
             1..=MAX_RECORDS => Ok(scopes
                 .into_iter()
-                .map(|scope| Record { scope, mode })
+                .map(|scope| Record {
+                    lsn,
+                    ..Record::new(scope, mode)
+                })
                 .collect()),
             more => Err(format!("{more} records at once: at most {MAX_RECORDS}")),
         }

@@ -24,6 +24,7 @@ impl Receipt {
         metrics: &Metrics,
         records: &[Record],
     ) -> Result<Receipt, NotRecorded> {
+        let records = &log.index().ordered(records)[..];
         let count = records.len() as u64;
         metrics.purges.inc_by(count);
         match log.append(records).await {

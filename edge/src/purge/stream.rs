@@ -12,6 +12,7 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::{Client, RedisError, Script, Value};
 
+use super::lsn::Lsn;
 use super::record::{COUNTER_BITS, Position, Record, Scope};
 
 /// Entries kept; a follower that was away for longer raises its floor.
@@ -248,7 +249,9 @@ fn parse(id: &str, fields: &HashMap<String, Value>) -> Result<Entry, ReadError> 
             id,
             "the purge log holds what this version cannot read: purging everything"
         );
-        let record = Some(Record::hard(Scope::All));
+        // What it says of the database cannot be read either.
+        let record = Record::hard(Scope::All).with_lsn(Lsn::PRIMARY);
+        let record = Some(record);
         return Ok(Entry { seq, place, record });
     }
     Ok(Entry { seq, place, record })
@@ -287,7 +290,7 @@ mod tests {
 
     use redis::Value;
 
-    use super::{Entry, Place, Record, Scope, from_id, parse, to_id};
+    use super::{Entry, Lsn, Place, Record, Scope, from_id, parse, to_id};
 
     #[test]
     fn ids_pack_into_44_and_20_bits() {
@@ -305,7 +308,7 @@ mod tests {
         const EPOCH: &str = "00000000000000ff";
         let record = r#"{"scope":"tag","value":"t"}"#;
         let tag = Record::hard(Scope::Tag("t".to_owned()));
-        let everything = || Some(Record::hard(Scope::All));
+        let everything = || Some(Record::hard(Scope::All).with_lsn(Lsn::PRIMARY));
         let place = Some(Place {
             epoch: 255,
             previous: 1,

@@ -17,7 +17,7 @@ use crate::exchange::Connection;
 use crate::explanation::{Explanation, Question};
 use crate::filters::{Capabilities, Chain, Limits, Purge, PurgeOrder, RedisLimits};
 use crate::interim::Informer;
-use crate::proxy::{Proxy, Route};
+use crate::proxy::{Proxy, Route, Yours};
 use crate::purge::{Log, Order, Receipt};
 use crate::redis::Redis;
 use crate::router::Router;
@@ -108,6 +108,10 @@ impl Shared {
                 .as_ref()
                 .map(|settings| Arc::new(Compression::new(settings, &self.metrics))),
             on_partition: config.on_partition,
+            yours: config
+                .read_your_writes
+                .zip(self.seal.clone())
+                .map(|(by, seal)| Yours { by, seal }),
             forwards_ranges: config.ranges == Ranges::Forward,
             upstream: Arc::clone(upstream),
             chain: chain.clone(),
@@ -178,6 +182,7 @@ impl Purge for LogPurge {
                 urls: order.urls,
                 tags: order.tags,
                 soft: order.soft,
+                lsn: order.lsn,
                 ..Order::default()
             };
             let records = order.into_records()?;

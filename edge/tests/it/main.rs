@@ -14,6 +14,7 @@ mod log;
 mod purging;
 mod ranges;
 mod redis;
+mod replicas;
 mod search;
 mod serving;
 mod stale;
@@ -21,6 +22,7 @@ mod storing;
 mod sweeping;
 mod validation;
 mod writes;
+mod yours;
 
 mod admin;
 mod drain;
