@@ -42,7 +42,7 @@ use crate::error::Failure;
 use crate::exchange::{Connection, Exchange};
 use crate::filters::{Capabilities, Chain, Filters};
 use crate::forward::Outbound;
-use crate::purge::{Log, url};
+use crate::purge::{Log, Orders, url};
 use crate::router::Router;
 use crate::server::Answering;
 use crate::telemetry::{Metrics, Outcome, RouteCounters};
@@ -59,6 +59,8 @@ pub struct Proxy {
     pub clock: Clock,
     pub cache: Cache,
     pub log: Log,
+    /// Where purges are ordered.
+    pub orders: Arc<Orders>,
     pub capabilities: Capabilities,
     pub metrics: Metrics,
 }

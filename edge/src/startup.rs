@@ -25,7 +25,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::filters::{Chain, LocalLimits, PluginError, Plugins};
 use crate::proxy::Settings;
-use crate::purge::{self, Followed, Index, Log, Stream};
+use crate::purge::{self, Followed, Index, Log, Orders, Own, Stream};
 use crate::server::{self, Handler};
 use crate::telemetry::Metrics;
 use urls::Urls;
@@ -179,6 +179,7 @@ struct Shared {
     config: Config,
     clock: Clock,
     log: Log,
+    orders: Arc<Orders>,
     memory: Memory,
     cache: Cache,
     metrics: Metrics,
@@ -218,6 +219,9 @@ impl Shared {
                 )
             }
         };
+        let metrics = Metrics::default();
+        let own = Own::new(config.server.instance.as_deref(), &config.server.region);
+        let orders = Orders::new(log.clone(), metrics.clone(), own, &config.purge);
         let memory = Memory::new(config.cache.memory);
         let via = HeaderValue::try_from(format!("1.1 {}", config.server.name))
             .map_err(|_| StartError::Config("server.name is no token".to_owned()))?;
@@ -240,10 +244,11 @@ impl Shared {
                 max_entry: config.cache.max_entry,
                 purge_token: config.purge.token.clone(),
             },
-            metrics: Metrics::default(),
+            metrics,
             config,
             clock,
             log,
+            orders: Arc::new(orders),
             memory,
         })
     }
@@ -278,12 +283,25 @@ impl Shared {
         self: Arc<Self>,
         listener: Option<std::net::TcpListener>,
         draining: watch::Receiver<bool>,
-        mut ending: watch::Receiver<bool>,
+        ending: watch::Receiver<bool>,
         followed: mpsc::SyncSender<Followed>,
     ) {
         let following = purge::follow(self.log.clone());
+        let attendance = purge::attend(Arc::clone(&self.orders), following.clone());
         // `start` waits for exactly this one.
         let _ = followed.send(following.clone());
+        self.administer(listener, draining, ending, following).await;
+        attendance.leave().await;
+    }
+
+    /// Serves administration, if that is asked for, until the workers have ended.
+    async fn administer(
+        &self,
+        listener: Option<std::net::TcpListener>,
+        draining: watch::Receiver<bool>,
+        mut ending: watch::Receiver<bool>,
+        following: Followed,
+    ) {
         let Some(listener) = listener else {
             let _ = ending.wait_for(|ended| *ended).await;
             return;
@@ -303,7 +321,9 @@ impl Shared {
         let admin = Arc::new(Admin {
             explains,
             name: self.settings.name.clone(),
+            clock: self.clock.clone(),
             log: self.log.clone(),
+            orders: Arc::clone(&self.orders),
             memory: self.memory.clone(),
             metrics: self.metrics.clone(),
             token: self.config.server.admin_token.clone(),
