@@ -10,6 +10,7 @@ pub(crate) mod edge;
 pub(crate) mod gate;
 pub(crate) mod http2;
 pub(crate) mod origin;
+pub(crate) mod way;
 pub(crate) mod wire;
 
 pub(crate) use answer::{Answer, answer};
@@ -18,6 +19,7 @@ pub(crate) use edge::Edge;
 pub(crate) use gate::Gate;
 pub(crate) use http2::http_2;
 pub(crate) use origin::Origin;
+pub(crate) use way::Way;
 
 use std::time::Duration;
 
