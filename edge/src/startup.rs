@@ -286,8 +286,9 @@ impl Shared {
         ending: watch::Receiver<bool>,
         followed: mpsc::SyncSender<Followed>,
     ) {
-        let following = purge::follow(self.log.clone());
-        let attendance = purge::attend(Arc::clone(&self.orders), following.clone());
+        let (joined, joining) = watch::channel(false);
+        let following = purge::follow(self.log.clone(), joining);
+        let attendance = purge::attend(Arc::clone(&self.orders), following.clone(), joined);
         // `start` waits for exactly this one.
         let _ = followed.send(following.clone());
         self.administer(listener, draining, ending, following).await;

@@ -47,8 +47,13 @@ impl Attendance {
     }
 }
 
-/// Puts the edge on the roll once it has caught up with the log, on the current runtime.
-pub(crate) fn attend(orders: Arc<Orders>, mut followed: Followed) -> Attendance {
+/// Puts the edge on the roll, on the current runtime, and tells `joined` when that was tried. What
+/// is applied is acknowledged once the edge has caught up with the log.
+pub(crate) fn attend(
+    orders: Arc<Orders>,
+    followed: Followed,
+    joined: watch::Sender<bool>,
+) -> Attendance {
     let leaving = watch::Sender::new(false);
     let mut left = leaving.subscribe();
     let task = tokio::spawn(async move {
@@ -65,14 +70,8 @@ pub(crate) fn attend(orders: Arc<Orders>, mut followed: Followed) -> Attendance 
             acknowledged: None,
             words: 0,
         };
-        let attending = async {
-            // Until then it serves nothing that the log speaks of.
-            if followed.wait_for(|done| *done).await.is_ok() {
-                attendant.attend().await;
-            }
-        };
         tokio::select! {
-            () = attending => {}
+            () = attendant.attend(followed, joined) => {}
             _ = left.wait_for(|leaving| *leaving) => {}
         }
         if attendant.may_be_on_roll {
@@ -106,15 +105,18 @@ enum Unheard {
 }
 
 impl Attendant<'_> {
-    async fn attend(&mut self) {
+    async fn attend(&mut self, mut followed: Followed, joined: watch::Sender<bool>) {
         let mut applying = self.orders.log.applying();
         let heartbeat = (self.orders.log.trust() / 3).clamp(LEAST_HEARTBEAT, HEARTBEAT);
         let mut is_told = false;
         loop {
+            let has_caught_up = *followed.borrow_and_update();
             let position = *applying.borrow_and_update();
-            let spoken = tokio::time::timeout(PATIENCE, self.speak(position))
+            let is_news = has_caught_up && self.acknowledged != Some(position);
+            let spoken = tokio::time::timeout(PATIENCE, self.speak(position, is_news))
                 .await
                 .unwrap_or(Err(Unheard::Silent));
+            joined.send_replace(true);
             let next = Instant::now() + heartbeat;
             if let Err(error) = spoken {
                 if !std::mem::replace(&mut is_told, true) {
@@ -128,14 +130,15 @@ impl Attendant<'_> {
             is_told = false;
             tokio::time::sleep(PACE).await;
             tokio::select! {
-                _ = applying.changed() => {}
+                _ = applying.changed(), if has_caught_up => {}
+                _ = followed.changed() => {}
                 () = tokio::time::sleep_until(next.into()) => {}
             }
         }
     }
 
-    /// Says that this edge is there and, where that is news, what it has applied.
-    async fn speak(&mut self, position: Position) -> Result<(), Unheard> {
+    /// Says that this edge is there and, where that is news, acknowledges what it has applied.
+    async fn speak(&mut self, position: Position, is_news: bool) -> Result<(), Unheard> {
         // Out of its place while it is used: one that failed is not used again.
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
@@ -150,14 +153,13 @@ impl Attendant<'_> {
             process: self.process.clone(),
             heard: 0,
         };
-        let acknowledges = self.acknowledged != Some(position);
         self.may_be_on_roll = true;
         let answer = self
             .stream
-            .answer(&mut connection, &instance, &presence, acknowledges);
+            .answer(&mut connection, &instance, &presence, is_news);
         let (now, before) = answer.await?;
         let was_on_roll = std::mem::replace(&mut self.is_on_roll, true);
-        if acknowledges {
+        if is_news {
             // What was written before this edge began to follow tells nothing of its speed.
             if self
                 .acknowledged

@@ -183,7 +183,7 @@ async fn an_edge_that_is_cut_off_falls_silent_and_has_not_applied_it_until_it_sa
     let b = by_way(named(&origin, &redis, "b", "fra"), &way)
         .with("log.trust = \"1s\"")
         .start();
-    // It is on the roll as long as its last word is not older than three seconds.
+    // It is called as long as its last word is not older than three seconds.
     let receipt = patiently("an edge on the roll that is cut off", async {
         loop {
             until_on_roll(&redis, &["a", "b"]).await;
@@ -246,6 +246,54 @@ async fn the_roll_is_fixed_when_the_purge_is_recorded() {
     // Who takes leave is off the roll at once.
     c.drain();
     assert_eq!(on_roll(&redis).await, ["a", "b"]);
+}
+
+#[tokio::test]
+async fn an_edge_is_on_the_roll_before_it_serves() {
+    let redis = started();
+    let origin = Origin::answers("x");
+    for name in ["a", "b", "c"] {
+        let edge = named(&origin, &redis, name, "fra").start();
+        assert_eq!(on_roll(&redis).await, [name]);
+        edge.drain();
+        assert!(on_roll(&redis).await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn who_finds_too_many_waiting_is_answered_without_waiting() {
+    let redis = started();
+    let way = Way::to(&redis);
+    let origin = Origin::answers("x");
+    let a = named(&origin, &redis, "a", "fra").start();
+    let _b = by_way(named(&origin, &redis, "b", "fra"), &way).start();
+    until_on_roll(&redis, &["a", "b"]).await;
+    way.hold();
+    let mut waiting = Vec::new();
+    for _ in 0..64 {
+        waiting.push(a.admin("POST", "/purge").body(ALL).begin().await);
+    }
+    let connection = connected(&redis).await;
+    patiently("all of them to wait", async {
+        loop {
+            let list = redis::cmd("CLIENT").arg("LIST").to_owned();
+            let list: String = list.query_async(&mut connection.clone()).await.unwrap();
+            let reading = list.lines().filter(|line| line.contains("cmd=xread "));
+            if reading.filter(|line| line.contains(" flags=b ")).count() >= 64 {
+                return;
+            }
+        }
+    })
+    .await;
+    // It would be answered after the others had given up.
+    let order = r#"{"tags": ["one-more"], "wait": "all", "timeout": "30s"}"#;
+    let receipt = a.order(order).await;
+    assert_eq!(receipt.status, 202, "{}", receipt.text());
+    assert_eq!(edges(&json(&receipt)), ["a fra applied", "b fra waiting"]);
+    way.release();
+    for mut connection in waiting {
+        assert_eq!(connection.response().await.status, 200);
+    }
 }
 
 #[tokio::test]
