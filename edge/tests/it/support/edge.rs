@@ -40,6 +40,9 @@ impl Edge {
             drain_timeout = "1s"
             [purge]
             token = "purge-please"
+            # A clock that stands still gives nothing back.
+            limit = "1000000/s"
+            record_limit = "1000000/s"
             [origins.app]
             url = "http://{}"
             [[routes]]
