@@ -47,7 +47,7 @@ async fn until_on_roll(redis: &Redis, names: &[&str]) {
 }
 
 fn json(response: &Response) -> Value {
-    serde_json::from_slice(&response.body).expect(response.text())
+    serde_json::from_slice(&response.body).unwrap_or_else(|_| panic!("{}", response.text()))
 }
 
 /// Name, region and state of each edge of a receipt.
@@ -80,7 +80,7 @@ async fn spread(edge: &Edge, position: &Value) -> Value {
         .clone()
 }
 
-/// How many acknowledgements each of these has written.
+/// How many acknowledgements this edge has written.
 async fn acks(redis: &Redis, instance: &str) -> usize {
     let mut connection = connected(redis).await;
     let acks: StreamRangeReply = connection.xrange_all("tidegate:acks").await.unwrap();
