@@ -44,7 +44,7 @@ use crate::error::Failure;
 use crate::exchange::{Connection, Exchange};
 use crate::filters::{Capabilities, Chain, Filters};
 use crate::forward::Outbound;
-use crate::purge::{Log, Seen, url};
+use crate::purge::{Log, Orders, Seen, url};
 use crate::router::Router;
 use crate::server::Answering;
 use crate::telemetry::{Metrics, Outcome, RouteCounters};
@@ -62,6 +62,8 @@ pub struct Proxy {
     pub clock: Clock,
     pub cache: Cache,
     pub log: Log,
+    /// Where purges are ordered.
+    pub orders: Arc<Orders>,
     pub capabilities: Capabilities,
     pub metrics: Metrics,
 }

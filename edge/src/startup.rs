@@ -26,7 +26,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::filters::{Chain, LocalLimits, PluginError, Plugins};
 use crate::proxy::Settings;
-use crate::purge::{self, Followed, Index, Log, Seal, Stream};
+use crate::purge::{self, Followed, Index, Log, Orders, Own, Seal, Stream};
 use crate::server::{self, Handler};
 use crate::telemetry::Metrics;
 use sweeper::Sweeper;
@@ -183,6 +183,7 @@ struct Shared {
     config: Config,
     clock: Clock,
     log: Log,
+    orders: Arc<Orders>,
     memory: Memory,
     cache: Cache,
     metrics: Metrics,
@@ -226,6 +227,9 @@ impl Shared {
                 )
             }
         };
+        let metrics = Metrics::default();
+        let own = Own::new(config.server.instance.as_deref(), &config.server.region);
+        let orders = Orders::new(log.clone(), metrics.clone(), own, &config.purge);
         let memory = Memory::new(config.cache.memory);
         let via = HeaderValue::try_from(format!("1.1 {}", config.server.name))
             .map_err(|_| StartError::Config("server.name is no token".to_owned()))?;
@@ -249,10 +253,11 @@ impl Shared {
                 max_entry: config.cache.max_entry,
                 purge_token: config.purge.token.clone(),
             },
-            metrics: Metrics::default(),
+            metrics,
             config,
             clock,
             log,
+            orders: Arc::new(orders),
             memory,
         })
     }
@@ -294,12 +299,26 @@ impl Shared {
         self: Arc<Self>,
         listener: Option<std::net::TcpListener>,
         draining: watch::Receiver<bool>,
-        mut ending: watch::Receiver<bool>,
+        ending: watch::Receiver<bool>,
         followed: mpsc::SyncSender<Followed>,
     ) {
-        let following = purge::follow(self.log.clone());
+        let (joined, joining) = watch::channel(false);
+        let following = purge::follow(self.log.clone(), joining);
+        let attendance = purge::attend(Arc::clone(&self.orders), following.clone(), joined);
         // `start` waits for exactly this one.
         let _ = followed.send(following.clone());
+        self.administer(listener, draining, ending, following).await;
+        attendance.leave().await;
+    }
+
+    /// Serves administration, if that is asked for, until the workers have ended.
+    async fn administer(
+        &self,
+        listener: Option<std::net::TcpListener>,
+        draining: watch::Receiver<bool>,
+        mut ending: watch::Receiver<bool>,
+        following: Followed,
+    ) {
         let Some(listener) = listener else {
             let _ = ending.wait_for(|ended| *ended).await;
             return;
@@ -319,7 +338,9 @@ impl Shared {
         let admin = Arc::new(Admin {
             explains,
             name: self.settings.name.clone(),
+            clock: self.clock.clone(),
             log: self.log.clone(),
+            orders: Arc::clone(&self.orders),
             memory: self.memory.clone(),
             metrics: self.metrics.clone(),
             token: self.config.server.admin_token.clone(),

@@ -30,8 +30,10 @@ const RETRY: Duration = Duration::from_millis(200);
 /// Whether the edge has caught up with the log at least once.
 pub type Followed = watch::Receiver<bool>;
 
-/// Starts following on the current runtime.
-pub fn follow(log: Log) -> Followed {
+/// Starts following on the current runtime, once `joined` says that the edge was put on the roll
+/// or that this cannot be done now: a purge is then either waited for here, or read here before
+/// anything is served.
+pub fn follow(log: Log, mut joined: watch::Receiver<bool>) -> Followed {
     let (caught_up, followed) = watch::channel(false);
     let unrecorded = log.clone();
     tokio::spawn(async move { unrecorded.append_unrecorded().await });
@@ -40,6 +42,8 @@ pub fn follow(log: Log) -> Followed {
             caught_up.send_replace(true);
             return;
         };
+        // Whoever would have joined has told if it ends.
+        let _ = joined.wait_for(|joined| *joined).await;
         let mut follower = Follower {
             log: &log,
             stream,

@@ -1,7 +1,8 @@
 //! The log as the rest of the edge uses it: read the fence, append, and know whether to trust it.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tidegate_semantics::Timestamp;
@@ -9,12 +10,16 @@ use tokio::sync::{Notify, watch};
 
 use super::index::Index;
 use super::record::{COUNTER_BITS, Position, Record};
+use super::roll::Call;
 use super::stream::{AppendError, Stream};
 use crate::clock::Clock;
 
 /// The pause before an append is tried again; it doubles up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Records that a log in this process remembers for those who ask what was purged.
+pub(super) const REMEMBERED: usize = 200;
 
 /// The purge log of this process. Cheap to clone.
 #[derive(Clone)]
@@ -30,6 +35,8 @@ struct Shared {
     trust: Duration,
     /// How long an append may take, and its way back to us.
     deadline: Duration,
+    /// When this process took it up.
+    begun: Timestamp,
     /// When the log was last heard, in milliseconds; only followers move it.
     heard: AtomicU64,
     /// The last position applied. Its sender is the applier's mutex.
@@ -51,8 +58,8 @@ impl Drop for Shared {
 }
 
 enum Kept {
-    /// A counter in this process: alone, there is nobody to agree with.
-    Here,
+    /// A counter in this process: alone, there is nobody to agree with. And the last records.
+    Here(Mutex<VecDeque<(Position, Record)>>),
     /// A stream in Redis that every edge follows.
     InRedis(Box<Stream>),
 }
@@ -74,7 +81,7 @@ impl Log {
         Log::new(
             index,
             clock,
-            Kept::Here,
+            Kept::Here(Mutex::default()),
             start,
             Duration::MAX,
             Duration::MAX,
@@ -104,6 +111,7 @@ impl Log {
         Log {
             shared: Arc::new(Shared {
                 index,
+                begun: clock.now(),
                 clock,
                 kept,
                 trust,
@@ -128,7 +136,7 @@ impl Log {
     /// Whether the log was heard recently enough to use the cache without asking.
     pub fn is_trusted(&self, now: Timestamp) -> bool {
         match self.shared.kept {
-            Kept::Here => true,
+            Kept::Here(_) => true,
             Kept::InRedis(_) => {
                 let heard = Timestamp(self.shared.heard.load(Ordering::Acquire));
                 let trust = self.shared.trust;
@@ -150,14 +158,42 @@ impl Log {
     /// force on this edge all the same, and are appended again until that succeeds.
     pub async fn append(&self, records: &[Record]) -> Result<Position, NotRecorded> {
         let stream = match &self.shared.kept {
-            Kept::Here => return Ok(self.append_here(records)),
+            Kept::Here(recent) => return Ok(self.append_here(records, recent)),
             Kept::InRedis(stream) => stream,
         };
+        self.append_in_redis(records, stream.append(records), |position| *position)
+            .await
+    }
+
+    /// The same, and the roll as it was called at that moment: empty where the log is in this
+    /// process alone.
+    ///
+    /// # Errors
+    /// As [`Log::append`].
+    pub(super) async fn append_calling(
+        &self,
+        records: &[Record],
+    ) -> Result<(Position, Call), NotRecorded> {
+        let stream = match &self.shared.kept {
+            Kept::Here(recent) => return Ok((self.append_here(records, recent), Call::default())),
+            Kept::InRedis(stream) => stream,
+        };
+        let appending = stream.append_calling(records);
+        self.append_in_redis(records, appending, |(position, _)| *position)
+            .await
+    }
+
+    async fn append_in_redis<T>(
+        &self,
+        records: &[Record],
+        appending: impl Future<Output = Result<T, AppendError>>,
+        position: impl Fn(&T) -> Position,
+    ) -> Result<T, NotRecorded> {
         let before = self.fence().epoch;
         let appended = tokio::time::timeout(self.shared.deadline, async {
-            let position = stream.append(records).await?;
-            self.applied(before, position).await;
-            Ok(position)
+            let appended = appending.await?;
+            self.applied(before, position(&appended)).await;
+            Ok(appended)
         })
         .await
         .unwrap_or(Err(AppendError::Deadline(self.shared.deadline)));
@@ -219,12 +255,19 @@ impl Log {
             .await;
     }
 
-    fn append_here(&self, records: &[Record]) -> Position {
+    fn append_here(
+        &self,
+        records: &[Record],
+        recent: &Mutex<VecDeque<(Position, Record)>>,
+    ) -> Position {
         let shared = &self.shared;
         shared.applied.send_modify(|position| {
             for record in records {
                 position.seq = (shared.clock.now().0 << COUNTER_BITS).max(position.seq + 1);
                 shared.index.apply(*position, record);
+                let mut recent = recent.lock().unwrap_or_else(PoisonError::into_inner);
+                recent.truncate(REMEMBERED - 1);
+                recent.push_front((*position, record.clone()));
             }
         });
         *shared.applied.borrow()
@@ -233,6 +276,38 @@ impl Log {
     /// The time by which the log is trusted or not.
     pub(super) fn now(&self) -> Timestamp {
         self.shared.clock.now()
+    }
+
+    /// The last records, newest first, where the log is in this process.
+    pub(super) fn recent_here(&self) -> Option<Vec<(Position, Record)>> {
+        match &self.shared.kept {
+            Kept::Here(recent) => {
+                let recent = recent.lock().unwrap_or_else(PoisonError::into_inner);
+                Some(recent.iter().cloned().collect())
+            }
+            Kept::InRedis(_) => None,
+        }
+    }
+
+    /// The positions that are applied here, as they change.
+    pub(super) fn applying(&self) -> watch::Receiver<Position> {
+        self.shared.applied.subscribe()
+    }
+
+    /// How long an append may take.
+    pub(super) fn deadline(&self) -> Duration {
+        self.shared.deadline
+    }
+
+    /// For how long nothing was heard from the log; a log in this process is always heard.
+    pub fn silence(&self) -> Duration {
+        match self.shared.kept {
+            Kept::Here(_) => Duration::ZERO,
+            Kept::InRedis(_) => {
+                let heard = Timestamp(self.shared.heard.load(Ordering::Acquire));
+                self.shared.clock.now().since(heard.max(self.shared.begun))
+            }
+        }
     }
 
     /// Everything that the log had to say at a time was heard, if that was nothing too.
@@ -271,7 +346,7 @@ impl Log {
     /// The stream, where the log is kept in one.
     pub(super) fn stream(&self) -> Option<&Stream> {
         match &self.shared.kept {
-            Kept::Here => None,
+            Kept::Here(_) => None,
             Kept::InRedis(stream) => Some(stream),
         }
     }

@@ -13,6 +13,7 @@ mod large;
 mod log;
 mod purging;
 mod ranges;
+mod receipts;
 mod redis;
 mod replicas;
 mod search;

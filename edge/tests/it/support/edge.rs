@@ -42,6 +42,9 @@ impl Edge {
             sweep_interval = "1d"
             [purge]
             token = "purge-please"
+            # A clock that stands still gives nothing back.
+            limit = "1000000/s"
+            record_limit = "1000000/s"
             [origins.app]
             url = "http://{}"
             [[routes]]
