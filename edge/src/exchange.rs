@@ -54,8 +54,8 @@ pub struct Exchange {
     pub encoding: Option<Wish>,
     /// What the request filters added to the cache key.
     pub key_extra: String,
-    /// A request filter changed the path or the query.
-    pub is_rewritten: bool,
+    /// What the client asked for, where a request filter changed the path or the query.
+    pub rewritten_from: Option<PathAndQuery>,
     /// A request filter decided that the cache is not used.
     pub bypass_cache: bool,
 }
@@ -141,7 +141,7 @@ impl Exchange {
                 .filter(|_| version >= Version::HTTP_11),
             encoding: None,
             key_extra: String::new(),
-            is_rewritten: false,
+            rewritten_from: None,
             bypass_cache: false,
         })
     }
