@@ -33,7 +33,7 @@ async fn add(redis: &Redis, id: &str, fields: &[(&str, &str)]) {
 }
 
 /// How many entries of the log contain this.
-async fn recorded(redis: &Redis, text: &str) -> usize {
+pub(crate) async fn recorded(redis: &Redis, text: &str) -> usize {
     let mut connection = connected(redis).await;
     let log: StreamRangeReply = connection.xrange_all(LOG).await.unwrap();
     let entries = log.ids.iter();

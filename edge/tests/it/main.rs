@@ -14,6 +14,7 @@ mod log;
 mod purge_flights;
 mod purge_soft;
 mod purge_urls;
+mod purge_writes;
 mod purging;
 mod ranges;
 mod redis;
