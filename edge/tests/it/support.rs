@@ -11,7 +11,6 @@ pub(crate) mod gate;
 pub(crate) mod http2;
 pub(crate) mod orders;
 pub(crate) mod origin;
-#[allow(dead_code, reason = "not every step is taken yet")]
 pub(crate) mod way;
 pub(crate) mod wire;
 
