@@ -15,6 +15,7 @@ mod log_lost;
 mod log_refused;
 mod log_silent;
 mod purge_flights;
+mod purge_parts;
 mod purge_soft;
 mod purge_urls;
 mod purge_writes;
