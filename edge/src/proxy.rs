@@ -368,6 +368,12 @@ fn purge_url(exchange: &Exchange) -> String {
     )
 }
 
+/// The URL by which the client knows it, where a filter led the exchange to another one.
+fn client_url(exchange: &Exchange) -> Option<String> {
+    let asked = exchange.rewritten_from.as_ref()?;
+    Some(url(exchange.authority.as_str(), asked.as_str()))
+}
+
 /// The request for the origin.
 fn outbound(exchange: &Exchange, settings: &Settings) -> Outbound {
     let mut outbound = Outbound::of(exchange, &settings.via);

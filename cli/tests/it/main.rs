@@ -11,3 +11,4 @@ mod http;
 mod purge;
 mod running;
 mod setup;
+mod suspended;

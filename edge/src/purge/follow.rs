@@ -5,6 +5,12 @@
 //! lost in a fail-over). A stream that restarts with lower ids would leave a blocked read silent,
 //! so a read that brought nothing looks at the last entry too.
 //!
+//! Who finds that a tail was lost founds another log: those who never saw that tail cannot tell, and
+//! what it purged is still fresh to them.
+//!
+//! A word of the log is as old as the question: the answer may have waited for a machine that was
+//! suspended.
+//!
 //! The last entry of the stream alone says which log is followed. The stream is read from its first
 //! entry whenever that changes, and entries of the logs before it are passed over.
 
@@ -48,6 +54,7 @@ pub fn follow(log: Log, mut joined: watch::Receiver<bool>) -> Followed {
             log: &log,
             stream,
             read_to: 0,
+            has_lost_tail: false,
             caught_up: &caught_up,
             is_told: false,
         };
@@ -67,6 +74,8 @@ struct Follower<'a> {
     stream: &'a Stream,
     /// The `seq` of the last entry read, of whatever log.
     read_to: u64,
+    /// Read that what was read before is not in the stream any more.
+    has_lost_tail: bool,
     caught_up: &'a watch::Sender<bool>,
     /// Said that the log is lost; until it is heard again, everybody knows.
     is_told: bool,
@@ -111,6 +120,9 @@ impl Follower<'_> {
             for entry in &entries {
                 self.apply(entry);
             }
+            if self.has_lost_tail && self.check_last(&mut connection).await? == Last::Another {
+                continue;
+            }
             if entries.len() < BATCH {
                 self.caught_up(asked_at);
             }
@@ -132,21 +144,33 @@ impl Follower<'_> {
     /// Makes sure that we follow the log that stands last in the stream, and founds one where there
     /// is none.
     async fn check_last(&mut self, connection: &mut MultiplexedConnection) -> Result<Last, Lost> {
-        let epoch = self.log.fence().epoch;
+        let ours = self.log.fence();
+        let epoch = ours.epoch;
         loop {
             let last = match within(self.stream.last(connection)).await? {
                 // A tail was lost and its ids will be given out again: that must be another log.
-                Some(last) if last.may_be_of(epoch) && last.seq < self.read_to => {
+                Some(last)
+                    if last.may_be_of(epoch) && (last.seq < self.read_to || self.has_lost_tail) =>
+                {
                     within(self.stream.refound(last.seq)).await?
                 }
                 Some(Entry {
                     seq,
                     place: Some(place),
                     ..
-                }) => Position {
-                    epoch: place.epoch,
-                    seq,
-                },
+                }) => {
+                    let is_ours = place.epoch == epoch || ours.seq == 0;
+                    if is_ours || within(self.stream.holds(connection, ours)).await? {
+                        Position {
+                            epoch: place.epoch,
+                            seq,
+                        }
+                    } else {
+                        // Those who follow this log may have begun before our last record, which is
+                        // not in their stream.
+                        within(self.stream.refound(seq)).await?
+                    }
+                }
                 // Nobody has written yet, everything was lost, or the last one to write was none of
                 // us: appending nothing finds the log, or founds it.
                 _ => within(self.stream.append(&[])).await?,
@@ -155,7 +179,7 @@ impl Follower<'_> {
                 self.begin(last);
                 return Ok(Last::Another);
             }
-            if last.seq >= self.read_to {
+            if last.seq >= self.read_to && !self.has_lost_tail {
                 return Ok(Last::Ours);
             }
         }
@@ -173,6 +197,7 @@ impl Follower<'_> {
         let floor = if is_serving { last.seq } else { 0 };
         self.log.begin_epoch(last.epoch, floor);
         self.read_to = 0;
+        self.has_lost_tail = false;
     }
 
     fn apply(&mut self, entry: &Entry) {
@@ -189,6 +214,8 @@ impl Follower<'_> {
                 let missed = if place.previous > ours.seq {
                     place.previous
                 } else {
+                    // No entry but the first of a log is said to stand behind nothing.
+                    self.has_lost_tail |= place.previous != 0;
                     entry.seq
                 };
                 tracing::info!(missed_up_to = missed, "missed part of the purge log");
@@ -227,7 +254,7 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::AtomicU64;
 
-    use tidegate_semantics::{Standing, Timestamp};
+    use tidegate_semantics::Standing;
 
     use super::super::index::{Index, Verdict};
     use super::super::record::{Record, Scope};
@@ -267,6 +294,7 @@ mod tests {
                 log: &log,
                 stream,
                 read_to: 77,
+                has_lost_tail: false,
                 caught_up: &caught_up,
                 is_told: false,
             };
@@ -310,6 +338,7 @@ mod tests {
                 log: &log,
                 stream: log.stream().expect("a stream"),
                 read_to: 0,
+                has_lost_tail: false,
                 caught_up: &caught_up,
                 is_told: false,
             };
@@ -328,6 +357,7 @@ mod tests {
             log: &log,
             stream: log.stream().expect("a stream"),
             read_to: 0,
+            has_lost_tail: false,
             caught_up: &caught_up,
             is_told: false,
         };

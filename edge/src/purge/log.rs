@@ -1,12 +1,13 @@
 //! The log as the rest of the edge uses it: read the fence, append, and know whether to trust it.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tidegate_semantics::Timestamp;
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 use super::index::Index;
 use super::record::{COUNTER_BITS, Position, Record};
@@ -37,7 +38,7 @@ struct Shared {
     deadline: Duration,
     /// When this process took it up.
     begun: Timestamp,
-    /// When the log was last heard, in milliseconds; only followers move it.
+    /// Up to when the log was heard, in milliseconds; only followers move it.
     heard: AtomicU64,
     /// The last position applied. Its sender is the applier's mutex.
     applied: watch::Sender<Position>,
@@ -211,37 +212,76 @@ impl Log {
         let Kept::InRedis(stream) = &self.shared.kept else {
             return;
         };
+        let mut applied = self.shared.applied.subscribe();
+        let mut appended = Vec::new();
         let mut pause = FIRST_PAUSE;
+        let mut next = Instant::now();
         loop {
-            if self.shared.index.unrecorded().is_empty() {
-                self.shared.has_unrecorded.notified().await;
-                continue;
+            applied.borrow_and_update();
+            self.settle(&mut appended);
+            let is_left = !self.not_appended(&appended).is_empty();
+            tokio::select! {
+                () = tokio::time::sleep_until(next), if is_left => {}
+                () = self.shared.has_unrecorded.notified(), if !is_left => {
+                    next = Instant::now() + pause;
+                    continue;
+                }
+                _ = applied.changed(), if !appended.is_empty() => continue,
             }
-            tokio::time::sleep(pause).await;
-            pause = match self.append_all_unrecorded(stream).await {
+            pause = match self.append_again(stream, &mut appended).await {
                 Ok(()) => FIRST_PAUSE,
                 Err(error) => {
                     tracing::debug!(%error, "purges still not recorded");
                     (pause * 2).min(LONGEST_PAUSE)
                 }
             };
+            next = Instant::now() + pause;
         }
     }
 
     /// Appending twice is harmless: invalidations repeat and commute.
-    async fn append_all_unrecorded(&self, stream: &Stream) -> Result<(), AppendError> {
+    async fn append_again(
+        &self,
+        stream: &Stream,
+        appended: &mut Vec<Appended>,
+    ) -> Result<(), AppendError> {
         let before = self.fence().epoch;
-        let unrecorded = self.shared.index.unrecorded();
-        let records: Vec<_> = unrecorded.keys().cloned().collect();
+        let orders = self.not_appended(appended);
+        let records: Vec<_> = orders.keys().cloned().collect();
         let deadline = self.shared.deadline;
         let position = tokio::time::timeout(deadline, stream.append(&records))
             .await
             .map_err(|_| AppendError::Deadline(deadline))??;
-        // However long that takes: they are in the log, and in force here.
-        self.applied(before, position).await;
-        self.shared.index.recorded(&unrecorded);
         tracing::info!(records = records.len(), "purges recorded");
+        appended.push(Appended {
+            before,
+            position,
+            orders,
+        });
         Ok(())
+    }
+
+    /// What the log does not have yet, and how often each was ordered.
+    fn not_appended(&self, appended: &[Appended]) -> HashMap<Record, u64> {
+        let mut orders = HashMap::clone(&self.shared.index.unrecorded());
+        orders.retain(|record, ordered| {
+            let known = appended.iter().filter_map(|them| them.orders.get(record));
+            *ordered -= known.sum::<u64>().min(*ordered);
+            *ordered > 0
+        });
+        orders
+    }
+
+    /// What the log has is in force here alone until it comes back, however long that takes.
+    fn settle(&self, appended: &mut Vec<Appended>) {
+        let now = self.fence();
+        appended.retain(|them| {
+            let is_back = has_reached(now, them.before, them.position);
+            if is_back {
+                self.shared.index.recorded(&them.orders);
+            }
+            !is_back
+        });
     }
 
     /// Waits until `position` is applied here, or a third log has taken the place of both the one
@@ -350,6 +390,16 @@ impl Log {
             Kept::InRedis(stream) => Some(stream),
         }
     }
+}
+
+/// Records that were appended again, and have not come back.
+struct Appended {
+    /// The epoch that was followed before.
+    before: u64,
+    /// Of the last of them.
+    position: Position,
+    /// How often each had been ordered by then.
+    orders: HashMap<Record, u64>,
 }
 
 fn has_reached(now: Position, before: u64, position: Position) -> bool {

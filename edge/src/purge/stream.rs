@@ -290,6 +290,25 @@ impl Stream {
         Ok(entries.map(|(entry, _)| entry).collect())
     }
 
+    /// Whether an entry of this log stands at this position still.
+    ///
+    /// # Errors
+    /// As [`Stream::read`].
+    pub(super) async fn holds(
+        &self,
+        connection: &mut MultiplexedConnection,
+        position: Position,
+    ) -> Result<bool, ReadError> {
+        let id = to_id(position.seq);
+        let mut command = redis::cmd("XRANGE");
+        command.arg(&self.key).arg(&id).arg(&id);
+        let answer: redis::streams::StreamRangeReply = command.query_async(connection).await?;
+        let Some(entry) = answer.ids.first() else {
+            return Ok(false);
+        };
+        Ok(parse(&entry.id, &entry.map)?.may_be_of(position.epoch))
+    }
+
     fn connection(&self) -> MutexGuard<'_, Option<MultiplexedConnection>> {
         self.connection
             .lock()
