@@ -319,11 +319,8 @@ fn settings(port: u16, durability: Durability) -> Vec<OsString> {
         "shared_buffers=64MB",
     ];
     if durability == Durability::Ephemeral {
-        settings.extend([
-            "fsync=off",
-            "synchronous_commit=off",
-            "full_page_writes=off",
-        ]);
+        // Whole pages stay in the log: without them a standby cannot be copied from a standby.
+        settings.extend(["fsync=off", "synchronous_commit=off"]);
     }
     settings
         .into_iter()
