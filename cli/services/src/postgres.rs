@@ -129,6 +129,18 @@ impl Postgres {
     pub fn stop(self) {}
 }
 
+/// Runs statements in `psql` as an operator would, one after the other, and returns what they said: a row a line, `|`
+/// between its columns.
+///
+/// # Errors
+/// When PostgreSQL is not installed, the server at `url` cannot be reached, or a statement fails.
+pub fn psql(url: &str, statements: &str) -> Result<String, ServiceError> {
+    let mut psql = command(postgres_binaries()?.join("psql"));
+    psql.args(["--no-psqlrc", "--quiet", "--no-align", "--tuples-only"])
+        .args(["--set", "ON_ERROR_STOP=1", url]);
+    run("psql", &mut psql, statements)
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Durability {
     Kept,
