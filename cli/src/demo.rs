@@ -107,6 +107,7 @@ async fn start_origin(
         listen: ANYWHERE,
         pool_min: 2,
         pool_max: 10,
+        replica_url: None,
     };
     let origin = Origin::start(config, sink).await.map_err(Failure::failed)?;
     origin.seed().await.map_err(Failure::failed)?;

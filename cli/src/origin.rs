@@ -14,6 +14,7 @@ use crate::stop::{Stop, runtime};
 const THREADS: usize = 2;
 
 /// Its settings are DATABASE_URL, TIDEGATE_SERVICE_TOKEN, and where purges go: REDIS_URL, else TIDEGATE_EDGES.
+/// DATABASE_REPLICA_URL names a standby that may answer reads.
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// Where it listens; overrules the environment.
@@ -25,9 +26,16 @@ pub(crate) struct Arguments {
     /// Runs without an edge: writes purge nothing.
     #[arg(long)]
     without_edges: bool,
+    /// Prints the SQL that makes the outbox and the triggers in a database of your own, and does nothing else.
+    #[arg(long)]
+    print_sql: bool,
 }
 
 pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
+    if arguments.print_sql {
+        print!("{}", tidegate_origin::outbox::WATCHING);
+        return Ok(());
+    }
     let mut config = Config::from_env().map_err(Failure::refused)?;
     if let Some(listen) = arguments.listen {
         config.listen = listen;

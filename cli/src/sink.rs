@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
 use serde_json::{Value, json};
-use tidegate_edge::purge::{Record, Stream};
+use tidegate_edge::purge::{Lsn, Record, Scope, Stream};
 use tidegate_origin::{PurgeSink, SinkError};
 use tokio::task::JoinSet;
 
@@ -58,9 +58,9 @@ pub(crate) fn log_at(url: &str) -> Result<Arc<dyn PurgeSink>, Failure> {
 struct Log(Stream);
 
 impl PurgeSink for Log {
-    fn append(&self, tags: Vec<String>) -> Appending<'_> {
+    fn append(&self, tags: Vec<String>, seen: Option<tidegate_origin::Lsn>) -> Appending<'_> {
         Box::pin(async move {
-            match self.0.append(&Record::tags(tags)).await {
+            match self.0.append(&records(tags, seen)).await {
                 Ok(_position) => Ok(()),
                 Err(error) => Err(SinkError(error.to_string())),
             }
@@ -68,12 +68,22 @@ impl PurgeSink for Log {
     }
 }
 
+/// Hard records of the tags. Where it is not known how far a replica must be to show the changes, none is.
+fn records(tags: Vec<String>, seen: Option<tidegate_origin::Lsn>) -> Vec<Record> {
+    let lsn = seen
+        .and_then(|seen| seen.to_string().parse().ok())
+        .unwrap_or(Lsn::PRIMARY);
+    let tags = tags.into_iter().map(Scope::Tag);
+    tags.map(|tag| Record::hard(tag).with_lsn(lsn)).collect()
+}
+
 /// Edges that each keep a log of their own.
 struct Edges(Vec<Arc<Admin>>);
 
 impl PurgeSink for Edges {
     /// All edges are told, also when one of them does not take it: that one alone must not keep stale what others show.
-    fn append(&self, tags: Vec<String>) -> Appending<'_> {
+    // The order has no place for the position yet.
+    fn append(&self, tags: Vec<String>, _seen: Option<tidegate_origin::Lsn>) -> Appending<'_> {
         Box::pin(async move {
             let order = Arc::new(json!({ "tags": tags }));
             let mut telling = JoinSet::new();
@@ -104,7 +114,7 @@ async fn tell(edge: Arc<Admin>, order: Arc<Value>) -> Result<(), String> {
 pub(crate) struct Nobody;
 
 impl PurgeSink for Nobody {
-    fn append(&self, _tags: Vec<String>) -> Appending<'_> {
+    fn append(&self, _tags: Vec<String>, _seen: Option<tidegate_origin::Lsn>) -> Appending<'_> {
         Box::pin(std::future::ready(Ok(())))
     }
 }
@@ -120,9 +130,9 @@ impl Later {
 }
 
 impl PurgeSink for Later {
-    fn append(&self, tags: Vec<String>) -> Appending<'_> {
+    fn append(&self, tags: Vec<String>, seen: Option<tidegate_origin::Lsn>) -> Appending<'_> {
         match self.0.get() {
-            Some(edge) => edge.append(tags),
+            Some(edge) => edge.append(tags, seen),
             None => Box::pin(std::future::ready(Err(SinkError(
                 "the edge has not started yet".to_owned(),
             )))),

@@ -8,6 +8,7 @@ mod environment;
 mod key;
 mod origin;
 mod plugins;
+mod purge;
 mod route;
 mod secret;
 mod server;
@@ -24,11 +25,13 @@ pub use compression::{Compression, Levels};
 pub use key::{Key, Query};
 pub use origin::Origin;
 pub use plugins::{Grant, OnFailure, Source, Use};
+pub use purge::{Purge, Rate};
 pub use route::{OnPartition, Ranges, ReadYourWrites, Route};
 pub use secret::Secret;
-pub use server::{Purge, Server};
+pub use server::Server;
 pub use syntax::SyntaxError;
 pub use tiers::{Cache, Log, Redis};
+pub use units::parse_duration;
 
 use tiers::check_redis_url;
 
@@ -136,6 +139,7 @@ impl Config {
             return Err("no route: at least one [[routes]] is needed".to_owned());
         }
         self.server.check()?;
+        self.purge.check()?;
         if let Some(redis) = &self.redis {
             check_redis_url("redis.url", &redis.url)?;
         }

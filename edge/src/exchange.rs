@@ -56,8 +56,8 @@ pub struct Exchange {
     pub token: Option<Box<str>>,
     /// What the request filters added to the cache key.
     pub key_extra: String,
-    /// A request filter changed the path or the query.
-    pub is_rewritten: bool,
+    /// What the client asked for, where a request filter changed the path or the query.
+    pub rewritten_from: Option<PathAndQuery>,
     /// A request filter decided that the cache is not used.
     pub bypass_cache: bool,
 }
@@ -144,7 +144,7 @@ impl Exchange {
             encoding: None,
             token: None,
             key_extra: String::new(),
-            is_rewritten: false,
+            rewritten_from: None,
             bypass_cache: false,
         })
     }

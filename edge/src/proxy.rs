@@ -44,7 +44,7 @@ use crate::error::Failure;
 use crate::exchange::{Connection, Exchange};
 use crate::filters::{Capabilities, Chain, Filters};
 use crate::forward::Outbound;
-use crate::purge::{Log, Seen, url};
+use crate::purge::{Log, Orders, Seen, url};
 use crate::router::Router;
 use crate::server::Answering;
 use crate::telemetry::{Metrics, Outcome, RouteCounters};
@@ -62,6 +62,8 @@ pub struct Proxy {
     pub clock: Clock,
     pub cache: Cache,
     pub log: Log,
+    /// Where purges are ordered.
+    pub orders: Arc<Orders>,
     pub capabilities: Capabilities,
     pub metrics: Metrics,
 }
@@ -364,6 +366,12 @@ fn purge_url(exchange: &Exchange) -> String {
         exchange.authority.as_str(),
         exchange.path_and_query.as_str(),
     )
+}
+
+/// The URL by which the client knows it, where a filter led the exchange to another one.
+fn client_url(exchange: &Exchange) -> Option<String> {
+    let asked = exchange.rewritten_from.as_ref()?;
+    Some(url(exchange.authority.as_str(), asked.as_str()))
 }
 
 /// The request for the origin.

@@ -15,6 +15,8 @@ pub struct Config {
     pub pool_min: u32,
     /// How many connections to PostgreSQL there may be; one of them listens for notifications.
     pub pool_max: u32,
+    /// A standby of the same database that may answer reads, as `database_url`.
+    pub replica_url: Option<String>,
 }
 
 /// Why the environment does not make a configuration.
@@ -37,7 +39,7 @@ pub enum ConfigError {
 
 impl Config {
     /// Reads `DATABASE_URL`, `TIDEGATE_SERVICE_TOKEN`, and what is given of `TIDEGATE_ORIGIN_LISTEN` (127.0.0.1:7070),
-    /// `TIDEGATE_POOL_MIN` (2) and `TIDEGATE_POOL_MAX` (10).
+    /// `TIDEGATE_POOL_MIN` (2), `TIDEGATE_POOL_MAX` (10) and `DATABASE_REPLICA_URL`.
     ///
     /// # Errors
     /// When a required variable is missing or empty, or one cannot be read.
@@ -64,6 +66,7 @@ impl Config {
             listen,
             pool_min: count("TIDEGATE_POOL_MIN", 2)?,
             pool_max: count("TIDEGATE_POOL_MAX", 10)?,
+            replica_url: given("DATABASE_REPLICA_URL"),
         };
         // One connection listens for notifications, so a pool of one would never answer a request.
         if config.pool_max < 2 || config.pool_min > config.pool_max {
@@ -124,6 +127,7 @@ mod tests {
         .unwrap();
         assert_eq!((config.pool_min, config.pool_max), (2, 10));
         assert_eq!(config.listen, SocketAddr::from(([127, 0, 0, 1], 7070)));
+        assert_eq!(config.replica_url, None);
         assert!(!format!("{config:?}").contains("secret"));
     }
 

@@ -18,6 +18,7 @@ use crate::{
     answer::{Policy, Representation, created, tag, written},
     error::Problem,
     input::{Json, Path, Query, amount, no_zero, one_of, text},
+    replicas::{Reader, Servers},
 };
 
 const COURSE: Policy = Policy::Public {
@@ -99,7 +100,7 @@ fn twenty() -> i64 {
     20
 }
 
-pub(crate) fn routes() -> Router<PgPool> {
+pub(crate) fn routes() -> Router<Servers> {
     Router::new()
         .route("/courses", get(list).post(create))
         .route("/courses/{id}", get(show).patch(edit))
@@ -145,8 +146,8 @@ fn check_price(price: Decimal) -> Result<Decimal, Problem> {
 #[utoipa::path(get, path = "/courses", tag = "courses", params(Listing), responses(
     (status = 200, body = Vec<Course>), (status = 304), (status = 422, body = Problem)))]
 pub(crate) async fn list(
-    State(pool): State<PgPool>,
     Query(listing): Query<Listing>,
+    mut reader: Reader,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     if !(1..=100).contains(&listing.limit) {
@@ -165,7 +166,7 @@ pub(crate) async fn list(
         listing.limit,
         listing.offset
     )
-    .fetch_all(&pool)
+    .fetch_all(&mut *reader)
     .await?;
     Ok(Representation::of(&courses)?
         .policy(LIST)
@@ -209,8 +210,8 @@ pub(crate) async fn create(
 #[utoipa::path(get, path = "/courses/{id}", tag = "courses", params(("id" = i64, Path)), responses(
     (status = 200, body = Course), (status = 304), (status = 404, body = Problem)))]
 pub(crate) async fn show(
-    State(pool): State<PgPool>,
     Path(id): Path<i64>,
+    mut reader: Reader,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     let tags = [tag("course", id), TABLE.to_owned()];
@@ -221,7 +222,7 @@ pub(crate) async fn show(
          FROM courses WHERE id = $1 AND is_published",
         id
     )
-    .fetch_optional(&pool)
+    .fetch_optional(&mut *reader)
     .await?;
     match course {
         None => Err(absent(id).tagged(tags)),

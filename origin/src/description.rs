@@ -6,10 +6,11 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use sqlx::PgPool;
 use utoipa::OpenApi;
 
-use crate::{courses, documents, enrollments, health, stats, transactions, users};
+use crate::{
+    courses, documents, enrollments, health, replicas::Servers, stats, transactions, users,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -43,7 +44,7 @@ use crate::{courses, documents, enrollments, health, stats, transactions, users}
 )]
 struct Description;
 
-pub(crate) fn routes() -> Router<PgPool> {
+pub(crate) fn routes() -> Router<Servers> {
     Router::new().route("/openapi.json", get(show))
 }
 

@@ -16,6 +16,7 @@ use crate::{
     answer::{Policy, Representation, tag, written},
     error::Problem,
     input::{Json, Path, text},
+    replicas::{Reader, Servers},
 };
 
 const POLICY: Policy = Policy::Public {
@@ -57,7 +58,7 @@ impl Document {
     }
 }
 
-pub(crate) fn routes() -> Router<PgPool> {
+pub(crate) fn routes() -> Router<Servers> {
     Router::new()
         .route("/write/document", post(write))
         .route("/read/document/{key}", get(read))
@@ -85,14 +86,14 @@ pub(crate) async fn write(
 #[utoipa::path(get, path = "/read/document/{key}", tag = "documents", params(("key" = String, Path)), responses(
     (status = 200, body = Document), (status = 304), (status = 404, body = Problem)))]
 pub(crate) async fn read(
-    State(pool): State<PgPool>,
     Path(key): Path<String>,
+    mut reader: Reader,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     text("key", &key, LONGEST_KEY)?;
     let tags = [tag("document", &key), "table:documents".to_owned()];
     let found = sqlx::query!("SELECT data, updated_at FROM documents WHERE key = $1", key)
-        .fetch_optional(&pool)
+        .fetch_optional(&mut *reader)
         .await?;
     match found {
         None => Err(Problem::not_found(format!("there is no document {key:?}")).tagged(tags)),

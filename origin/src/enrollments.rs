@@ -22,6 +22,7 @@ use crate::{
     error::Problem,
     input::{Json, Path},
     outbox::announce,
+    replicas::{Reader, Servers},
 };
 
 const POLICY: Policy = Policy::Private { browser: 30 };
@@ -70,7 +71,7 @@ pub(crate) struct Transfer {
     to_user_id: i64,
 }
 
-pub(crate) fn routes() -> Router<PgPool> {
+pub(crate) fn routes() -> Router<Servers> {
     Router::new()
         .route("/users/{id}/enrollments", get(of_user))
         .route("/courses/{id}/students", get(students))
@@ -107,8 +108,8 @@ fn fallen(users: &[i64], course: i64) -> Vec<String> {
 #[utoipa::path(get, path = "/users/{id}/enrollments", tag = "enrollments", params(("id" = i64, Path)), responses(
     (status = 200, body = Vec<Enrollment>), (status = 304), (status = 404, body = Problem)))]
 pub(crate) async fn of_user(
-    State(pool): State<PgPool>,
     Path(id): Path<i64>,
+    mut reader: Reader,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     let enrollments = sqlx::query_as!(
@@ -117,11 +118,11 @@ pub(crate) async fn of_user(
          FROM enrollments WHERE user_id = $1 ORDER BY id",
         id
     )
-    .fetch_all(&pool)
+    .fetch_all(&mut *reader)
     .await?;
     if enrollments.is_empty() {
         sqlx::query_scalar!("SELECT id FROM users WHERE id = $1", id)
-            .fetch_optional(&pool)
+            .fetch_optional(&mut *reader)
             .await?
             .ok_or_else(|| Problem::not_found(format!("there is no user {id}")))?;
     }
@@ -135,8 +136,8 @@ pub(crate) async fn of_user(
 #[utoipa::path(get, path = "/courses/{id}/students", tag = "enrollments", params(("id" = i64, Path)), responses(
     (status = 200, body = Vec<Student>), (status = 304), (status = 404, body = Problem)))]
 pub(crate) async fn students(
-    State(pool): State<PgPool>,
     Path(id): Path<i64>,
+    mut reader: Reader,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     let students = sqlx::query_as!(
@@ -145,11 +146,11 @@ pub(crate) async fn students(
          FROM enrollments JOIN users ON users.id = enrollments.user_id WHERE course_id = $1 ORDER BY enrollments.id",
         id
     )
-    .fetch_all(&pool)
+    .fetch_all(&mut *reader)
     .await?;
     if students.is_empty() {
         sqlx::query_scalar!("SELECT id FROM courses WHERE id = $1", id)
-            .fetch_optional(&pool)
+            .fetch_optional(&mut *reader)
             .await?
             .ok_or_else(|| absent(id))?;
     }

@@ -101,6 +101,11 @@ impl Problem {
         )
     }
 
+    /// The path leads nowhere.
+    pub(crate) fn nothing_here() -> Self {
+        Self::not_found("there is nothing at this path")
+    }
+
     /// The thing is there and does not know the method.
     pub(crate) fn method_not_allowed() -> Self {
         let status = StatusCode::METHOD_NOT_ALLOWED;

@@ -5,7 +5,7 @@ use serde::Serialize;
 use sqlx::PgPool;
 use utoipa::ToSchema;
 
-use crate::{answer::written, error::Problem};
+use crate::{answer::written, error::Problem, replicas::Servers};
 
 /// Whether the origin can answer.
 #[derive(Serialize, ToSchema)]
@@ -23,7 +23,7 @@ pub(crate) struct Databases {
     postgresql: &'static str,
 }
 
-pub(crate) fn routes() -> Router<PgPool> {
+pub(crate) fn routes() -> Router<Servers> {
     Router::new().route("/health", get(show))
 }
 

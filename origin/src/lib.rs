@@ -2,7 +2,8 @@
 //!
 //! It keeps no cache of its own, because the edge is the cache. What it does for it: every answer says how long it may
 //! be used and by whom, carries a validator and the tags by which it falls; and every write puts the tags that fall into
-//! the [`outbox`], in the data's own transaction, from where a relay takes them to the purge log.
+//! the [`outbox`], in the data's own transaction, from where a relay takes them to the purge log. Reads may be answered
+//! by a replica that has come as far as the edge has heard.
 //!
 //! # How long answers may be used
 //!
@@ -34,7 +35,11 @@ mod enrollments;
 mod error;
 mod health;
 mod input;
+mod lsn;
+mod metrics;
 pub mod outbox;
+mod relay;
+mod replicas;
 mod sample;
 mod startup;
 mod stats;
@@ -42,5 +47,6 @@ mod transactions;
 mod users;
 
 pub use config::{Config, ConfigError};
+pub use lsn::{Lsn, NoLsn};
 pub use outbox::{PurgeSink, SinkError};
 pub use startup::{Origin, SeedError, StartError};

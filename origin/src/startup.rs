@@ -9,7 +9,7 @@ use std::{
 
 use axum::{Router, extract::DefaultBodyLimit, middleware};
 use sqlx::{
-    ConnectOptions, Connection, PgPool,
+    ConnectOptions, Connection,
     migrate::MigrateError,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
@@ -27,7 +27,10 @@ use crate::{
     error::Problem,
     health,
     input::BODY_LIMIT,
-    outbox::{self, PurgeSink},
+    metrics::{self, Metrics},
+    outbox::PurgeSink,
+    relay::relay,
+    replicas::{self, Servers},
     sample, stats, transactions, users,
 };
 
@@ -39,13 +42,15 @@ const ATTEMPT: Duration = Duration::from_secs(2);
 const ACQUIRE: Duration = Duration::from_secs(2);
 /// How long a statement may run.
 const STATEMENT: Duration = Duration::from_secs(5);
+/// How long a statement may run on the replica, before the primary is asked instead.
+const REPLICA_STATEMENT: Duration = Duration::from_secs(2);
 /// How long requests may take to end once we stop.
 const DRAIN: Duration = Duration::from_secs(10);
 
 /// Why the origin did not start. No text has a password in it.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The database's address cannot be read.
+    /// The database's address, or that of its replica, cannot be read.
     #[error("the database url is not one of postgresql")]
     Url,
     /// There is no connecting to the database.
@@ -61,6 +66,9 @@ pub enum StartError {
     /// The database's tables cannot be brought up to date.
     #[error("cannot migrate the database: {0}")]
     Migration(#[from] MigrateError),
+    /// The database does not say which one it is, so that its replica could not be told from others.
+    #[error("cannot ask the database for its identity: {0}")]
+    Identity(#[source] sqlx::Error),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {source}")]
     Listen {
@@ -79,7 +87,7 @@ pub struct SeedError(#[from] sqlx::Error);
 /// A running origin. Dropping it stops it without waiting; [`Origin::shutdown`] waits.
 pub struct Origin {
     address: SocketAddr,
-    pool: PgPool,
+    servers: Servers,
     stop: watch::Sender<()>,
     server: JoinHandle<()>,
     relay: JoinHandle<()>,
@@ -91,7 +99,10 @@ impl Origin {
     /// # Errors
     /// When the database cannot be reached within five seconds or migrated, or the address cannot be listened on.
     pub async fn start(config: Config, sink: Arc<dyn PurgeSink>) -> Result<Self, StartError> {
-        let options = connection(&config)?;
+        let options = connection(&config.database_url, STATEMENT)?;
+        let replica = config.replica_url.as_deref();
+        let replica = replica.map(|url| connection(url, REPLICA_STATEMENT));
+        let replica = replica.transpose()?;
         reach(&options).await?;
         let pool = PgPoolOptions::new()
             .min_connections(config.pool_min)
@@ -99,6 +110,20 @@ impl Origin {
             .acquire_timeout(ACQUIRE)
             .connect_lazy_with(options);
         sqlx::migrate!("./migrations").run(&pool).await?;
+        let metrics = Arc::new(Metrics::new());
+        let mut servers = Servers::new(pool.clone(), metrics.clone());
+        if let Some(replica) = replica {
+            // No question whether a connection lives: where it is, is asked before each use.
+            let replica = PgPoolOptions::new()
+                .max_connections(config.pool_max)
+                .acquire_timeout(replicas::CHECK)
+                .test_before_acquire(false)
+                .connect_lazy_with(replica);
+            servers = servers
+                .with_replica(replica)
+                .await
+                .map_err(StartError::Identity)?;
+        }
 
         let unable = |source| StartError::Listen {
             address: config.listen,
@@ -109,14 +134,14 @@ impl Origin {
         let (stop, stopped) = watch::channel(());
         let server = tokio::spawn(serve(
             listener,
-            router(pool.clone(), &config.service_token),
+            router(servers.clone(), &config.service_token),
             stopped.clone(),
         ));
-        let relay = tokio::spawn(outbox::relay(pool.clone(), sink, until(stopped)));
+        let relay = tokio::spawn(relay(pool, sink, metrics, until(stopped)));
         tracing::info!(%address, "the origin listens");
         Ok(Self {
             address,
-            pool,
+            servers,
             stop,
             server,
             relay,
@@ -133,7 +158,7 @@ impl Origin {
     /// # Errors
     /// Those of the database.
     pub async fn seed(&self) -> Result<(), SeedError> {
-        sample::fill(&self.pool).await?;
+        sample::fill(self.servers.primary()).await?;
         Ok(())
     }
 
@@ -149,12 +174,12 @@ impl Origin {
         }
         // A task that panicked has said so already.
         let _ = self.relay.await;
-        let _ = timeout(DRAIN, self.pool.close()).await;
+        let _ = timeout(DRAIN, self.servers.close()).await;
     }
 }
 
 /// All routes, behind the token.
-fn router(pool: PgPool, token: &str) -> Router {
+fn router(servers: Servers, token: &str) -> Router {
     Router::new()
         .merge(users::routes())
         .merge(courses::routes())
@@ -164,14 +189,19 @@ fn router(pool: PgPool, token: &str) -> Router {
         .merge(stats::routes())
         .merge(health::routes())
         .merge(description::routes())
-        .fallback(|| async { Problem::not_found("there is nothing at this path") })
+        .merge(metrics::routes())
+        .fallback(|| async { Problem::nothing_here() })
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(middleware::from_fn_with_state(
+            servers.clone(),
+            replicas::direct,
+        ))
         .layer(middleware::from_fn_with_state(
             Token::new(token),
             access::require,
         ))
-        .with_state(pool)
+        .with_state(servers)
 }
 
 async fn serve(listener: TcpListener, router: Router, stopped: watch::Receiver<()>) {
@@ -188,18 +218,18 @@ async fn until(mut stopped: watch::Receiver<()>) {
     while stopped.changed().await.is_ok() {}
 }
 
-fn connection(config: &Config) -> Result<PgConnectOptions, StartError> {
+fn connection(url: &str, statement: Duration) -> Result<PgConnectOptions, StartError> {
     // The parser takes any scheme.
     let is_postgres = ["postgres://", "postgresql://"]
         .iter()
-        .any(|scheme| config.database_url.starts_with(scheme));
+        .any(|scheme| url.starts_with(scheme));
     if !is_postgres {
         return Err(StartError::Url);
     }
-    let options = PgConnectOptions::from_str(&config.database_url).map_err(|_| StartError::Url)?;
+    let options = PgConnectOptions::from_str(url).map_err(|_| StartError::Url)?;
     Ok(options
         .application_name("tidegate-origin")
-        .options([("statement_timeout", STATEMENT.as_millis().to_string())])
+        .options([("statement_timeout", statement.as_millis().to_string())])
         .disable_statement_logging())
 }
 

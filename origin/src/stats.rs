@@ -5,7 +5,11 @@ use serde::Serialize;
 use sqlx::PgPool;
 use utoipa::ToSchema;
 
-use crate::{answer::Representation, error::Problem};
+use crate::{
+    answer::Representation,
+    error::Problem,
+    replicas::{Reader, Servers},
+};
 
 /// How much there is.
 #[derive(Serialize, ToSchema)]
@@ -20,7 +24,7 @@ pub(crate) struct Stats {
     total_documents: i64,
 }
 
-pub(crate) fn routes() -> Router<PgPool> {
+pub(crate) fn routes() -> Router<Servers> {
     Router::new().route("/stats", get(show))
 }
 
@@ -28,13 +32,14 @@ pub(crate) fn routes() -> Router<PgPool> {
 #[utoipa::path(get, path = "/stats", tag = "operations", responses((status = 200, body = Stats)))]
 pub(crate) async fn show(
     State(pool): State<PgPool>,
+    mut reader: Reader,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     let totals = sqlx::query!(
         r#"SELECT (SELECT count(*) FROM transactions) AS "transactions!",
                   (SELECT count(*) FROM documents) AS "documents!""#
     )
-    .fetch_one(&pool)
+    .fetch_one(&mut *reader)
     .await?;
     let stats = Stats {
         postgres_pool_size: pool.size(),

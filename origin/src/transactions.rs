@@ -18,6 +18,7 @@ use crate::{
     error::Problem,
     input::{Json, Path, amount, text},
     outbox::announce,
+    replicas::{Reader, Servers},
 };
 
 const POLICY: Policy = Policy::Private { browser: 10 };
@@ -63,7 +64,7 @@ pub(crate) struct Ledger {
     source: &'static str,
 }
 
-pub(crate) fn routes() -> Router<PgPool> {
+pub(crate) fn routes() -> Router<Servers> {
     Router::new()
         .route("/write/transaction", post(write))
         .route("/read/transaction/{user_id}", get(read))
@@ -102,8 +103,8 @@ pub(crate) async fn write(
 #[utoipa::path(get, path = "/read/transaction/{user_id}", tag = "transactions", params(("user_id" = i64, Path)),
     responses((status = 200, body = Ledger), (status = 304)))]
 pub(crate) async fn read(
-    State(pool): State<PgPool>,
     Path(user): Path<i64>,
+    mut reader: Reader,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     let value = sqlx::query_as!(
@@ -112,7 +113,7 @@ pub(crate) async fn read(
          WHERE user_id = $1 ORDER BY created_at DESC, id DESC LIMIT 1000",
         user
     )
-    .fetch_all(&pool)
+    .fetch_all(&mut *reader)
     .await?;
     let newest = value.first().map(|transaction| transaction.created_at);
     let ledger = Ledger {

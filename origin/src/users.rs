@@ -17,6 +17,7 @@ use crate::{
     error::Problem,
     input::{Json, Path, one_of, text},
     outbox::announce,
+    replicas::{Reader, Servers},
 };
 
 const POLICY: Policy = Policy::Private { browser: 60 };
@@ -60,7 +61,7 @@ pub(crate) struct UserChange {
     role: Option<String>,
 }
 
-pub(crate) fn routes() -> Router<PgPool> {
+pub(crate) fn routes() -> Router<Servers> {
     Router::new()
         .route("/users", post(create))
         .route("/users/{id}", get(show).patch(edit).delete(remove))
@@ -128,8 +129,8 @@ pub(crate) async fn create(
 #[utoipa::path(get, path = "/users/{id}", tag = "users", params(("id" = i64, Path)), responses(
     (status = 200, body = User), (status = 304), (status = 404, body = Problem)))]
 pub(crate) async fn show(
-    State(pool): State<PgPool>,
     Path(id): Path<i64>,
+    mut reader: Reader,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     let user = sqlx::query_as!(
@@ -137,7 +138,7 @@ pub(crate) async fn show(
         "SELECT id, email, username, full_name, role, created_at, updated_at FROM users WHERE id = $1",
         id
     )
-    .fetch_optional(&pool)
+    .fetch_optional(&mut *reader)
     .await?
     .ok_or_else(|| absent(id))?;
     Ok(Representation::of(&user)?

@@ -14,5 +14,5 @@ mod redis;
 
 pub use binaries::missing_packages;
 pub use error::ServiceError;
-pub use postgres::Postgres;
+pub use postgres::{Postgres, psql};
 pub use redis::Redis;

@@ -33,8 +33,10 @@ const DATABASE: &str = "tidegate";
 /// As root the server runs as the user `postgres` (else `nobody`), because PostgreSQL refuses to run as root.
 pub struct Postgres {
     // Declared first, so that the server has stopped before its folder is given up.
-    _process: Process,
-    _folder: Folder,
+    process: Option<Process>,
+    folder: Folder,
+    installation: Installation,
+    durability: Durability,
     port: u16,
 }
 
@@ -73,6 +75,46 @@ impl Postgres {
         installation.start(folder, Durability::Ephemeral)
     }
 
+    /// Starts a standby of this server in a temporary folder: a copy that follows it over a streaming connection, until
+    /// `SELECT pg_promote()` makes it a primary of its own.
+    ///
+    /// # Errors
+    /// As [`Postgres::ephemeral`], and when this server does not run.
+    pub fn replica(&self) -> Result<Self, ServiceError> {
+        let installation = Installation::find()?;
+        let folder = Nursery::enter()?.temporary("postgres-")?;
+        installation.admit(folder.path())?;
+        let mut backup = installation.command("pg_basebackup");
+        backup
+            .arg("-D")
+            .arg(folder.path().join("data"))
+            .args(["--host=127.0.0.1", "--username=postgres"])
+            .arg(format!("--port={}", self.port))
+            .args(["--wal-method=stream", "--checkpoint=fast", "--no-sync"])
+            .arg("--write-recovery-conf");
+        run("postgresql", &mut backup, "")?;
+        installation.start(folder, Durability::Ephemeral)
+    }
+
+    /// Stops the server as its signal asks for, and starts it again on its port and its data. An ephemeral one recovers
+    /// as after a crash, and keeps what was committed.
+    ///
+    /// # Errors
+    /// When the server does not start, or another program has taken the port.
+    pub fn restart(&mut self) -> Result<(), ServiceError> {
+        self.halt();
+        let process = self
+            .installation
+            .launch(self.folder.path(), self.durability, self.port)?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// Stops the server, which keeps its folder and may be started again by [`Postgres::restart`].
+    pub fn halt(&mut self) {
+        self.process = None;
+    }
+
     /// `postgres://postgres@127.0.0.1:PORT/tidegate`.
     pub fn url(&self) -> String {
         format!("postgres://postgres@127.0.0.1:{}/{DATABASE}", self.port)
@@ -85,6 +127,18 @@ impl Postgres {
 
     /// Stops the server and waits until it has ended; the same as dropping the value.
     pub fn stop(self) {}
+}
+
+/// Runs statements in `psql` as an operator would, one after the other, and returns what they said: a row a line, `|`
+/// between its columns.
+///
+/// # Errors
+/// When PostgreSQL is not installed, the server at `url` cannot be reached, or a statement fails.
+pub fn psql(url: &str, statements: &str) -> Result<String, ServiceError> {
+    let mut psql = command(postgres_binaries()?.join("psql"));
+    psql.args(["--no-psqlrc", "--quiet", "--no-align", "--tuples-only"])
+        .args(["--set", "ON_ERROR_STOP=1", url]);
+    run("psql", &mut psql, statements)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -204,51 +258,64 @@ impl Installation {
         run("postgresql", &mut copy, "").map(drop)
     }
 
-    fn start(&self, folder: Folder, durability: Durability) -> Result<Postgres, ServiceError> {
-        let data = folder.path().join("data");
-        let log = folder.path().join("log");
+    fn start(self, folder: Folder, durability: Durability) -> Result<Postgres, ServiceError> {
+        let mut attempt = 1;
+        loop {
+            let port = free_port()?;
+            match self.launch(folder.path(), durability, port) {
+                Ok(process) => {
+                    return Ok(Postgres {
+                        process: Some(process),
+                        folder,
+                        installation: self,
+                        durability,
+                        port,
+                    });
+                }
+                Err(ServiceError::Failed { log, .. })
+                    if log.contains("Address already in use") && attempt < ATTEMPTS =>
+                {
+                    attempt += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Starts the server of `folder` and waits until it takes connections.
+    fn launch(
+        &self,
+        folder: &Path,
+        durability: Durability,
+        port: u16,
+    ) -> Result<Process, ServiceError> {
+        let data = folder.join("data");
+        let log = folder.join("log");
         let stop_signal = match durability {
             Durability::Kept => libc::SIGINT, // "fast": roll back, checkpoint, end
             Durability::Ephemeral => libc::SIGQUIT, // "immediate": just end
         };
-        let mut attempt = 1;
-        loop {
-            let port = free_port()?;
-            let output = File::create(&log).map_err(ServiceError::folder("create", &log))?;
-            let mut server = self.command("postgres");
-            server
-                .arg("-D")
-                .arg(&data)
-                .args(settings(port, durability))
-                .stdout(Stdio::null())
-                .stderr(output);
-            let mut process =
-                Process::spawn(server, stop_signal).map_err(|error| ServiceError::Failed {
-                    server: "postgresql",
-                    reason: error.to_string(),
-                    log: String::new(),
-                })?;
-            let reason = match wait_until_ready(&mut process, &data) {
-                Ok(()) => {
-                    return Ok(Postgres {
-                        _process: process,
-                        _folder: folder,
-                        port,
-                    });
-                }
-                Err(reason) => reason,
-            };
-            drop(process);
-            let log = tail(&log);
-            let port_taken = log.contains("Address already in use");
-            if !port_taken || attempt == ATTEMPTS {
-                return Err(ServiceError::Failed {
-                    server: "postgresql",
-                    reason,
-                    log,
-                });
+        let output = File::create(&log).map_err(ServiceError::folder("create", &log))?;
+        let mut server = self.command("postgres");
+        server
+            .arg("-D")
+            .arg(&data)
+            .args(settings(port, durability))
+            .stdout(Stdio::null())
+            .stderr(output);
+        let failed = |reason: String, log: String| ServiceError::Failed {
+            server: "postgresql",
+            reason,
+            log,
+        };
+        let mut process = Process::spawn(server, stop_signal)
+            .map_err(|error| failed(error.to_string(), String::new()))?;
+        match wait_until_ready(&mut process, &data) {
+            Ok(()) => Ok(process),
+            Err(reason) => {
+                drop(process);
+                Err(failed(reason, tail(&log)))
             }
-            attempt += 1;
         }
     }
 }
@@ -264,11 +331,8 @@ fn settings(port: u16, durability: Durability) -> Vec<OsString> {
         "shared_buffers=64MB",
     ];
     if durability == Durability::Ephemeral {
-        settings.extend([
-            "fsync=off",
-            "synchronous_commit=off",
-            "full_page_writes=off",
-        ]);
+        // Whole pages stay in the log: without them a standby cannot be copied from a standby.
+        settings.extend(["fsync=off", "synchronous_commit=off"]);
     }
     settings
         .into_iter()

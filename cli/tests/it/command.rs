@@ -14,8 +14,10 @@ pub(crate) struct Ended {
 pub(crate) fn tidegate() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
     command.stdin(Stdio::null());
-    let ours =
-        |name: &str| name.starts_with("TIDEGATE_") || ["DATABASE_URL", "REDIS_URL"].contains(&name);
+    let ours = |name: &str| {
+        name.starts_with("TIDEGATE_")
+            || ["DATABASE_URL", "DATABASE_REPLICA_URL", "REDIS_URL"].contains(&name)
+    };
     for (name, _) in std::env::vars().filter(|(name, _)| ours(name)) {
         command.env_remove(name);
     }

@@ -4,10 +4,14 @@
 
 mod check;
 mod command;
+mod database;
 mod demo;
 mod deployment;
 mod explain;
 mod http;
+mod process;
 mod purge;
+mod relaying;
 mod running;
 mod setup;
+mod suspended;

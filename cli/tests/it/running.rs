@@ -74,6 +74,11 @@ impl Demo {
         self.told("admin")[2].clone()
     }
 
+    /// The URL of its database.
+    pub(crate) fn postgres(&self) -> String {
+        self.told("postgres")[0].clone()
+    }
+
     pub(crate) fn purge_token(&self) -> String {
         let (_, after) = self
             .guide

@@ -21,6 +21,9 @@ pub struct Cache {
     /// A body over this many bytes streams through and is not kept.
     #[serde(deserialize_with = "byte_size")]
     pub max_entry: usize,
+    /// How often the bytes of what was purged go back to the budget.
+    #[serde(deserialize_with = "duration")]
+    pub sweep_interval: Duration,
 }
 
 impl Default for Cache {
@@ -29,6 +32,7 @@ impl Default for Cache {
             memory: 256 << 20,
             hot: 8 << 20,
             max_entry: 16 << 20,
+            sweep_interval: Duration::from_secs(10),
         }
     }
 }

@@ -18,7 +18,7 @@ use super::encoding::mark_shared;
 use super::job::{Delivery, Job};
 use super::lookup::{Missing, Unusable};
 use super::respond::{not_modified, serves};
-use super::{Answer, Proxy, Route, purge_url};
+use super::{Answer, Proxy, Route};
 use crate::body::Body;
 use crate::cache::{Entry, Found, Head, Key, Landing, Lead, Role};
 use crate::error::Failure;
@@ -132,12 +132,11 @@ impl Proxy {
         orders: &mut u64,
     ) -> Option<[u8; 16]> {
         let index = self.log.index();
-        let asked = self.asked_marks(&purge_url(exchange), marks);
         let mut unrecorded = index.unrecorded_orders(marks);
         let mut has_matched = index.has_matched_since(marks, fence);
-        if let Some(asked) = &asked {
-            unrecorded += index.unrecorded_orders(asked);
-            has_matched |= index.has_matched_since(asked, fence);
+        for other in self.other_marks(exchange, marks) {
+            unrecorded += index.unrecorded_orders(&other);
+            has_matched |= index.has_matched_since(&other, fence);
         }
         if unrecorded <= *orders && !has_matched {
             return None;

@@ -48,7 +48,7 @@ impl Proxy {
         let asked = exchange.path_and_query.clone();
         let mut subject = lend(exchange);
         let flow = filters.on_request(&mut subject).await;
-        exchange.is_rewritten = subject.path_and_query != asked;
+        exchange.rewritten_from = (subject.path_and_query != asked).then_some(asked);
         exchange.path_and_query = subject.path_and_query;
         exchange.headers = subject.headers;
         exchange.key_extra = subject.key_extra;

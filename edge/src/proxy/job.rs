@@ -248,7 +248,7 @@ impl Job {
             client: self.client,
             lsn: None,
         };
-        let wishes = self
+        let mut wishes = self
             .place
             .proxy
             .filter_origin_response(&mut self.filters, seen, &mut self.outbound, &mut parts)
@@ -257,6 +257,8 @@ impl Job {
         let rest = rest.filter(|_| answered == StatusCode::PARTIAL_CONTENT);
         if let Some(rest) = &rest {
             rest.complete(&mut parts);
+            // What falls with a part of it falls with all of it.
+            wishes.tags.extend(rest.entry.tags.iter().cloned());
         }
         let method = &self.outbound.method;
         let admitted = self

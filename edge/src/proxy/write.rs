@@ -20,7 +20,7 @@ use super::keeping::{Place, Times, announced_length};
 use super::lookup::Unusable;
 use super::replicas::Asked;
 use super::tunnel::Switched;
-use super::{Answer, Proxy, Route, key_parts, outbound, purge_url};
+use super::{Answer, Proxy, Route, client_url, key_parts, outbound, purge_url};
 use crate::body::{self, Body};
 use crate::cache::{Content, Entry, Filling};
 use crate::error::Failure;
@@ -43,6 +43,8 @@ struct Passing {
     authority: String,
     client: std::net::IpAddr,
     url: String,
+    /// The client's own, where a filter made that one of it.
+    client_url: Option<String>,
     informer: Option<Informer>,
     /// The other protocols in which the client would go on.
     upgrade: Option<Box<Upgrade>>,
@@ -210,6 +212,7 @@ impl Proxy {
             authority: exchange.authority.as_str().to_owned(),
             client: exchange.client,
             url: purge_url(exchange),
+            client_url: client_url(exchange),
             informer: exchange.informer.clone(),
             upgrade,
             takes_trailers,
@@ -329,7 +332,7 @@ impl Passing {
         let answer = self.receive().await;
         let mut records = std::mem::take(&mut self.invalidated);
         if answer.as_ref().is_err_and(Failure::may_have_been_sent) {
-            records.push(Record::hard(Scope::Url(self.url.clone())));
+            records.extend(self.of_target());
         }
         let lsn = self.asked.lsn(self.told);
         if let Some(lsn) = lsn {
@@ -407,10 +410,24 @@ impl Passing {
         let (scheme, authority) = (self.scheme, self.authority.as_str());
         let uris = invalidated(method, scheme, authority, path_and_query, status, headers);
         let groups = invalidated_groups(method, scheme, authority, status, headers);
-        uris.iter()
-            .map(|uri| Record::hard(Scope::Url(url(authority, uri.as_str()))))
-            .chain(Record::tags(groups))
+        let mut uris = uris.iter();
+        // The first is the target.
+        let target = uris.next().map(|_| self.of_target());
+        let named = uris.map(|uri| Record::hard(Scope::Url(url(authority, uri.as_str()))));
+        let groups = Record::tags(groups);
+        target
+            .into_iter()
+            .flatten()
+            .chain(named)
+            .chain(groups)
             .collect()
+    }
+
+    /// The records of what was asked for, by the client and by the filters.
+    fn of_target(&self) -> impl Iterator<Item = Record> + use<> {
+        let urls = [Some(self.url.clone()), self.client_url.clone()];
+        let urls = urls.into_iter().flatten();
+        urls.map(|url| Record::hard(Scope::Url(url)))
     }
 }
 

@@ -18,11 +18,10 @@ use crate::explanation::{Explanation, Question};
 use crate::filters::{Capabilities, Chain, Limits, Purge, PurgeOrder, RedisLimits};
 use crate::interim::Informer;
 use crate::proxy::{Proxy, Route, Yours};
-use crate::purge::{Log, Order, Receipt};
+use crate::purge::{Order, Orders, Patience};
 use crate::redis::Redis;
 use crate::router::Router;
 use crate::server::{Answering, Handler};
-use crate::telemetry::Metrics;
 use crate::upstream::Upstream;
 
 /// Between two looks at whether a drained worker has work left.
@@ -77,12 +76,10 @@ impl Shared {
                 clock: self.clock.clone(),
                 cache: self.cache.with_regional(regional),
                 log: self.log.clone(),
+                orders: Arc::clone(&self.orders),
                 capabilities: Capabilities {
                     limits,
-                    purge: Arc::new(LogPurge {
-                        log: self.log.clone(),
-                        metrics: self.metrics.clone(),
-                    }),
+                    purge: Arc::new(LogPurge(Arc::clone(&self.orders))),
                 },
                 metrics: self.metrics.clone(),
             }),
@@ -167,10 +164,7 @@ impl Handler for Worker {
 }
 
 /// The purge log as a plugin's capability.
-struct LogPurge {
-    log: Log,
-    metrics: Metrics,
-}
+struct LogPurge(Arc<Orders>);
 
 impl Purge for LogPurge {
     fn purge<'a>(
@@ -186,10 +180,8 @@ impl Purge for LogPurge {
                 ..Order::default()
             };
             let records = order.into_records()?;
-            Receipt::of(&self.log, &self.metrics, &records)
-                .await
-                .map_err(|error| error.to_string())?;
-            Ok(())
+            let carried_out = self.0.carry_out(&records, Patience::default()).await;
+            carried_out.map(|_| ()).map_err(|error| error.to_string())
         })
     }
 }

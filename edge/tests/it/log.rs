@@ -9,7 +9,7 @@ use tidegate_services::Redis;
 
 use crate::support::{Answer, Edge, Origin, Way, answer, patiently, secs};
 
-const LOG: &str = "tidegate:log";
+pub(crate) const LOG: &str = "tidegate:log";
 const ALL: &str = r#"{"scope":"all"}"#;
 
 fn fresh(body: &str) -> Answer {
@@ -20,20 +20,20 @@ fn started() -> Redis {
     Redis::ephemeral().expect("redis-server is installed")
 }
 
-async fn connected(redis: &Redis) -> MultiplexedConnection {
+pub(crate) async fn connected(redis: &Redis) -> MultiplexedConnection {
     let client = redis::Client::open(redis.url()).unwrap();
     patiently("redis", client.get_multiplexed_async_connection())
         .await
         .unwrap()
 }
 
-async fn add(redis: &Redis, id: &str, fields: &[(&str, &str)]) {
+pub(crate) async fn add(redis: &Redis, id: &str, fields: &[(&str, &str)]) {
     let mut connection = connected(redis).await;
     let _: String = connection.xadd(LOG, id, fields).await.unwrap();
 }
 
 /// How many entries of the log contain this.
-async fn recorded(redis: &Redis, text: &str) -> usize {
+pub(crate) async fn recorded(redis: &Redis, text: &str) -> usize {
     let mut connection = connected(redis).await;
     let log: StreamRangeReply = connection.xrange_all(LOG).await.unwrap();
     let entries = log.ids.iter();
@@ -43,7 +43,7 @@ async fn recorded(redis: &Redis, text: &str) -> usize {
 }
 
 /// The epoch that a purge was recorded in.
-async fn epoch(edge: &Edge, path: &str) -> String {
+pub(crate) async fn epoch(edge: &Edge, path: &str) -> String {
     let receipt = edge.purge(path).await;
     assert_eq!(receipt.status, 200, "{}", receipt.text());
     let (_, rest) = receipt.text().split_once("\"position\":\"").unwrap();

@@ -9,8 +9,8 @@ pub(crate) mod client;
 pub(crate) mod edge;
 pub(crate) mod gate;
 pub(crate) mod http2;
+pub(crate) mod orders;
 pub(crate) mod origin;
-#[allow(dead_code, reason = "not every step is taken yet")]
 pub(crate) mod way;
 pub(crate) mod wire;
 

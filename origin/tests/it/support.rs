@@ -4,8 +4,8 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{
-        Arc, LazyLock,
-        atomic::{AtomicU32, AtomicUsize, Ordering},
+        Arc, LazyLock, Mutex,
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -18,9 +18,12 @@ use hyper_util::{
 };
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, postgres::PgPoolOptions};
-use tidegate_origin::{Config, Origin, PurgeSink, SinkError};
+use tidegate_origin::{Config, Lsn, Origin, PurgeSink, SinkError};
 use tidegate_services::Postgres;
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 
 pub(crate) const TOKEN: &str = "the-edge's-token";
 /// How long an event may take before the test is given up; nothing is measured by it.
@@ -41,6 +44,18 @@ pub(crate) async fn database() -> String {
     url.replace("/tidegate", &format!("/{name}"))
 }
 
+/// Waits until a question is answered by `true`.
+pub(crate) async fn patiently<F: Future<Output = bool>>(what: &str, mut asks: impl FnMut() -> F) {
+    let asking = async {
+        while !asks().await {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    if timeout(PATIENCE, asking).await.is_err() {
+        panic!("in vain: {what}");
+    }
+}
+
 pub(crate) fn config(database_url: String) -> Config {
     Config {
         database_url,
@@ -48,27 +63,38 @@ pub(crate) fn config(database_url: String) -> Config {
         listen: ([127, 0, 0, 1], 0).into(),
         pool_min: 2,
         pool_max: 10,
+        replica_url: None,
     }
 }
 
-/// Where tags go. It can fail a number of times, or refuse always: then the outbox keeps its rows.
+/// Where tags go. It can fail a number of times, or refuse: then the outbox keeps its rows.
 pub(crate) struct Sink {
     pub(crate) failures: AtomicUsize,
-    refuses: bool,
+    pub(crate) refuses: AtomicBool,
+    /// Takes what it is given, and never says so.
+    pub(crate) hangs: AtomicBool,
     received: watch::Sender<Vec<String>>,
+    seen: Mutex<Vec<Option<Lsn>>>,
 }
 
 impl Sink {
     fn new(refuses: bool) -> Arc<Self> {
         Arc::new(Self {
             failures: AtomicUsize::new(0),
-            refuses,
+            refuses: AtomicBool::new(refuses),
+            hangs: AtomicBool::new(false),
             received: watch::Sender::new(Vec::new()),
+            seen: Mutex::default(),
         })
     }
 
     pub(crate) fn received(&self) -> Vec<String> {
         self.received.borrow().clone()
+    }
+
+    /// What came with the tags: a position for each append.
+    pub(crate) fn seen(&self) -> Vec<Option<Lsn>> {
+        self.seen.lock().unwrap().clone()
     }
 
     /// Waits until every one of the tags has arrived.
@@ -86,9 +112,10 @@ impl PurgeSink for Sink {
     fn append(
         &self,
         tags: Vec<String>,
+        seen: Option<Lsn>,
     ) -> Pin<Box<dyn Future<Output = Result<(), SinkError>> + Send + '_>> {
         Box::pin(async move {
-            if self.refuses {
+            if self.refuses.load(Ordering::Relaxed) {
                 return Err(SinkError("closed".to_owned()));
             }
             let fails = self
@@ -99,7 +126,11 @@ impl PurgeSink for Sink {
             if fails.is_ok() {
                 return Err(SinkError("told to fail".to_owned()));
             }
+            self.seen.lock().unwrap().push(seen);
             self.received.send_modify(|received| received.extend(tags));
+            if self.hangs.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
             Ok(())
         })
     }
@@ -134,14 +165,25 @@ impl House {
         Sink::new(false)
     }
 
-    async fn with(database_url: String, sink: Arc<Sink>) -> Self {
+    /// An origin that may read from a replica.
+    pub(crate) async fn with_replica(database_url: String, replica_url: String) -> Self {
+        let config = Config {
+            replica_url: Some(replica_url),
+            ..config(database_url)
+        };
+        Self::told(config, Sink::new(false)).await
+    }
+
+    pub(crate) async fn with(database_url: String, sink: Arc<Sink>) -> Self {
+        Self::told(config(database_url), sink).await
+    }
+
+    async fn told(config: Config, sink: Arc<Sink>) -> Self {
         let pool = PgPoolOptions::new()
             .max_connections(2)
-            .connect_lazy(&database_url)
+            .connect_lazy(&config.database_url)
             .unwrap();
-        let origin = Origin::start(config(database_url), sink.clone())
-            .await
-            .unwrap();
+        let origin = Origin::start(config, sink.clone()).await.unwrap();
         Self {
             origin,
             sink,
@@ -240,6 +282,21 @@ impl House {
     /// Runs statements by hand, as an operator would.
     pub(crate) async fn sql(&self, statements: &'static str) {
         sqlx::raw_sql(statements).execute(&self.pool).await.unwrap();
+    }
+
+    /// The value of a metric, with its labels as they are written; nothing when it is not there.
+    pub(crate) async fn metric(&self, name: &str) -> Option<f64> {
+        let metrics = self.send(Method::GET, "/metrics", &[], "").await;
+        let text = String::from_utf8(metrics.expect(StatusCode::OK).bytes.to_vec()).unwrap();
+        let mut lines = text.lines();
+        let line = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
+        Some(line.parse().unwrap())
+    }
+
+    /// Reads as the edge does, which has heard of the position.
+    pub(crate) async fn get_from(&self, path: &str, lsn: &str) -> Answer {
+        let headers = [("x-service-token", TOKEN), ("tidegate-lsn", lsn)];
+        self.send(Method::GET, path, &headers, "").await
     }
 
     /// All tags that wait in the outbox, sorted, each once.

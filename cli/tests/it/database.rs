@@ -1,0 +1,128 @@
+//! A statement by hand, in `psql`, purges real edges.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use tidegate_services::{Postgres, psql};
+
+use crate::command::{finish, tidegate};
+use crate::http::{Answer, get};
+use crate::process::Running;
+use crate::running::Demo;
+
+/// How long a change may take to arrive; nothing is measured by it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn folder() -> TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+    folder
+}
+
+/// Asks again until the answer is as wanted.
+fn until(edge: &str, path: &str, what: &str, is_so: impl Fn(&Answer) -> bool) -> Answer {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let answer = get(edge, path);
+        if is_so(&answer) {
+            return answer;
+        }
+        assert!(
+            Instant::now() < end,
+            "{path} in vain: {what}, but {}",
+            answer.body
+        );
+    }
+}
+
+#[test]
+fn a_plain_update_in_psql_purges_what_shows_the_row() {
+    let folder = folder();
+    let demo = Demo::start(folder.path());
+    let edge = demo.edge();
+    for path in ["/courses/1", "/courses", "/courses/2"] {
+        until(&edge, path, "it is stored", Answer::is_hit);
+    }
+    let update = "UPDATE courses SET title = 'Changed by hand' WHERE id = 1;";
+    psql(&demo.postgres(), update).unwrap();
+    for path in ["/courses/1", "/courses"] {
+        until(&edge, path, "the change is shown", |answer| {
+            answer.body.contains("Changed by hand")
+        });
+    }
+    assert!(get(&edge, "/courses/2").is_hit(), "another course fell too");
+
+    // A statement that touches more than a thousand rows: all of the table falls, by one tag.
+    let many = "INSERT INTO courses (title, category, difficulty_level, max_students)
+                SELECT 'filler', 'c', 'beginner', 1 FROM generate_series(1, 1001);
+                UPDATE courses SET description = 'all of them';";
+    psql(&demo.postgres(), many).unwrap();
+    until(&edge, "/courses/2", "the change is shown", |answer| {
+        answer.body.contains("all of them")
+    });
+}
+
+#[test]
+fn a_plain_update_purges_edges_that_share_no_redis() {
+    let postgres = Postgres::ephemeral().unwrap();
+    let folder = folder();
+    let admins = [free(), free()];
+    let origin = Running::start(
+        tidegate()
+            .args(["origin", "--listen", "127.0.0.1:0", "--seed"])
+            .env("DATABASE_URL", postgres.url())
+            .env("TIDEGATE_EDGES", admins.join(", "))
+            .env("TIDEGATE_ADMIN_TOKEN", "admin")
+            .env("TIDEGATE_SERVICE_TOKEN", "secret"),
+    );
+    let edges = admins.each_ref().map(|admin| {
+        let file = folder.path().join(format!("{}.toml", admin.replace(':', "-")));
+        let text = format!(
+            "[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"{admin}\"\nadmin_token = \"admin\"\nworkers = 1\n\
+             [origins.app]\nurl = \"http://{}\"\nheaders = {{ \"x-service-token\" = \"secret\" }}\n\
+             [[routes]]\npath = \"/\"\norigin = \"app\"\n",
+            origin.address
+        );
+        fs::write(&file, text).expect("the folder is ours");
+        Running::start(tidegate().args(["run", "-c"]).arg(&file))
+    });
+    let course = psql(&postgres.url(), "SELECT min(id) FROM courses;").unwrap();
+    let path = format!("/courses/{}", course.trim());
+    for edge in &edges {
+        until(&edge.address, &path, "it is stored", Answer::is_hit);
+    }
+    let update = format!(
+        "UPDATE courses SET title = 'Changed by hand' WHERE id = {};",
+        course.trim()
+    );
+    psql(&postgres.url(), &update).unwrap();
+    for edge in &edges {
+        until(&edge.address, &path, "the change is shown", |answer| {
+            answer.body.contains("Changed by hand")
+        });
+    }
+}
+
+/// An address that nobody listens on: it was free a moment ago.
+fn free() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port can be had");
+    listener.local_addr().expect("it is bound").to_string()
+}
+
+#[test]
+fn the_sql_for_a_database_of_ones_own_can_be_printed_and_run_without_any_setting() {
+    let printed = finish(tidegate().args(["origin", "--print-sql"]));
+    assert_eq!(printed.code, Some(0), "{}", printed.err);
+    let postgres = Postgres::ephemeral().unwrap();
+    psql(&postgres.url(), &printed.out).unwrap();
+    let tags = psql(
+        &postgres.url(),
+        "CREATE TABLE products (id int); SELECT tidegate_watch('products', 'product', 'id');
+         INSERT INTO products VALUES (7); SELECT tags FROM outbox;",
+    )
+    .unwrap();
+    assert_eq!(tags.trim(), "{product:7}");
+}

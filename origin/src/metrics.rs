@@ -1,0 +1,205 @@
+//! What the origin counts: how far the outbox is behind, and which server reads were answered by. Names are
+//! `tidegate_*`; no label holds anything of a request.
+
+use std::{sync::atomic::AtomicU64, time::Duration};
+
+use axum::{
+    Router,
+    extract::State,
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use prometheus_client::{
+    encoding::{EncodeLabelSet, EncodeLabelValue, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::Registry,
+};
+use sqlx::PgPool;
+use tokio::time::timeout;
+
+use crate::replicas::Servers;
+
+/// The upper ends, in seconds, of the classes that delivery times are counted in.
+const SECONDS: [f64; 14] = [
+    0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0,
+];
+/// How long a database may take to say what only it knows; what it does not say in time is not a number.
+const ASK: Duration = Duration::from_secs(1);
+
+/// Why a delivery failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub(crate) enum Failure {
+    /// The database did not give or take.
+    Database,
+    /// The purge log refused, or could not be reached.
+    Log,
+    /// The purge log did not answer in time.
+    Deadline,
+}
+
+/// Why a read was answered by the primary although there is a replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub(crate) enum Fallback {
+    /// The request does not say how far a replica must be.
+    NoPosition,
+    /// What it says is no position; `primary` is such a word.
+    Unreadable,
+    /// The replica has not replayed that far.
+    Behind,
+    /// The position is one of another timeline.
+    OtherTimeline,
+    /// The server is no standby (it may have been promoted), or one of another database.
+    NotAReplica,
+    /// The replica did not answer in time, or has just failed to.
+    Unavailable,
+    /// The replica failed in the midst of the read.
+    Failed,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FailureLabel {
+    reason: Failure,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FallbackLabel {
+    reason: Fallback,
+}
+
+/// All metrics of an origin.
+pub(crate) struct Metrics {
+    registry: Registry,
+    waiting: Gauge,
+    oldest: Gauge<f64, AtomicU64>,
+    delivery: Histogram,
+    tags: Counter,
+    failures: Family<FailureLabel, Counter>,
+    /// What stood in the outbox and is no tag.
+    pub(crate) unusable_tags: Counter,
+    /// Reads that the replica answered.
+    pub(crate) replica_reads: Counter,
+    fallbacks: Family<FallbackLabel, Counter>,
+    replica_lag: Gauge<f64, AtomicU64>,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("tidegate"),
+            waiting: Gauge::default(),
+            oldest: Gauge::default(),
+            delivery: Histogram::new(SECONDS),
+            tags: Counter::default(),
+            failures: Family::default(),
+            unusable_tags: Counter::default(),
+            replica_reads: Counter::default(),
+            fallbacks: Family::default(),
+            replica_lag: Gauge::default(),
+        };
+        let registry = &mut metrics.registry;
+        registry.register(
+            "outbox_rows",
+            "Rows that wait in the outbox, counted up to 100000; -1 when the database does not say",
+            metrics.waiting.clone(),
+        );
+        registry.register(
+            "outbox_oldest_seconds",
+            "For how long the oldest row has waited in the outbox",
+            metrics.oldest.clone(),
+        );
+        registry.register(
+            "outbox_delivery_seconds",
+            "Time of a row from its writing to the purge log, the rest of its transaction included",
+            metrics.delivery.clone(),
+        );
+        registry.register(
+            "outbox_tags",
+            "Tags delivered to the purge log",
+            metrics.tags.clone(),
+        );
+        registry.register(
+            "outbox_failures",
+            "Deliveries that failed and were tried again, by reason",
+            metrics.failures.clone(),
+        );
+        registry.register(
+            "outbox_unusable_tags",
+            "What stood in the outbox and is no tag",
+            metrics.unusable_tags.clone(),
+        );
+        registry.register(
+            "replica_reads",
+            "Reads that the replica answered",
+            metrics.replica_reads.clone(),
+        );
+        registry.register(
+            "replica_fallbacks",
+            "Reads that the primary answered although there is a replica, by reason",
+            metrics.fallbacks.clone(),
+        );
+        registry.register(
+            "replica_lag_bytes",
+            "How much of the primary's log the replica has not replayed",
+            metrics.replica_lag.clone(),
+        );
+        metrics
+    }
+
+    /// Counts rows that were delivered: how many tags, and how long each row took.
+    pub(crate) fn delivered(&self, tags: usize, lags: impl Iterator<Item = Duration>) {
+        self.tags.inc_by(tags as u64);
+        lags.for_each(|lag| self.delivery.observe(lag.as_secs_f64()));
+    }
+
+    pub(crate) fn relay_failed(&self, reason: Failure) {
+        self.failures.get_or_create(&FailureLabel { reason }).inc();
+    }
+
+    pub(crate) fn fell_back(&self, reason: Fallback) {
+        self.fallbacks
+            .get_or_create(&FallbackLabel { reason })
+            .inc();
+    }
+}
+
+pub(crate) fn routes() -> Router<Servers> {
+    Router::new().route("/metrics", get(show))
+}
+
+/// Shows the metrics in the OpenMetrics format. What the servers do not say in time is NaN.
+async fn show(State(servers): State<Servers>) -> Response {
+    let metrics = servers.metrics();
+    let (outbox, lag) = tokio::join!(
+        timeout(ASK, outbox(servers.primary())),
+        timeout(ASK, servers.replica_lag())
+    );
+    let (waiting, oldest) = outbox.ok().and_then(Result::ok).unwrap_or((-1, f64::NAN));
+    metrics.waiting.set(waiting);
+    metrics.oldest.set(oldest);
+    metrics
+        .replica_lag
+        .set(lag.ok().flatten().unwrap_or(f64::NAN));
+    let mut text = String::new();
+    encode(&mut text, &metrics.registry).expect("a String takes everything");
+    let content_type =
+        HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+    let no_store = HeaderValue::from_static("no-store");
+    let fields = [
+        (header::CONTENT_TYPE, content_type),
+        (header::CACHE_CONTROL, no_store),
+    ];
+    (fields, text).into_response()
+}
+
+/// How many rows wait, and for how many seconds the oldest has.
+async fn outbox(pool: &PgPool) -> Result<(i64, f64), sqlx::Error> {
+    let row = sqlx::query!(
+        r#"SELECT (SELECT count(*) FROM (SELECT FROM outbox LIMIT 100000) AS counted) AS "waiting!",
+                  coalesce((SELECT extract(epoch FROM clock_timestamp() - created_at)::float8
+                            FROM outbox ORDER BY id LIMIT 1), 0) AS "oldest!""#
+    )
+    .fetch_one(pool)
+    .await?;
+    Ok((row.waiting, row.oldest))
+}

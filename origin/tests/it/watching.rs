@@ -1,0 +1,241 @@
+//! Tables of any shape are watched by the shipped triggers, and what cannot be watched is refused with a reason.
+
+use sqlx::{AssertSqlSafe, PgPool, postgres::PgPoolOptions};
+use tidegate_origin::outbox::WATCHING;
+
+use crate::support::{House, database};
+
+async fn run(pool: &PgPool, statement: &str) {
+    sqlx::raw_sql(AssertSqlSafe(statement.to_owned()))
+        .execute(pool)
+        .await
+        .unwrap_or_else(|error| panic!("{statement}: {error}"));
+}
+
+#[tokio::test]
+async fn a_database_of_ones_own_takes_the_shipped_sql_and_takes_it_again() {
+    let pool = PgPoolOptions::new()
+        .max_connections(1)
+        .connect(&database().await)
+        .await
+        .unwrap();
+    run(&pool, WATCHING).await;
+    run(&pool, "CREATE TABLE products (id int PRIMARY KEY); SELECT tidegate_watch('products', 'product', 'id')").await;
+    run(&pool, WATCHING).await;
+    run(&pool, "INSERT INTO products VALUES (1)").await;
+    let tags: Vec<Vec<String>> = sqlx::query_scalar("SELECT tags FROM outbox")
+        .fetch_all(&pool)
+        .await
+        .unwrap();
+    assert_eq!(tags, [["product:1"]]);
+}
+
+#[tokio::test]
+async fn every_way_to_write_is_seen_on_tables_of_every_shape() {
+    let house = House::with_full_outbox().await;
+    run(
+        &house.pool,
+        r#"CREATE SCHEMA "My Shop";
+           CREATE TABLE "My Shop"."Order Lines" ("Line Id" uuid PRIMARY KEY, n int);
+           SELECT tidegate_watch('"My Shop"."Order Lines"', 'line', 'Line Id', 'lines');
+           CREATE TABLE seats (room int, seat text, who text, PRIMARY KEY (room, seat));
+           SELECT tidegate_watch('seats', 'room', 'room');
+           SELECT tidegate_watch('seats', 'seat', 'seat');
+           CREATE TABLE readings (day date NOT NULL, sensor int) PARTITION BY RANGE (day);
+           CREATE TABLE readings_1 PARTITION OF readings FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
+           CREATE TABLE readings_2 PARTITION OF readings FOR VALUES FROM ('2026-02-01') TO ('2026-03-01');
+           SELECT tidegate_watch('readings', 'sensor', 'sensor');
+           CREATE TABLE parts (id text, room int);
+           SELECT tidegate_watch('parts', 'part', 'id')"#,
+    )
+    .await;
+    const LINE: &str = "00000000-0000-0000-0000-000000000007";
+    let rows: [(&str, &[&str]); 16] = [
+        (
+            r#"INSERT INTO "My Shop"."Order Lines" VALUES ('00000000-0000-0000-0000-000000000007', 1)"#,
+            &["line:00000000-0000-0000-0000-000000000007", "lines"],
+        ),
+        (
+            r#"TRUNCATE "My Shop"."Order Lines""#,
+            &["lines", "table:Order%20Lines"],
+        ),
+        (
+            "INSERT INTO seats VALUES (1, 'A', 'x'), (1, 'B', 'y')",
+            &["room:1", "seat:A", "seat:B"],
+        ),
+        (
+            "UPDATE seats SET room = 2 WHERE seat = 'A'",
+            &["room:1", "room:2", "seat:A"],
+        ),
+        ("UPDATE seats SET who = 'z' WHERE room = 7", &[]),
+        (
+            "INSERT INTO seats SELECT 3, 'C', 'w'",
+            &["room:3", "seat:C"],
+        ),
+        (
+            "INSERT INTO seats VALUES (3, 'C', 'v'), (4, 'D', 'v') ON CONFLICT (room, seat) DO UPDATE SET who = 'v'",
+            &["room:3", "room:4", "seat:C", "seat:D"],
+        ),
+        (
+            "WITH gone AS (DELETE FROM seats WHERE room = 3) UPDATE seats SET who = 'u' WHERE room = 2",
+            &["room:2", "room:3", "seat:A", "seat:C"],
+        ),
+        (
+            "INSERT INTO readings VALUES ('2026-01-05', 5), ('2026-02-06', 6)",
+            &["sensor:5", "sensor:6"],
+        ),
+        // It moves from one partition to the other.
+        (
+            "UPDATE readings SET day = '2026-02-05', sensor = 8 WHERE sensor = 5",
+            &["sensor:5", "sensor:8"],
+        ),
+        ("DELETE FROM readings WHERE sensor = 8", &["sensor:8"]),
+        ("INSERT INTO parts VALUES (NULL, 1)", &[]),
+        ("INSERT INTO parts VALUES ('', 1), (NULL, 1)", &["part:"]),
+        (
+            "INSERT INTO parts VALUES (repeat('ü', 2000), 1), ('ü', 1)",
+            &["part:%C3%BC", "table:parts"],
+        ),
+        (
+            "SELECT tidegate_watch('parts', 'part', 'room', 'parts'); UPDATE parts SET id = 'x'",
+            &["part:1", "parts"],
+        ),
+        (
+            "SELECT tidegate_unwatch('parts', 'part'); DELETE FROM parts",
+            &[],
+        ),
+    ];
+    assert!(rows[0].1[0].ends_with(LINE));
+    for (statement, tags) in rows {
+        run(&house.pool, "TRUNCATE outbox").await;
+        run(&house.pool, statement).await;
+        assert_eq!(house.outbox().await, tags, "{statement}");
+    }
+    run(&house.pool, "TRUNCATE outbox").await;
+    let mut connection = house.pool.acquire().await.unwrap();
+    let mut copy = connection
+        .copy_in_raw("COPY seats FROM STDIN")
+        .await
+        .unwrap();
+    copy.send(&b"9\tZ\tcopied\n"[..]).await.unwrap();
+    copy.finish().await.unwrap();
+    drop(connection);
+    assert_eq!(house.outbox().await, ["room:9", "seat:Z"]);
+}
+
+#[tokio::test]
+async fn whoever_may_write_the_table_needs_no_right_to_the_outbox_and_no_path_to_it() {
+    let house = House::with_full_outbox().await;
+    let role: String = sqlx::query_scalar("SELECT 'clerk_of_' || current_database()")
+        .fetch_one(&house.pool)
+        .await
+        .unwrap();
+    run(
+        &house.pool,
+        &format!(
+            "BEGIN; CREATE ROLE {role}; GRANT ALL ON documents TO {role}; SET LOCAL ROLE {role};
+             CREATE TEMPORARY TABLE outbox (tags text[]); SET LOCAL search_path = '';
+             INSERT INTO public.documents VALUES ('a', '1'); COMMIT"
+        ),
+    )
+    .await;
+    assert_eq!(house.outbox().await, ["document:a"]);
+    let refused = sqlx::raw_sql(AssertSqlSafe(format!(
+        "BEGIN; GRANT CREATE ON SCHEMA public TO {role}; SET LOCAL ROLE {role}; CREATE TABLE mine (id int);
+         SELECT tidegate_watch('mine', 'document', 'id')"
+    )))
+    .execute(&house.pool)
+    .await
+    .expect_err("anybody may purge anything");
+    assert!(
+        refused.to_string().contains("permission denied"),
+        "{refused}"
+    );
+    run(&house.pool, "ROLLBACK").await;
+    run(
+        &house.pool,
+        &format!("DROP OWNED BY {role}; DROP ROLE {role}"),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_watched_is_refused_with_a_reason() {
+    let house = House::with_full_outbox().await;
+    run(
+        &house.pool,
+        "CREATE VIEW titles AS SELECT title FROM courses",
+    )
+    .await;
+    for (arguments, reason) in [
+        (
+            "'nowhere', 'a', 'id'",
+            "relation \"nowhere\" does not exist",
+        ),
+        ("'titles', 'a', 'title'", "titles is no table"),
+        (
+            "'courses', 'a', 'number'",
+            "table courses has no column 'number'",
+        ),
+        (
+            "'courses', 'a', 'id, title'",
+            "table courses has no column 'id, title'",
+        ),
+        (
+            "'courses', 'a', 'ctid'",
+            "table courses has no column 'ctid'",
+        ),
+        ("'courses', 'a b', 'id'", "kind 'a b' is not 1 to 32"),
+        ("'courses', NULL, 'id'", "kind NULL is not 1 to 32"),
+        (
+            "'courses', 'a', 'id', 'two words'",
+            "tag 'two words' is not one word",
+        ),
+        (
+            "'courses', 'a', 'id', NULL::text",
+            "tag NULL is not one word",
+        ),
+    ] {
+        let statement = format!("SELECT tidegate_watch({arguments})");
+        let refused = sqlx::raw_sql(AssertSqlSafe(statement))
+            .execute(&house.pool)
+            .await
+            .expect_err(arguments);
+        assert!(
+            refused.to_string().contains(reason),
+            "{arguments}: {refused}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_statement_that_touches_a_hundred_thousand_rows_is_two_tags_and_one_that_repeats_a_key_is_named()
+ {
+    let house = House::with_full_outbox().await;
+    run(
+        &house.pool,
+        "CREATE TABLE things (id int, shelf int); SELECT tidegate_watch('things', 'thing', 'id', 'things');
+         INSERT INTO things SELECT n, n % 3 FROM generate_series(1, 100000) AS n; TRUNCATE outbox;
+         UPDATE things SET shelf = shelf + 1",
+    )
+    .await;
+    assert_eq!(house.outbox().await, ["table:things", "things"]);
+    // A hundred thousand rows, four keys; the first rows alone do not tell.
+    run(
+        &house.pool,
+        "SELECT tidegate_unwatch('things', 'thing'); SELECT tidegate_watch('things', 'shelf', 'shelf');
+         TRUNCATE outbox; UPDATE things SET shelf = shelf + 1",
+    )
+    .await;
+    assert_eq!(
+        house.outbox().await,
+        ["shelf:1", "shelf:2", "shelf:3", "shelf:4"]
+    );
+    // The keys beyond a thousand come late.
+    run(
+        &house.pool,
+        "TRUNCATE outbox; INSERT INTO things SELECT n, greatest(n - 2500, 0) FROM generate_series(1, 5000) AS n",
+    )
+    .await;
+    assert_eq!(house.outbox().await, ["table:things"]);
+}
