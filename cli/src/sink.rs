@@ -82,10 +82,14 @@ struct Edges(Vec<Arc<Admin>>);
 
 impl PurgeSink for Edges {
     /// All edges are told, also when one of them does not take it: that one alone must not keep stale what others show.
-    // The order has no place for the position yet.
-    fn append(&self, tags: Vec<String>, _seen: Option<tidegate_origin::Lsn>) -> Appending<'_> {
+    fn append(&self, tags: Vec<String>, seen: Option<tidegate_origin::Lsn>) -> Appending<'_> {
         Box::pin(async move {
-            let order = Arc::new(json!({ "tags": tags }));
+            // An edge takes an order that does not say it for one that no replica is known to show.
+            let order = match seen {
+                Some(seen) => json!({ "tags": tags, "lsn": seen.to_string() }),
+                None => json!({ "tags": tags }),
+            };
+            let order = Arc::new(order);
             let mut telling = JoinSet::new();
             for edge in &self.0 {
                 telling.spawn(tell(Arc::clone(edge), Arc::clone(&order)));
