@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use sqlx::{Connection, PgConnection};
 use tidegate_edge::purge::{Record, Stream};
-use tidegate_origin::{Config, Origin, PurgeSink, SinkError};
+use tidegate_origin::{Config, Lsn, Origin, PurgeSink, SinkError};
 use tidegate_services::{Postgres, Redis};
 use tokio::runtime::Builder;
 
@@ -35,6 +35,7 @@ pub(crate) fn run(rounds: usize) {
         listen: ([127, 0, 0, 1], 0).into(),
         pool_min: 2,
         pool_max: 10,
+        replica_url: None,
     };
     let (origin, mut database) = runtime.block_on(async {
         let origin = Origin::start(config, sink)
@@ -69,6 +70,7 @@ impl PurgeSink for Log {
     fn append(
         &self,
         tags: Vec<String>,
+        _seen: Option<Lsn>,
     ) -> Pin<Box<dyn Future<Output = Result<(), SinkError>> + Send + '_>> {
         Box::pin(async move {
             let appended = self.0.append(&Record::tags(tags)).await;

@@ -84,11 +84,10 @@ impl PurgeSink for Edges {
     /// All edges are told, also when one of them does not take it: that one alone must not keep stale what others show.
     fn append(&self, tags: Vec<String>, seen: Option<tidegate_origin::Lsn>) -> Appending<'_> {
         Box::pin(async move {
-            // An edge takes an order that does not say it for one that no replica is known to show.
-            let order = match seen {
-                Some(seen) => json!({ "tags": tags, "lsn": seen.to_string() }),
-                None => json!({ "tags": tags }),
-            };
+            let mut order = json!({ "tags": tags });
+            if let Some(seen) = seen {
+                order["lsn"] = seen.to_string().into();
+            }
             let order = Arc::new(order);
             let mut telling = JoinSet::new();
             for edge in &self.0 {
