@@ -23,10 +23,9 @@ impl Proxy {
             return Asked(None);
         }
         let needed = self.log.index().newest().needed();
-        if let Some(lsn) = needed.lsn.max(at_least) {
-            let lsn = HeaderValue::try_from(lsn.to_string()).expect("visible characters");
-            headers.insert(LSN, lsn);
-        }
+        let lsn = at_least.map_or(needed.lsn, |seen| seen.max(needed.lsn));
+        let lsn = HeaderValue::try_from(lsn.to_string()).expect("made of visible characters");
+        headers.insert(LSN, lsn);
         Asked(Some(needed))
     }
 

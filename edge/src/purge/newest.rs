@@ -18,13 +18,12 @@ use super::record::COUNTER_BITS;
 const STAMPED_WITHIN: u64 = 10_000 << COUNTER_BITS;
 
 /// See the module.
-#[derive(Default)]
 pub struct Newest {
     state: Mutex<State>,
 }
 
-#[derive(Default)]
 struct State {
+    /// `None` where nobody ever told.
     known: Option<Lsn>,
     /// The position up to which something may be missing.
     doubted: Option<u64>,
@@ -32,11 +31,24 @@ struct State {
     doubts: u64,
 }
 
+impl Default for Newest {
+    /// In doubt: nothing of the log has been read.
+    fn default() -> Newest {
+        let state = State {
+            known: None,
+            doubted: Some(0),
+            doubts: 0,
+        };
+        Newest {
+            state: Mutex::new(state),
+        }
+    }
+}
+
 /// What a fetch asks its origin for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Needed {
-    /// `None` where no record ever told.
-    pub lsn: Option<Lsn>,
+    pub lsn: Lsn,
     doubts: u64,
 }
 
@@ -45,11 +57,11 @@ impl Newest {
     pub fn needed(&self) -> Needed {
         let state = self.state();
         let lsn = match state.doubted {
-            Some(_) => Some(Lsn::PRIMARY),
+            Some(_) => None,
             None => state.known,
         };
         Needed {
-            lsn,
+            lsn: lsn.unwrap_or(Lsn::PRIMARY),
             doubts: state.doubts,
         }
     }
@@ -144,7 +156,7 @@ mod tests {
         let [(needed, position, changes)] = seen[..] else {
             panic!("{seen:?}");
         };
-        assert_eq!(needed.lsn, Some(lsn("1:0/5")));
+        assert_eq!(needed.lsn, lsn("1:0/5"));
         assert_eq!((position, changes), (at(1), before));
         assert_eq!(index.position(), at(LATER + 1));
         assert!(index.changes() > before);
@@ -156,26 +168,26 @@ mod tests {
         text.parse().expect(text)
     }
 
-    fn needed(newest: &Newest) -> Option<String> {
-        newest.needed().lsn.map(|lsn| lsn.to_string())
+    fn needed(newest: &Newest) -> String {
+        newest.needed().lsn.to_string()
     }
 
     #[test]
     fn it_only_grows_by_timeline_and_position() {
         let newest = Newest::default();
-        assert_eq!(needed(&newest), None, "nothing is asked where nobody tells");
+        assert_eq!(needed(&newest), "primary", "nobody has told");
         for (told, expected) in [
             ("1:0/5", "1:0/5"),
             ("1:0/4", "1:0/5"),
             ("2:0/1", "2:0/1"),
             ("1:0/9", "2:0/1"),
         ] {
-            newest.raise(lsn(told), 1);
-            assert_eq!(needed(&newest).as_deref(), Some(expected), "after {told}");
+            newest.raise(lsn(told), LATER);
+            assert_eq!(needed(&newest), expected, "after {told}");
         }
         newest.begin(7);
         newest.told(lsn("1:0/1"), newest.needed());
-        assert_eq!(needed(&newest).as_deref(), Some("2:0/1"), "of another log");
+        assert_eq!(needed(&newest), "2:0/1", "of another log");
     }
 
     #[test]
@@ -184,24 +196,24 @@ mod tests {
         let before = newest.needed();
         newest.doubt(10);
         newest.told(lsn("1:0/9"), before);
-        assert_eq!(needed(&newest).as_deref(), Some("primary"), "asked before");
+        assert_eq!(needed(&newest), "primary", "asked before");
         let after = newest.needed();
         newest.told(Lsn::PRIMARY, after);
-        assert_eq!(needed(&newest).as_deref(), Some("primary"), "not told");
+        assert_eq!(needed(&newest), "primary", "not told");
         newest.told(lsn("1:0/8"), after);
-        assert_eq!(needed(&newest).as_deref(), Some("1:0/9"));
+        assert_eq!(needed(&newest), "1:0/9");
     }
 
     #[test]
     fn a_doubt_is_ended_by_a_record_that_was_stamped_after_it() {
         let newest = Newest::default();
-        newest.raise(lsn("1:0/5"), 10);
+        newest.told(lsn("1:0/5"), newest.needed());
         newest.doubt(20);
         newest.raise(lsn("1:0/6"), 20 + LATER - 1);
-        assert_eq!(needed(&newest).as_deref(), Some("primary"), "it may be old");
+        assert_eq!(needed(&newest), "primary", "it may be old");
         newest.raise(lsn("1:0/7"), 20 + LATER);
-        assert_eq!(needed(&newest).as_deref(), Some("1:0/7"));
+        assert_eq!(needed(&newest), "1:0/7");
         newest.raise(Lsn::PRIMARY, 50 + LATER);
-        assert_eq!(needed(&newest).as_deref(), Some("primary"), "not known");
+        assert_eq!(needed(&newest), "primary", "not known");
     }
 }
