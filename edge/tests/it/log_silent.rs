@@ -34,8 +34,10 @@ async fn is_trusted(edge: &Edge) {
     .await;
 }
 
+type Silence = fn(&Way);
+
 /// How a log falls silent.
-const SILENCES: [(&str, fn(&Way)); 3] = [
+const SILENCES: [(&str, Silence); 3] = [
     ("nothing comes through", Way::hold),
     ("connections are cut", Way::cut),
     ("connections go silent, and new ones end", |way| {
