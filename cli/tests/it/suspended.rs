@@ -27,9 +27,12 @@ struct Edge {
 }
 
 impl Edge {
-    fn start(folder: &Path, name: &str, origin: &str, redis: &Redis) -> Edge {
-        let [address, admin] = [(); 2].map(|()| free_address());
-        let file = folder.join(name);
+    fn start(folder: &Path, number: u8, origin: &str, redis: &Redis) -> Edge {
+        // A host of its own on this machine: no other process is given its ports.
+        let [_, high, middle, low] = std::process::id().to_be_bytes();
+        let host = format!("127.{}.{middle}.{low}", 10 * number + high % 10);
+        let [address, admin] = [8080, 9090].map(|port| format!("{host}:{port}"));
+        let file = folder.join(format!("{number}.toml"));
         let text = format!(
             "[server]\nlisten = {address:?}\nadmin = {admin:?}\nworkers = 1\n\
              [log]\nurl = {:?}\ntrust = \"{}ms\"\ndeadline = \"10s\"\n\
@@ -76,11 +79,6 @@ impl Drop for Edge {
     }
 }
 
-fn free_address() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port can be had");
-    listener.local_addr().expect("it is bound").to_string()
-}
-
 /// An origin that answers with the number it is given, fresh for an hour and tagged.
 fn origin(version: Arc<AtomicUsize>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port can be had");
@@ -114,8 +112,8 @@ fn an_edge_that_was_suspended_serves_nothing_that_was_purged_meanwhile() {
     let redis = Redis::ephemeral().expect("redis-server is installed");
     let version = Arc::<AtomicUsize>::default();
     let origin = origin(Arc::clone(&version));
-    let suspended = Edge::start(folder.path(), "suspended.toml", &origin, &redis);
-    let other = Edge::start(folder.path(), "other.toml", &origin, &redis);
+    let suspended = Edge::start(folder.path(), 1, &origin, &redis);
+    let other = Edge::start(folder.path(), 2, &origin, &redis);
     for round in 0..5 {
         // Hot, and judged at the latest position.
         for _ in 0..3 {

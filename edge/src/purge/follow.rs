@@ -55,6 +55,7 @@ pub fn follow(log: Log, mut joined: watch::Receiver<bool>) -> Followed {
             stream,
             read_to: 0,
             has_lost_tail: false,
+            left: Vec::new(),
             caught_up: &caught_up,
             is_told: false,
         };
@@ -76,6 +77,9 @@ struct Follower<'a> {
     read_to: u64,
     /// Read that what was read before is not in the stream any more.
     has_lost_tail: bool,
+    /// Up to where logs were read that are not in the stream any more, unless the one that is
+    /// followed is known to have come after that.
+    left: Vec<Position>,
     caught_up: &'a watch::Sender<bool>,
     /// Said that the log is lost; until it is heard again, everybody knows.
     is_told: bool,
@@ -120,10 +124,13 @@ impl Follower<'_> {
             for entry in &entries {
                 self.apply(entry);
             }
+            let is_all = entries.len() < BATCH;
+            // Nothing in all of it says that this log came after what is lost.
+            self.has_lost_tail |= is_all && !self.left.is_empty();
             if self.has_lost_tail && self.check_last(&mut connection).await? == Last::Another {
                 continue;
             }
-            if entries.len() < BATCH {
+            if is_all {
                 self.caught_up(asked_at);
             }
         }
@@ -152,30 +159,26 @@ impl Follower<'_> {
                 Some(last)
                     if last.may_be_of(epoch) && (last.seq < self.read_to || self.has_lost_tail) =>
                 {
-                    within(self.stream.refound(last.seq)).await?
+                    within(self.stream.refound(last.seq, self.lost_from(ours))).await?
                 }
                 Some(Entry {
                     seq,
                     place: Some(place),
                     ..
-                }) => {
-                    let is_ours = place.epoch == epoch || ours.seq == 0;
-                    if is_ours || within(self.stream.holds(connection, ours)).await? {
-                        Position {
-                            epoch: place.epoch,
-                            seq,
-                        }
-                    } else {
-                        // Those who follow this log may have begun before our last record, which is
-                        // not in their stream.
-                        within(self.stream.refound(seq)).await?
-                    }
-                }
+                }) => Position {
+                    epoch: place.epoch,
+                    seq,
+                },
                 // Nobody has written yet, everything was lost, or the last one to write was none of
                 // us: appending nothing finds the log, or founds it.
-                _ => within(self.stream.append(&[])).await?,
+                _ => within(self.stream.found(self.lost_from(ours))).await?,
             };
             if last.epoch != epoch {
+                // Those who follow this log may have begun before our last record, which is not in
+                // their stream.
+                if ours.seq != 0 && !within(self.stream.holds(connection, ours)).await? {
+                    self.left.push(ours);
+                }
                 self.begin(last);
                 return Ok(Last::Another);
             }
@@ -183,6 +186,11 @@ impl Follower<'_> {
                 return Ok(Last::Ours);
             }
         }
+    }
+
+    /// What a log that is founded now comes after.
+    fn lost_from(&self, ours: Position) -> Position {
+        self.left.first().copied().unwrap_or(ours)
     }
 
     /// Takes up the log that ends with `last`, from its first retained entry on.
@@ -208,6 +216,10 @@ impl Follower<'_> {
                 // A log that stood in the stream before the one we follow.
                 return;
             }
+            if let Some(after) = entry.after {
+                self.left
+                    .retain(|left| left.epoch != after.epoch || left.seq > after.seq);
+            }
             if place.previous != ours.seq {
                 // One that stands behind us tells of a lost tail, whose ids were given out again
                 // until this one.
@@ -215,7 +227,10 @@ impl Follower<'_> {
                     place.previous
                 } else {
                     // No entry but the first of a log is said to stand behind nothing.
-                    self.has_lost_tail |= place.previous != 0;
+                    if place.previous != 0 {
+                        self.has_lost_tail = true;
+                        self.left.push(ours);
+                    }
                     entry.seq
                 };
                 tracing::info!(missed_up_to = missed, "missed part of the purge log");
@@ -275,7 +290,12 @@ mod tests {
     fn entry(epoch: u64, previous: u64, seq: u64, tag: Option<&str>) -> Entry {
         let record = tag.map(|tag| Record::hard(Scope::Tag(tag.to_owned())));
         let place = Some(Place { epoch, previous });
-        Entry { seq, place, record }
+        Entry {
+            seq,
+            place,
+            record,
+            after: None,
+        }
     }
 
     fn judged(log: &Log, epoch: u64, seq: u64) -> Verdict {
@@ -295,6 +315,7 @@ mod tests {
                 stream,
                 read_to: 77,
                 has_lost_tail: false,
+                left: Vec::new(),
                 caught_up: &caught_up,
                 is_told: false,
             };
@@ -339,6 +360,7 @@ mod tests {
                 stream: log.stream().expect("a stream"),
                 read_to: 0,
                 has_lost_tail: false,
+                left: Vec::new(),
                 caught_up: &caught_up,
                 is_told: false,
             };
@@ -358,6 +380,7 @@ mod tests {
             stream: log.stream().expect("a stream"),
             read_to: 0,
             has_lost_tail: false,
+            left: Vec::new(),
             caught_up: &caught_up,
             is_told: false,
         };
@@ -367,6 +390,7 @@ mod tests {
             seq: 20,
             place: None,
             record: Some(Record::hard(Scope::All)),
+            after: None,
         });
         follower.apply(&entry(1, 20, 30, None));
         assert_eq!(judged(&log, 1, 19), Verdict::Purged);

@@ -1,7 +1,8 @@
 //! The log as a Redis stream: how records are written into it and read out of it.
 //!
 //! Every stream entry carries `e`, the epoch made with the stream, `p`, the id before it, and `r`,
-//! the record as JSON; the entry that founds a log has no `r`. An entry whose `p` is not the
+//! the record as JSON; the entry that founds a log has no `r`, and in `a` the position that its
+//! founder had reached in the log before. An entry whose `p` is not the
 //! reader's position tells of records it missed. What is none of ours in the stream counts as a purge
 //! of everything; an id that does not fit 44 + 20 bits is refused. The server must not evict it.
 
@@ -21,9 +22,10 @@ const MAX_LENGTH: usize = 100_000;
 /// Entries read at once.
 pub(super) const BATCH: usize = 1_000;
 
-/// Appends ARGV[4..] to the stream, keeping about ARGV[3] entries, and returns the epoch and the
+/// Appends ARGV[5..] to the stream, keeping about ARGV[3] entries, and returns the epoch and the
 /// last id. ARGV[1] is the epoch for a stream that holds no log. With ARGV[2] other than "" a new
-/// log is founded in the stream, unless its last id is not ARGV[2] any more.
+/// log is founded in the stream, unless its last id is not ARGV[2] any more. ARGV[4] is what a new
+/// log comes after.
 ///
 /// The epoch is that of the last entry that has one: something else that got into the stream is
 /// passed over. An id that does not fit is refused; a full counter goes on in the next millisecond.
@@ -65,9 +67,9 @@ if last and ARGV[2] ~= last[1] then
 end
 if not epoch then
   epoch = ARGV[1]
-  id = add('e', epoch, 'p', '0-0')
+  id = add('e', epoch, 'p', '0-0', 'a', ARGV[4])
 end
-for at = 4, #ARGV do
+for at = 5, #ARGV do
   id = id and add('e', epoch, 'p', id, 'r', ARGV[at])
 end
 if not id then return redis.error_reply('ERR the stream has no id left that fits') end
@@ -124,6 +126,8 @@ pub(super) struct Entry {
     pub place: Option<Place>,
     /// `None` for the entry that founds a log.
     pub record: Option<Record>,
+    /// What its founder had read of the log before this one.
+    pub after: Option<Position>,
 }
 
 /// Where an entry stands in its log.
@@ -162,7 +166,12 @@ impl Stream {
     /// # Errors
     /// When the server cannot be reached or does not take them.
     pub async fn append(&self, records: &[Record]) -> Result<Position, AppendError> {
-        self.append_after("", records).await
+        self.append_after("", Position::default(), records).await
+    }
+
+    /// Finds the log, or founds it `after` another one.
+    pub(super) async fn found(&self, after: Position) -> Result<Position, AppendError> {
+        self.append_after("", after, &[]).await
     }
 
     /// The same, and who was there to hear of it at that moment.
@@ -175,7 +184,7 @@ impl Stream {
     ) -> Result<(Position, Call), AppendError> {
         let mut call = self.append.key(&self.key);
         call.key(&self.edges).key(&self.acks);
-        let answer = self.run(call, "", records).await?;
+        let answer = self.run(call, "", Position::default(), records).await?;
         let (epoch, id, now, last_ack, edges): (String, String, u64, String, Vec<Value>) =
             redis::from_redis_value(answer).map_err(RedisError::from)?;
         let call = Call {
@@ -187,12 +196,22 @@ impl Stream {
 
     /// Founds a new log in the stream, unless it has moved on from `last`: after a fail-over that
     /// lost a tail, ids may repeat, and must not be taken for those that were lost.
-    pub(super) async fn refound(&self, last: u64) -> Result<Position, AppendError> {
-        self.append_after(&to_id(last), &[]).await
+    pub(super) async fn refound(
+        &self,
+        last: u64,
+        after: Position,
+    ) -> Result<Position, AppendError> {
+        self.append_after(&to_id(last), after, &[]).await
     }
 
-    async fn append_after(&self, last: &str, records: &[Record]) -> Result<Position, AppendError> {
-        let answer = self.run(self.append.key(&self.key), last, records).await?;
+    async fn append_after(
+        &self,
+        last: &str,
+        after: Position,
+        records: &[Record],
+    ) -> Result<Position, AppendError> {
+        let call = self.append.key(&self.key);
+        let answer = self.run(call, last, after, records).await?;
         let (epoch, id): (String, String) =
             redis::from_redis_value(answer).map_err(RedisError::from)?;
         position(&epoch, &id)
@@ -202,9 +221,11 @@ impl Stream {
         &self,
         mut call: ScriptInvocation<'_>,
         last: &str,
+        after: Position,
         records: &[Record],
     ) -> Result<Value, AppendError> {
         call.arg(new_epoch()).arg(last).arg(MAX_LENGTH);
+        call.arg(after.to_string());
         for record in records {
             call.arg(serde_json::to_string(record).expect("a record is plain JSON"));
         }
@@ -341,14 +362,26 @@ fn interpret(id: &str, fields: &HashMap<String, Value>) -> Result<(Entry, bool),
         .zip(previous)
         .map(|(epoch, previous)| Place { epoch, previous });
     let record = text("r").and_then(|json| serde_json::from_str(&json).ok());
+    let after = text("a").and_then(|after| to_position(&after));
     let is_founding = place.is_some() && !fields.contains_key("r");
     if record.is_none() && !is_founding || place.is_none() {
         // What it says of the database cannot be read either.
         let record = Record::hard(Scope::All).with_lsn(Lsn::PRIMARY);
-        let record = Some(record);
-        return Ok((Entry { seq, place, record }, false));
+        let entry = Entry {
+            seq,
+            place,
+            record: Some(record),
+            after,
+        };
+        return Ok((entry, false));
     }
-    Ok((Entry { seq, place, record }, true))
+    let entry = Entry {
+        seq,
+        place,
+        record,
+        after,
+    };
+    Ok((entry, true))
 }
 
 fn position(epoch: &str, id: &str) -> Result<Position, AppendError> {
@@ -446,7 +479,13 @@ mod tests {
         };
         for (fields, place, record) in tables {
             let seq = 7;
-            assert_eq!(read(fields), Entry { seq, place, record }, "{fields:?}");
+            let expected = Entry {
+                seq,
+                place,
+                record,
+                after: None,
+            };
+            assert_eq!(read(fields), expected, "{fields:?}");
         }
         let readable = read(&[("e", EPOCH), ("p", "0-1"), ("r", record)]);
         assert_eq!((readable.place, readable.record), (place, Some(tag)));

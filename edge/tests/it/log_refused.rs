@@ -47,8 +47,10 @@ async fn is_recorded_again(edge: &Edge, redis: &Redis, text: &str) {
     .await;
 }
 
+type Commands = &'static [&'static [&'static str]];
+
 /// How a log is made to refuse, and to take again.
-const REFUSALS: &[(&str, &[&[&str]], &[&[&str]])] = &[
+const REFUSALS: &[(&str, Commands, Commands)] = &[
     (
         "something else is at its key",
         &[&["DEL", LOG], &["SET", LOG, "text"]],
@@ -239,7 +241,7 @@ async fn a_replica_of_the_log_is_followed_and_takes_nothing() {
     command(&replica, &["REPLICAOF", "127.0.0.1", &port]).await;
     patiently("the replica", async {
         let mut connection = connected(&replica).await;
-        while connection.exists::<_, bool>(LOG).await.unwrap_or_default() == false {}
+        while !connection.exists(LOG).await.unwrap_or(false) {}
     })
     .await;
     let reads = following(&origin, &replica);

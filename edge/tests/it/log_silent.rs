@@ -34,8 +34,10 @@ async fn is_trusted(edge: &Edge) {
     .await;
 }
 
+type Silence = fn(&Way);
+
 /// How a log falls silent.
-const SILENCES: [(&str, fn(&Way)); 3] = [
+const SILENCES: [(&str, Silence); 3] = [
     ("nothing comes through", Way::hold),
     ("connections are cut", Way::cut),
     ("connections go silent, and new ones end", |way| {
@@ -244,12 +246,11 @@ async fn an_edge_opens_its_door_after_it_has_read_its_log() {
     assert_eq!(here.purge("/").await.status, 200);
     let way = Way::to(&redis);
     way.hold();
-    let admin = free_port();
+    let address = own_address();
     let builder = following(&origin, &way)
         .with(&region)
-        .with(&format!("server.admin = \"127.0.0.1:{admin}\""));
+        .with(&format!("server.admin = \"{address}\""));
     let starting = std::thread::spawn(move || builder.start());
-    let address = std::net::SocketAddr::from(([127, 0, 0, 1], admin));
     patiently("administration", async {
         while tokio::net::TcpStream::connect(address).await.is_err() {
             tokio::task::yield_now().await;
@@ -266,9 +267,11 @@ async fn an_edge_opens_its_door_after_it_has_read_its_log() {
     assert_eq!(there.admin("GET", "/readyz").send().await.status, 200);
 }
 
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port can be had");
-    listener.local_addr().expect("it has an address").port()
+/// An address that is known before anybody listens there, and that no other process is given: each
+/// has hosts of its own on this machine.
+fn own_address() -> std::net::SocketAddr {
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    std::net::SocketAddr::from(([127, 1 + high % 200, middle, low], 9090))
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ mod heads;
 mod keys;
 mod large;
 mod log;
+mod log_failover;
 mod log_lost;
 mod log_refused;
 mod log_silent;
