@@ -138,6 +138,7 @@ impl Config {
         self.server.check()?;
         if let Some(redis) = &self.redis {
             check_redis_url("redis.url", &redis.url)?;
+            redis.check_lease()?;
         }
         if let Some(url) = &self.log.url {
             check_redis_url("log.url", url)?;

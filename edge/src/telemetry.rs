@@ -19,6 +19,7 @@ pub struct Metrics {
     pub refreshes: Counter,
     /// Lookups and writes in Redis that did not come back in time, by reason.
     pub regional_unavailable: Family<Reason, Counter>,
+    regional_leases: Family<ResultLabel, Counter>,
     /// Requests that went on to an origin, by the reason that `Cache-Status` gives (RFC 9211 §2.2).
     pub forwarded: Family<Reason, Counter>,
     /// Responses not stored, by reason.
@@ -107,6 +108,11 @@ pub struct Reason {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabel {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CodingLabel {
     coding: &'static str,
 }
@@ -170,6 +176,13 @@ impl Metrics {
         self.upstream.get_or_create(&labels).inc();
     }
 
+    /// Counts what came of asking for a lease of fetching for the region.
+    pub fn count_lease(&self, result: &'static str) {
+        self.regional_leases
+            .get_or_create(&ResultLabel { result })
+            .inc();
+    }
+
     /// Counts under a reason.
     pub fn count_reason(family: &Family<Reason, Counter>, reason: &'static str) {
         family.get_or_create(&Reason { reason }).inc();
@@ -217,6 +230,11 @@ impl Metrics {
             "redis_unavailable",
             "Uses of the regional tier that got no answer, by reason",
             all.regional_unavailable,
+        );
+        registry.register(
+            "regional_leases",
+            "Fetches for which the region was asked first, by what came of it",
+            all.regional_leases,
         );
         registry.register(
             "forwarded",
