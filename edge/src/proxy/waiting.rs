@@ -42,11 +42,10 @@ impl Job {
             return None;
         }
         let proxy = Arc::clone(&self.place.proxy);
-        let (index, fence) = (proxy.log.index(), proxy.log.fence());
+        let parts = self.place.parts.as_parts();
+        let mut claim = proxy.cache.claim(&parts, proxy.log.fence())?;
+        let index = proxy.log.index();
         let marks = self.marks();
-        let parts = self.place.parts.clone();
-        let parts = parts.as_parts();
-        let mut claim = proxy.cache.claim(&parts, fence)?;
         if let Some(names) = self.known_names() {
             claim.select(&names, &parts, &self.place.request);
         }

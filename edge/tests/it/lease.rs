@@ -1,5 +1,7 @@
 //! One fetch for the region: edges that share a Redis wait for each other, and for nobody too long.
 
+use redis::AsyncCommands;
+use tidegate_edge::config::Config;
 use tidegate_services::Redis;
 
 use crate::redis::{connected, started};
@@ -95,19 +97,16 @@ async fn client(redis: &Redis, arguments: &[&str]) -> redis::Value {
     answer.await.unwrap()
 }
 
+/// The leases that are held, and the marks that are left.
+async fn leases(redis: &Redis) -> Vec<String> {
+    let mut connection = connected(redis).await;
+    connection.keys("tidegate:l:*").await.unwrap()
+}
+
 /// Waits until nobody has a lease.
 async fn given_back(redis: &Redis) {
-    let mut connection = connected(redis).await;
     patiently("the end of a lease", async {
-        loop {
-            let leases: Vec<String> = redis::cmd("KEYS")
-                .arg("tidegate:l:*")
-                .query_async(&mut connection)
-                .await
-                .unwrap();
-            if leases.is_empty() {
-                return;
-            }
+        while !leases(redis).await.is_empty() {
             tokio::task::yield_now().await;
         }
     })
@@ -167,6 +166,28 @@ async fn all_who_wait_at_one_edge_get_what_another_has_fetched() {
 }
 
 #[tokio::test]
+async fn the_clients_conditions_are_answered_from_what_another_edge_has_fetched() {
+    let redis = started();
+    let gate = Gate::closed();
+    let origin = Origin::always(fresh("x").with("etag", "\"1\"").after(&gate));
+    let (here, there) = (edge(&origin, &redis), edge(&origin, &redis));
+    let mut first = here.request("GET", "/").begin().await;
+    origin.asked_for(1).await;
+    let before = looks(&redis).await;
+    let request = there.request("GET", "/").with("if-none-match", "\"1\"");
+    let mut second = request.begin().await;
+    looked(&redis, before, 4).await;
+    gate.open();
+    assert_eq!(first.response().await.text(), "x");
+    let response = second.response().await;
+    assert_eq!(
+        (response.status, response.cache("collapsed")),
+        (304, Some(""))
+    );
+    assert_eq!(origin.requests(), 1);
+}
+
+#[tokio::test]
 async fn what_was_stored_between_looking_and_asking_is_a_hit() {
     let redis = started();
     let gate = Gate::closed();
@@ -210,6 +231,29 @@ async fn a_holder_that_dies_holds_nobody_up_beyond_the_bound() {
     assert_eq!(stuck.response().await.text(), "first");
     // What the late one stored does not stand in the way of the other.
     assert_eq!(there.get("/").await.text(), "second");
+}
+
+#[tokio::test]
+async fn nobody_waits_beyond_the_bound_for_a_lease_that_does_not_lapse() {
+    let redis = started();
+    let gate = Gate::closed();
+    let origin = Origin::always(fresh("second"));
+    origin.next(fresh("first").after(&gate));
+    let start = || {
+        let edge = Edge::before(&origin).redis(&redis);
+        edge.with("redis.lease = \"1s\"").start()
+    };
+    let (here, there) = (start(), start());
+    let mut stuck = here.request("GET", "/").begin().await;
+    origin.asked_for(1).await;
+    let mut connection = connected(&redis).await;
+    for lease in leases(&redis).await {
+        let () = connection.persist(&lease).await.unwrap();
+    }
+    assert_eq!(there.get("/").await.text(), "second");
+    assert_eq!(counted(&there, "lapsed").await, 1);
+    gate.open();
+    assert_eq!(stuck.response().await.text(), "first");
 }
 
 #[tokio::test]
@@ -398,12 +442,16 @@ async fn a_purge_of_a_tag_while_waiting_makes_what_comes_of_no_use() {
     let mut waiting = wait_at(&[&there], &redis, "/").await;
     way.hold();
     assert_eq!(there.order(r#"{"tags": ["t"]}"#).await.status, 200);
+    // Who comes after the purge joins the one who waits since before.
+    waiting.push(there.request("GET", "/").begin().await);
     let before = looks(&redis).await;
     looked(&redis, before, 2).await;
     assert_eq!(origin.requests(), 1, "whose tag that is, nobody knows yet");
     gate.open();
     assert_eq!(leading.response().await.text(), "old");
-    assert_eq!(waiting[0].response().await.text(), "new");
+    for connection in &mut waiting {
+        assert_eq!(connection.response().await.text(), "new");
+    }
     assert_eq!(origin.requests(), 2);
     way.release();
 }
@@ -625,4 +673,25 @@ async fn of_many_cold_objects_at_once_only_so_many_are_waited_for() {
     let full = (OBJECTS - WAITING) as u64;
     assert_eq!(counted(&there, "full").await, full);
     assert_eq!(counted(&there, "waited").await, WAITING as u64);
+}
+
+#[test]
+fn a_lease_that_would_hold_everybody_up_for_long_is_refused() {
+    let read = |lease: &str| {
+        let text = format!(
+            r#"
+            redis = {{ url = "redis://127.0.0.1/", lease = "{lease}" }}
+            [origins.app]
+            url = "http://127.0.0.1:1"
+            [[routes]]
+            origin = "app"
+            "#
+        );
+        Config::from_toml(&text, "test").map_err(|error| error.to_string())
+    };
+    for good in ["0s", "2s", "1m"] {
+        assert!(read(good).is_ok(), "{good}");
+    }
+    let refused = read("61s").expect_err("too long");
+    assert!(refused.contains("redis.lease"), "{refused}");
 }
