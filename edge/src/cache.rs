@@ -36,7 +36,7 @@ pub use recoding::{Recoding, Shared};
 pub use redis::Regional;
 pub use tidegate_stored::{Content, Gap, Parts, Stored};
 
-use crate::purge::{Index, Position, Verdict};
+use crate::purge::{Index, Verdict};
 use crate::redis::Unavailable;
 use encodings::Makings;
 use flight::Flights;
@@ -232,8 +232,8 @@ impl Cache {
     }
 
     /// See [`Regional::claim`]; `None` without a region, too.
-    pub fn claim(&self, parts: &KeyParts<'_>, fence: Position) -> Option<Claim> {
-        self.regional.as_ref()?.claim(parts, fence)
+    pub fn claim(&self, parts: &KeyParts<'_>) -> Option<Claim> {
+        self.regional.as_ref()?.claim(parts)
     }
 
     /// A place among those who wait for fetches of other edges, if there is room.

@@ -82,7 +82,6 @@ pub struct Claim {
     scripts: Arc<Scripts>,
     name: Name,
     token: String,
-    fence: Position,
     /// The recency of what was found of no use: not to be told of again.
     seen: Vec<u8>,
 }
@@ -103,12 +102,7 @@ pub enum Claimed {
 }
 
 impl Claim {
-    pub(super) fn new(
-        regional: &Regional,
-        scripts: &Arc<Scripts>,
-        name: Name,
-        fence: Position,
-    ) -> Claim {
+    pub(super) fn new(regional: &Regional, scripts: &Arc<Scripts>, name: Name) -> Claim {
         Claim {
             regional: regional.clone(),
             scripts: Arc::clone(scripts),
@@ -118,7 +112,6 @@ impl Claim {
                 crate::random::word(),
                 crate::random::word()
             ),
-            fence,
             seen: Vec::new(),
         }
     }
@@ -133,20 +126,21 @@ impl Claim {
         self.scripts.duration
     }
 
-    /// Claims the lease. Holders whose fetch began before `not_before` are not waited for.
+    /// Claims the lease for a fetch that begins at `fence`. Holders whose fetch began before
+    /// `not_before` are not waited for.
     ///
     /// # Errors
     /// When Redis does not answer in time. The lease may be held then, and [`Claim::into_lease`] gives
     /// it back.
     pub async fn ask(
         &mut self,
-        not_before: Position,
+        (fence, not_before): (Position, Position),
         parts: &KeyParts<'_>,
         request: &HeaderMap,
         index: &Index,
     ) -> Result<Claimed, Unavailable> {
         // Positions of different logs are not compared.
-        let not_before = if not_before.epoch == self.fence.epoch {
+        let not_before = if not_before.epoch == fence.epoch {
             not_before
         } else {
             Position::default()
@@ -155,7 +149,7 @@ impl Claim {
         let mut call = self.scripts.take.key(self.regional.lease_key(&self.name));
         call.key(self.regional.entry_key(&self.name))
             .arg(&self.token)
-            .arg(hex(self.fence))
+            .arg(hex(fence))
             .arg(hex(not_before))
             .arg(millis)
             .arg(&self.seen);

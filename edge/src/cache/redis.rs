@@ -16,7 +16,7 @@ use tidegate_stored::{Encoded, Recency, decode, encode, encode_varies};
 use super::entry::Entry;
 use super::key::KeyParts;
 use super::lease::{self, Claim, Lease};
-use crate::purge::{Index, Position};
+use crate::purge::Index;
 use crate::redis::{Redis, Unavailable};
 
 /// Writes ARGV[5..] to KEYS[2..] for ARGV[4] milliseconds, each unless what stands there is newer:
@@ -153,11 +153,10 @@ impl Regional {
         Ok(())
     }
 
-    /// Asks for the lease of fetching what these parts name, at `fence`; `None` where there are no
-    /// leases.
-    pub fn claim(&self, parts: &KeyParts<'_>, fence: Position) -> Option<Claim> {
+    /// A claim to the lease of fetching what these parts name; `None` where there are no leases.
+    pub fn claim(&self, parts: &KeyParts<'_>) -> Option<Claim> {
         let scripts = self.leases.as_ref()?;
-        Some(Claim::new(self, scripts, Name::of(parts), fence))
+        Some(Claim::new(self, scripts, Name::of(parts)))
     }
 
     /// Whether a body of so many bytes is kept here.

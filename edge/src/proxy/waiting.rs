@@ -43,7 +43,7 @@ impl Job {
         }
         let proxy = Arc::clone(&self.place.proxy);
         let parts = self.place.parts.as_parts();
-        let mut claim = proxy.cache.claim(&parts, proxy.log.fence())?;
+        let mut claim = proxy.cache.claim(&parts)?;
         let index = proxy.log.index();
         let marks = self.marks();
         if let Some(names) = self.known_names() {
@@ -60,8 +60,8 @@ impl Job {
             if index.unrecorded_orders(&marks) > 0 {
                 break "alone";
             }
-            let not_before = index.last_match(&marks);
-            let asked = claim.ask(not_before, &parts, &self.place.request, index);
+            let positions = (proxy.log.fence(), index.last_match(&marks));
+            let asked = claim.ask(positions, &parts, &self.place.request, index);
             match asked.await {
                 Ok(Claimed::Held(lease)) => {
                     self.place.lease = Some(lease);

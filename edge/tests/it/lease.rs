@@ -424,6 +424,32 @@ async fn a_purge_of_the_url_ends_the_waiting_for_what_was_asked_before_it() {
 }
 
 #[tokio::test]
+async fn after_a_purge_one_of_those_who_waited_fetches_for_all() {
+    let redis = started();
+    let (before, after) = (Gate::closed(), Gate::closed());
+    let origin = Origin::always(fresh("new").after(&after));
+    origin.next(fresh("old").after(&before));
+    let edges = [(); 3].map(|()| edge(&origin, &redis));
+    let mut leading = edges[0].request("GET", "/").begin().await;
+    origin.asked_for(1).await;
+    let waiting = wait_at(&[&edges[1], &edges[2]], &redis, "/").await;
+    assert_eq!(edges[1].purge("/").await.status, 200);
+    origin.asked_for(2).await;
+    // It knows the purge too, as soon as it knows a later one.
+    assert_eq!(edges[2].purge("/other").await.status, 200);
+    let known = looks(&redis).await;
+    looked(&redis, known, 8).await;
+    assert_eq!(origin.requests(), 2);
+    after.open();
+    for mut connection in waiting {
+        assert_eq!(connection.response().await.text(), "new");
+    }
+    assert_eq!(origin.requests(), 2);
+    before.open();
+    assert_eq!(leading.response().await.text(), "old");
+}
+
+#[tokio::test]
 async fn a_purge_of_a_tag_while_waiting_makes_what_comes_of_no_use() {
     let redis = started();
     let gate = Gate::closed();
