@@ -10,6 +10,7 @@ mod filling;
 mod flight;
 mod hot;
 mod key;
+mod lease;
 mod memory;
 mod policy;
 mod recoding;
@@ -21,12 +22,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::HeaderMap;
 use tidegate_semantics::{Coding, Timestamp};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use encodings::{Encoded, Joined, Making};
 pub use entry::Entry;
 pub use filling::Filling;
 pub use flight::{Follow, Head, Landing, Lead, Role};
 pub use key::{Key, KeyParts, OwnedKeyParts};
+pub use lease::{Claim, Claimed, Lease};
 pub use memory::Memory;
 pub use policy::KeyPolicy;
 pub use recoding::{Recoding, Shared};
@@ -67,6 +70,10 @@ pub enum Found {
     Nothing,
 }
 
+/// Requests of this process that wait at once for fetches of other edges; one more does not. They
+/// look for them some twenty times a second each.
+const MAX_WAITING: usize = 256;
+
 /// The tiers as one worker sees them.
 #[derive(Clone)]
 pub struct Cache {
@@ -78,6 +85,7 @@ pub struct Cache {
     recodings: Recodings,
     hot_budget: usize,
     regional: Option<Regional>,
+    waiting: Arc<Semaphore>,
 }
 
 impl Cache {
@@ -92,6 +100,7 @@ impl Cache {
             recodings: Recodings::default(),
             hot_budget,
             regional: None,
+            waiting: Arc::new(Semaphore::new(MAX_WAITING)),
         }
     }
 
@@ -150,7 +159,7 @@ impl Cache {
         }
     }
 
-    /// Looks in the region only.
+    /// Looks in the region only, for what is not older than what is here.
     ///
     /// # Errors
     /// When Redis does not answer in time.
@@ -160,10 +169,32 @@ impl Cache {
         request: &HeaderMap,
         index: &Index,
     ) -> Result<Option<Arc<Entry>>, Unavailable> {
-        match &self.regional {
-            Some(regional) => regional.get(parts, request, index).await,
-            None => Ok(None),
-        }
+        let Some(regional) = &self.regional else {
+            return Ok(None);
+        };
+        let found = regional.get(parts, request, index).await?;
+        Ok(found.filter(|entry| !self.has_newer(parts, request, entry, index)))
+    }
+
+    /// Whether what is here is newer than a copy from the region, which then is of no use: whoever
+    /// saw the one must not see the other after it.
+    fn has_newer(
+        &self,
+        parts: &KeyParts<'_>,
+        request: &HeaderMap,
+        copy: &Entry,
+        index: &Index,
+    ) -> bool {
+        let is_newer = |key| {
+            let Found::Entry(here, _) = self.peek(key, request) else {
+                return false;
+            };
+            // Of different logs, the one that is followed is the newer.
+            let epoch = index.position().epoch;
+            let is_of_newer_log = here.fence.epoch == epoch && copy.fence.epoch != epoch;
+            is_of_newer_log || here.is_newer_than(copy)
+        };
+        is_newer(self.key(parts)) || self.search_key(parts).is_some_and(is_newer)
     }
 
     /// Looks in the region, and brings what it finds into memory.
@@ -185,6 +216,31 @@ impl Cache {
         Ok(found)
     }
 
+    /// Brings a copy from the region into memory; whether it is not older than what is here.
+    pub fn bring(
+        &self,
+        parts: &KeyParts<'_>,
+        request: &HeaderMap,
+        copy: &Arc<Entry>,
+        index: &Index,
+    ) -> bool {
+        let is_of_use = !self.has_newer(parts, request, copy, index);
+        if is_of_use {
+            self.keep(parts, Arc::clone(copy));
+        }
+        is_of_use
+    }
+
+    /// See [`Regional::claim`]; `None` without a region, too.
+    pub fn claim(&self, parts: &KeyParts<'_>) -> Option<Claim> {
+        self.regional.as_ref()?.claim(parts)
+    }
+
+    /// A place among those who wait for fetches of other edges, if there is room.
+    pub fn wait_in_region(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.waiting).try_acquire_owned().ok()
+    }
+
     /// Stores an entry in memory: for its own URL, or for all whose queries it says are equivalent.
     pub fn keep(&self, parts: &KeyParts<'_>, entry: Arc<Entry>) {
         let own = self.key(parts);
@@ -204,7 +260,7 @@ impl Cache {
         self.memory.insert(key, entry);
     }
 
-    /// Stores an entry in the region.
+    /// Stores an entry in the region, and gives back the lease under which it was fetched.
     ///
     /// # Errors
     /// When Redis does not answer in time.
@@ -213,9 +269,10 @@ impl Cache {
         parts: &KeyParts<'_>,
         entry: &Entry,
         now: Timestamp,
+        lease: Option<Lease>,
     ) -> Result<(), Unavailable> {
         match &self.regional {
-            Some(regional) => regional.put(parts, entry, now).await,
+            Some(regional) => regional.put(parts, entry, now, lease).await,
             None => Ok(()),
         }
     }

@@ -142,6 +142,7 @@ impl Config {
         self.purge.check()?;
         if let Some(redis) = &self.redis {
             check_redis_url("redis.url", &redis.url)?;
+            redis.check_lease()?;
         }
         self.log.check()?;
         for (name, origin) in &self.origins {

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Deciding is left to `tidegate-semantics` and the purge log; this module acts on what they say.
-//! What is found is in `lookup`, how a fetch is shared in `fetch` and how it is done in `job`, how
-//! its answer is stored in `keeping`, how a write goes through and what it invalidates in `write`,
+//! What is found is in `lookup`, how a fetch is shared in `fetch` and how it is done in `job`, how it
+//! waits for another edge's in `waiting`, how its answer is stored in `keeping`, how a write goes through and what it invalidates in `write`,
 //! what an upgrade comes to in `tunnel`, how a stored response becomes an answer in `respond`, and
 //! how answers are encoded for those who take them so in `encoding`.
 
@@ -24,6 +24,7 @@ mod replicas;
 mod respond;
 mod search;
 mod tunnel;
+mod waiting;
 mod write;
 mod yours;
 

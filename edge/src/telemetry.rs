@@ -23,6 +23,7 @@ pub struct Metrics {
     pub swept: Counter,
     /// Lookups and writes in Redis that did not come back in time, by reason.
     pub regional_unavailable: Family<Reason, Counter>,
+    regional_leases: Family<ResultLabel, Counter>,
     /// Requests that went on to an origin, by the reason that `Cache-Status` gives (RFC 9211 §2.2).
     pub forwarded: Family<Reason, Counter>,
     /// Responses not stored, by reason.
@@ -114,6 +115,11 @@ struct PluginLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Reason {
     pub reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabel {
+    result: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -215,6 +221,13 @@ impl Metrics {
         self.log_silence.set(silence.as_secs_f64());
     }
 
+    /// Counts what came of asking for a lease of fetching for the region.
+    pub fn count_lease(&self, result: &'static str) {
+        self.regional_leases
+            .get_or_create(&ResultLabel { result })
+            .inc();
+    }
+
     /// Counts under a reason.
     pub fn count_reason(family: &Family<Reason, Counter>, reason: &'static str) {
         family.get_or_create(&Reason { reason }).inc();
@@ -267,6 +280,11 @@ impl Metrics {
             "redis_unavailable",
             "Uses of the regional tier that got no answer, by reason",
             all.regional_unavailable,
+        );
+        registry.register(
+            "regional_leases",
+            "Fetches for which the region was asked first, by what came of it",
+            all.regional_leases,
         );
         registry.register(
             "forwarded",

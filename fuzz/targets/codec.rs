@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use tidegate_stored::{Encoded, VERSION, decode, encode, encode_varies};
+use tidegate_stored::{Encoded, Recency, VERSION, decode, encode, encode_varies};
 
 fuzz_target!(|data: &[u8]| {
     check(&Bytes::copy_from_slice(data));
@@ -21,7 +21,7 @@ fn check(bytes: &Bytes) {
     match decode(bytes) {
         None => {}
         Some(Encoded::Varies(names)) => {
-            let again = decode(&encode_varies(names.iter()).into());
+            let again = decode(&encode_varies(names.iter(), Recency::from_bytes([7; 24])).into());
             assert!(matches!(again, Some(Encoded::Varies(same)) if same == names));
         }
         Some(Encoded::Response(stored, url)) => {

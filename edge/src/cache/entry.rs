@@ -21,8 +21,9 @@ pub struct Entry {
     pub variance: Option<Arc<Variance>>,
     /// What was made of the body so far, in this process.
     encodings: Encodings,
-    /// When the exchange began that brought it, or that confirmed it last.
-    asked_at: Timestamp,
+    /// When the exchange began that brought it, or that confirmed it last; `None` for a copy from
+    /// another process, which knows.
+    asked_at: Option<Timestamp>,
     /// Where [`Index::judge`] remembers the last head at which nothing matched.
     checked: AtomicU64,
     superseded: AtomicBool,
@@ -47,7 +48,7 @@ impl Entry {
         Entry {
             variance: (!variance.is_default()).then(|| Arc::new(variance)),
             marks: index.marks(url, stored.tags.iter().map(String::as_str)),
-            asked_at: stored.fetched_at,
+            asked_at: None,
             stored,
             encodings: Encodings::default(),
             checked: AtomicU64::new(0),
@@ -58,7 +59,13 @@ impl Entry {
     /// The same, brought by an exchange that began at `asked_at`.
     #[must_use]
     pub fn since(self, asked_at: Timestamp) -> Entry {
+        let asked_at = Some(asked_at);
         Entry { asked_at, ..self }
+    }
+
+    /// When the exchange began that brought it, as far as it is known here.
+    pub(super) fn asked_at(&self) -> Timestamp {
+        self.asked_at.unwrap_or(self.fetched_at)
     }
 
     /// The same response with these encoded forms of its body.
@@ -114,13 +121,16 @@ impl Entry {
 
     /// Whether it is newer than one that is to take its place: its fetch began at a later position of
     /// the same log, or at the same and ended while the other's was under way, which so may tell of
-    /// what was before (RFC 9111 §4: the most recent response is used).
-    fn is_newer_than(&self, other: &Entry) -> bool {
+    /// what was before (RFC 9111 §4: the most recent response is used). A copy comes whenever it is
+    /// looked for, so it is older than what was fetched later.
+    pub(super) fn is_newer_than(&self, other: &Entry) -> bool {
         let is_later = self.fence.seq > other.fence.seq;
-        // A clock that was set back makes nothing newer.
         let was_overtaken = self.fence.seq == other.fence.seq
-            && self.fetched_at > other.asked_at
-            && self.fetched_at <= other.fetched_at;
+            && match other.asked_at {
+                // A clock that was set back makes nothing newer.
+                Some(asked_at) => self.fetched_at > asked_at && self.fetched_at <= other.fetched_at,
+                None => self.fetched_at > other.fetched_at,
+            };
         self.fence.epoch == other.fence.epoch && (is_later || was_overtaken)
     }
 

@@ -29,6 +29,8 @@ pub enum Landing {
     Shared(Arc<Head>, Filling),
     /// A stored response was validated.
     Validated(Arc<Entry>),
+    /// Another edge of the region fetched it.
+    Regional(Arc<Entry>),
     /// A response that is for one client only: everybody goes for themselves.
     Alone,
     /// The origin failed; so it does for all who wait.
@@ -103,6 +105,11 @@ impl Lead {
             place: None,
             landing: watch::Sender::new(None),
         }
+    }
+
+    /// Whether others can join it.
+    pub fn is_shared(&self) -> bool {
+        self.place.is_some()
     }
 
     /// Tells those who wait. After [`Landing::Shared`] others may join until the lead is dropped.

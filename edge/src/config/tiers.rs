@@ -48,6 +48,10 @@ pub struct Redis {
     /// Bodies over this many bytes stay out of L2.
     #[serde(default = "Redis::default_max_entry", deserialize_with = "byte_size")]
     pub max_entry: usize,
+    /// How long an edge that fetches what the region lacks may keep the others waiting for it; zero,
+    /// and each fetches for itself.
+    #[serde(default = "Redis::default_lease", deserialize_with = "duration")]
+    pub lease: Duration,
     /// Prefixes every key, so that several deployments can share a server.
     #[serde(default = "Redis::default_prefix")]
     pub prefix: String,
@@ -62,8 +66,23 @@ impl Redis {
         1 << 20
     }
 
+    fn default_lease() -> Duration {
+        Duration::from_secs(2)
+    }
+
     fn default_prefix() -> String {
         "tidegate".to_owned()
+    }
+}
+
+impl Redis {
+    /// Who holds a lease and dies keeps others waiting for as long as it holds.
+    pub(super) fn check_lease(&self) -> Result<(), String> {
+        const LONGEST: Duration = Duration::from_secs(60);
+        if self.lease > LONGEST {
+            return Err("redis.lease may not exceed \"1m\"".to_owned());
+        }
+        Ok(())
     }
 }
 

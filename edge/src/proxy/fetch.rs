@@ -1,8 +1,9 @@
 //! Getting what is not stored: from the origin, or from whoever is getting it already.
 //!
-//! A fetch (`job`) is a task of its own. It lands in one of four ways (`Landing`): a response that
-//! may be stored, a stored one that was validated, a response for one client alone, or a failure.
-//! Only the first two are shared, and only while they are fresh.
+//! A fetch (`job`) is a task of its own. It lands in one of five ways (`Landing`): a response that
+//! may be stored, a stored one that was validated, one that another edge of the region fetched, a
+//! response for one client alone, or a failure. Only the first three are shared, and only while they
+//! are fresh.
 
 use std::sync::Arc;
 
@@ -18,9 +19,10 @@ use super::encoding::mark_shared;
 use super::job::{Delivery, Job};
 use super::lookup::{Missing, Unusable};
 use super::respond::{not_modified, serves};
+use super::waiting::Nearby;
 use super::{Answer, Proxy, Route};
 use crate::body::Body;
-use crate::cache::{Entry, Found, Head, Key, Landing, Lead, Role};
+use crate::cache::{Entry, Found, Head, Key, Landing, Lead, Role, Tier};
 use crate::error::Failure;
 use crate::exchange::Exchange;
 use crate::filters::Filters;
@@ -37,7 +39,7 @@ impl Proxy {
         exchange: &mut Exchange,
         route: &Arc<Route>,
         filters: Filters,
-        missing: Missing,
+        mut missing: Missing,
     ) -> (Answer, Option<Filters>) {
         let mut begin = missing.flight(missing.key, exchange, route);
         let mut flight = begin;
@@ -50,12 +52,16 @@ impl Proxy {
                 }
                 Role::Follow(follow) => follow,
             };
-            match follow.landing().await {
+            let landing = follow.landing().await;
+            let is_regional = matches!(landing, Landing::Regional(_));
+            match landing {
                 Landing::Shared(head, filling) => {
                     if !head.vary.matches(&exchange.headers) {
                         // Those who want the same other variant share a flight of their own.
-                        let variant = Vary::select(&names(&head.vary), &exchange.headers);
+                        let names = names(&head.vary);
+                        let variant = Vary::select(&names, &exchange.headers);
                         flight = flight.derive(&variant.variant());
+                        missing.varies = Some(names);
                         continue;
                     }
                     let is_ours = || {
@@ -73,6 +79,7 @@ impl Proxy {
                         self.overtaken(exchange, &head.marks, head.fence, &mut orders)
                     {
                         flight = begin.derive(&later);
+                        missing.marks = Some(head.marks.clone());
                         continue;
                     }
                     if !self.is_fresh(exchange, route, &head.terms) {
@@ -86,11 +93,19 @@ impl Proxy {
                     let answer = self.shared(exchange, &head, body, missing.told(), true);
                     return (answer, Some(filters));
                 }
-                Landing::Validated(entry) => {
+                Landing::Validated(entry) | Landing::Regional(entry) => {
                     if let Some(later) =
                         self.overtaken(exchange, &entry.marks, entry.fence, &mut orders)
                     {
                         flight = begin.derive(&later);
+                        missing.marks = Some(entry.marks.clone());
+                        continue;
+                    }
+                    if is_regional && !entry.vary.matches(&exchange.headers) {
+                        let names = names(&entry.vary);
+                        let variant = Vary::select(&names, &exchange.headers);
+                        flight = flight.derive(&variant.variant());
+                        missing.varies = Some(names);
                         continue;
                     }
                     if !entry.vary.matches(&exchange.headers) || !serves(&entry, exchange) {
@@ -107,8 +122,12 @@ impl Proxy {
                         break;
                     }
                     self.metrics.collapsed.inc();
-                    let answer =
-                        self.validated(exchange, (missing.key, &entry), missing.told(), true);
+                    let (found, told) = ((missing.key, &entry), missing.told());
+                    let answer = if is_regional {
+                        self.fetched_nearby(exchange, found, told)
+                    } else {
+                        self.validated(exchange, found, told, true)
+                    };
                     return (answer, Some(filters));
                 }
                 Landing::Alone => break,
@@ -217,6 +236,13 @@ impl Proxy {
                     .await;
             }
             Delivery::Validated(entry) => self.validated(exchange, (key, &entry), told, false),
+            Delivery::Regional(Nearby { entry, waited }) if waited => {
+                self.metrics.collapsed.inc();
+                self.fetched_nearby(exchange, (key, &entry), told)
+            }
+            Delivery::Regional(Nearby { entry, .. }) => {
+                self.hit(exchange, key, &entry, Tier::Regional)
+            }
             Delivery::Private(response, reason) => passed(response, why, Some(reason.name())),
             Delivery::Failed(failure) => self.failed_upstream(exchange, route, stale, failure),
         };

@@ -22,6 +22,7 @@ use tokio::sync::oneshot;
 use super::filtering::Seen;
 use super::keeping::{NotStored, Place, Times, announced_length};
 use super::lookup::Missing;
+use super::waiting::Nearby;
 use super::{Proxy, Route, outbound};
 use crate::body::{Body, Received};
 use crate::cache::{Content, Entry, Filling, Gap, Head, Landing, Lead};
@@ -30,7 +31,7 @@ use crate::exchange::Exchange;
 use crate::filters::Filters;
 use crate::forward::{Outbound, inbound};
 use crate::interim::Informer;
-use crate::purge::{Lsn, Position};
+use crate::purge::{Lsn, Marks, Position};
 use crate::upstream::strip_lsn;
 
 /// How long a body that is not kept waits for a client that does not read.
@@ -38,13 +39,17 @@ pub(super) const READER_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Everything a fetch needs, once the client may be gone.
 pub(super) struct Job {
-    place: Place,
+    pub(super) place: Place,
     /// Filtered, the client's conditions dropped.
-    outbound: Outbound,
-    stale: Option<Arc<Entry>>,
+    pub(super) outbound: Outbound,
+    pub(super) stale: Option<Arc<Entry>>,
     stale_if_error: bool,
     /// What is stored of the representation, where the client wants all of it.
-    partial: Option<Arc<Entry>>,
+    pub(super) partial: Option<Arc<Entry>>,
+    /// What a fetch under way has shown of the response: by which fields it varies, and what it is
+    /// called in the purge log.
+    pub(super) varies: Option<Vec<HeaderName>>,
+    pub(super) marks: Option<Marks>,
     filters: Filters,
     informer: Option<Informer>,
     client: IpAddr,
@@ -56,6 +61,7 @@ pub(super) struct Job {
 pub(super) enum Delivery {
     Shared(Arc<Head>, Body),
     Validated(Arc<Entry>),
+    Regional(Nearby),
     Private(Response<Body>, NotStored),
     Failed(Failure),
 }
@@ -93,6 +99,8 @@ impl Job {
             stale: stale.map(|unusable| Arc::clone(&unusable.entry)),
             stale_if_error: stale.is_some_and(|unusable| unusable.stale_if_error),
             partial: missing.partial.clone().filter(|_| !asks_for_a_part),
+            varies: missing.varies.clone(),
+            marks: missing.marks.clone(),
             filters,
             informer: exchange.informer.clone(),
             client: exchange.client,
@@ -113,6 +121,11 @@ impl Job {
 
     /// Fetches, lands, delivers, and stays until everything is stored.
     pub(super) async fn run(mut self, lead: Lead, reply: Option<Reply>) {
+        if let Some(nearby) = self.wait_in_region(&lead).await {
+            lead.land(Landing::Regional(Arc::clone(&nearby.entry)));
+            drop(lead);
+            return self.deliver(reply, Delivery::Regional(nearby));
+        }
         match self.ask().await {
             Err(failure) => {
                 lead.land(Landing::Failed(failure.clone()));
@@ -284,7 +297,7 @@ impl Job {
     }
 
     /// Streams a response to all who wait, and stores it when it is complete.
-    async fn store(self, arrival: Arrival, body: Incoming, lead: Lead, reply: Option<Reply>) {
+    async fn store(mut self, arrival: Arrival, body: Incoming, lead: Lead, reply: Option<Reply>) {
         let Arrival { head, times, gap } = arrival;
         let length = match &gap {
             Some(gap) => Some(gap.complete()),
@@ -296,6 +309,9 @@ impl Job {
         // A reader that nobody reads would hold the source back.
         let reader = reply.as_ref().and_then(|_| filling.reader());
         let is_shared = !head.terms.always_validate && head.terms.is_fresh(times.received_at);
+        let is_regional = is_shared && head.range.is_none();
+        let lease = &mut self.place.lease;
+        lease.take_if(|lease| !is_regional || length.is_some_and(|it| !lease.covers(it)));
         lead.land(if is_shared {
             Landing::Shared(Arc::clone(&head), filling.clone())
         } else {

@@ -21,7 +21,7 @@ use super::filtering::Wishes;
 use super::{Proxy, Route, client_url, key_parts, purge_url};
 use crate::body::{BodyError, Received};
 use crate::cache::{
-    Content, Entry, Filling, Found, Gap, Head, Key, Lead, OwnedKeyParts, Parts, Stored,
+    Content, Entry, Filling, Found, Gap, Head, Key, Lead, Lease, OwnedKeyParts, Parts, Stored,
 };
 use crate::exchange::Exchange;
 use crate::forward::FORWARDED_FOR;
@@ -41,6 +41,8 @@ pub(super) struct Place {
     path_and_query: PathAndQuery,
     /// The client's own fields, which select the variant.
     pub(super) request: HeaderMap,
+    /// Held while others of the region wait for what comes of this.
+    pub(super) lease: Option<Lease>,
 }
 
 /// When an exchange with the origin took place.
@@ -113,6 +115,7 @@ impl Place {
             client_url: client_url(exchange),
             path_and_query: exchange.path_and_query.clone(),
             request: exchange.headers.clone(),
+            lease: None,
         }
     }
 
@@ -211,7 +214,7 @@ impl Place {
     /// and after the bytes that arrive. The lead is held until the response is stored, so that
     /// those who come late still join.
     pub(super) async fn fill(
-        self,
+        mut self,
         head: Arc<Head>,
         times: Times,
         gap: Option<Gap>,
@@ -245,6 +248,7 @@ impl Place {
             if filling.push(part).await.is_err() {
                 return;
             }
+            self.lease.take_if(|lease| !lease.covers(arrived));
             // It has outgrown its limit: nobody can join any more.
             if !filling.is_whole() && lead.take().is_some() {
                 self.proxy.count_not_stored(NotStored::TooLarge);
@@ -283,8 +287,13 @@ impl Place {
     }
 
     fn was_purged(&self, entry: &Entry) -> bool {
+        self.judge(entry) == Verdict::Purged
+    }
+
+    /// What the purge log says of an entry for whoever asked.
+    pub(super) fn judge(&self, entry: &Entry) -> Verdict {
         let client_url = self.client_url.as_deref();
-        self.proxy.judge_for(&self.url, client_url, entry) == Verdict::Purged
+        self.proxy.judge_for(&self.url, client_url, entry)
     }
 
     /// Stores an entry in memory.
@@ -293,13 +302,18 @@ impl Place {
         self.proxy.cache.keep(&parts, Arc::clone(entry));
     }
 
-    /// Stores in the region what is stored here.
-    pub(super) async fn keep_in_region(&self, entry: &Entry) {
+    /// Stores in the region what is stored here, unless it was purged: by a record that others know,
+    /// so that it is of no use to them, or by one that could not be recorded, so that they do not know.
+    pub(super) async fn keep_in_region(&mut self, entry: &Entry) {
+        let lease = self.lease.take();
         let proxy = &self.proxy;
+        if self.was_purged(entry) {
+            return;
+        }
         let parts = self.parts.as_parts();
         let stored = proxy
             .cache
-            .insert_in_region(&parts, entry, proxy.clock.now());
+            .insert_in_region(&parts, entry, proxy.clock.now(), lease);
         if let Err(error) = stored.await {
             tracing::debug!(%error, "not stored in the regional tier");
             Metrics::count_reason(&proxy.metrics.regional_unavailable, error.name());

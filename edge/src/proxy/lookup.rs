@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use tidegate_semantics::{Forwarded, Reuse, Stale, Standing, reuse};
+use http::HeaderName;
+use tidegate_semantics::{Forwarded, Reuse, Stale, Standing, Timestamp, reuse};
 
 use super::respond::serves;
 use super::{Answer, Proxy, Route, key_parts};
@@ -10,7 +11,7 @@ use crate::cache::{Entry, Found, Key, Tier};
 use crate::config::OnPartition;
 use crate::error::Failure;
 use crate::exchange::Exchange;
-use crate::purge::{Seen, Verdict};
+use crate::purge::{Marks, Seen, Verdict};
 use crate::telemetry::Metrics;
 
 /// A stored response that may not be used as it is.
@@ -35,6 +36,10 @@ pub(super) struct Missing {
     pub(super) partial: Option<Arc<Entry>>,
     /// What the client has seen and this edge has not: then nothing that is here is used.
     pub(super) ahead: Option<Seen>,
+    /// The fields by which the response varies, where a fetch under way has shown that.
+    pub(super) varies: Option<Vec<HeaderName>>,
+    /// What the response is called in the purge log, where a fetch under way has shown that.
+    pub(super) marks: Option<Marks>,
 }
 
 /// What looking up came to.
@@ -69,6 +74,8 @@ impl Missing {
             stale: None,
             partial: None,
             ahead: None,
+            varies: None,
+            marks: None,
         }
     }
 }
@@ -192,8 +199,13 @@ impl Proxy {
 
     /// Cut off from the purge log, a route may want its entries validated once per `log.trust`.
     pub(super) fn must_ask(&self, exchange: &Exchange, route: &Route, entry: &Entry) -> bool {
+        self.must_ask_at(exchange.now, route, entry)
+    }
+
+    /// The same at this time.
+    pub(super) fn must_ask_at(&self, now: Timestamp, route: &Route, entry: &Entry) -> bool {
         route.on_partition == OnPartition::Revalidate
-            && !self.log.is_trusted(exchange.now)
-            && exchange.now.since(entry.fetched_at) > self.log.trust()
+            && !self.log.is_trusted(now)
+            && now.since(entry.fetched_at) > self.log.trust()
     }
 }

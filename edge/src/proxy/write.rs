@@ -432,7 +432,7 @@ impl Passing {
 }
 
 /// Renews what is stored by the answer to a HEAD that agrees with it (RFC 9111 §4.3.5).
-fn freshen(place: Place, stale: &Entry, head: &ResponseHead, times: &Times) {
+fn freshen(mut place: Place, stale: &Entry, head: &ResponseHead, times: &Times) {
     if head.status == StatusCode::OK
         && head_agrees(&with_length(stale), &head.headers)
         && let Some(entry) = place.renew(stale, &head.headers, times)

@@ -202,6 +202,18 @@ impl Index {
             || hard.max(soft) > fence.seq
     }
 
+    /// The position of the last record that matches, hard or soft: nothing that was fetched before it
+    /// is fresh. Zero where there is none.
+    pub fn last_match(&self, marks: &Marks) -> Position {
+        let epoch = self.epoch.load(Ordering::Acquire);
+        let (hard, soft) = self.latest(marks);
+        barrier(Ordering::Acquire);
+        // Numbers of one log mean nothing in another.
+        let is_same = self.epoch.load(Ordering::Relaxed) == epoch;
+        let seq = if is_same { hard.max(soft) } else { 0 };
+        Position { epoch, seq }
+    }
+
     /// How many orders match that the log does not have yet. They have no position: what was
     /// fetched before one of them and what after cannot be told apart by a fence.
     pub fn unrecorded_orders(&self, marks: &Marks) -> u64 {

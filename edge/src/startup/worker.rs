@@ -44,7 +44,8 @@ impl Shared {
                 let limits =
                     RedisLimits::new(connect(config).await?, local).with_prefix(&config.prefix);
                 let redis = Arc::new(connect(config).await?);
-                let regional = Regional::new(redis, &config.prefix, config.max_entry);
+                let regional = Regional::new(redis, &config.prefix, config.max_entry)
+                    .with_leases_of(config.lease);
                 (Arc::new(limits), Some(regional))
             }
         };

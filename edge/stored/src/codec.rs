@@ -1,7 +1,10 @@
 //! How a response is written between processes: a version, a checksum, lengths before everything.
 //!
-//! An unknown version, a wrong checksum or anything out of bounds is no response: a miss.
+//! How new a response is stands at a fixed place ([`RECENCY`]), so that Redis can compare two without
+//! reading either. An unknown version, a wrong checksum or anything out of bounds is no response: a
+//! miss.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,12 +12,14 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tidegate_semantics::{Basis, Terms, Timestamp, Vary};
 
 use crate::content::Content;
-use crate::position::Position;
+use crate::recency::Recency;
 use crate::response::Stored;
 
 /// The version of the encoding; any other is not read.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 const CHECKSUM: usize = 16;
+/// Where the [`Recency`] of what is written stands: behind the version, the checksum and the kind.
+pub const RECENCY: Range<usize> = 18..18 + Recency::BYTES;
 
 /// What stands under a key between processes.
 pub enum Encoded {
@@ -30,10 +35,9 @@ const VARIES: u8 = 1;
 /// Writes a whole response with its URL; `None` for parts, which stay in their process.
 pub fn encode(stored: &Stored, url: &str) -> Option<Vec<u8>> {
     let body = stored.content.whole()?;
-    let mut out = Writer::new(RESPONSE);
+    let mut out = Writer::new(RESPONSE, Recency::of(stored));
     out.text(url.as_bytes());
     out.number(stored.status.as_u16().into());
-    out.number(stored.fetched_at.0);
     let terms = &stored.terms;
     out.number(terms.born.0);
     for duration in [
@@ -46,8 +50,6 @@ pub fn encode(stored: &Stored, url: &str) -> Option<Vec<u8>> {
     out.number(terms.must_revalidate.into());
     out.number(terms.always_validate.into());
     out.number(terms.basis.number().into());
-    out.number(stored.fence.epoch);
-    out.number(stored.fence.seq);
     out.number(stored.tags.len() as u64);
     for tag in &stored.tags {
         out.text(tag.as_bytes());
@@ -66,10 +68,10 @@ pub fn encode(stored: &Stored, url: &str) -> Option<Vec<u8>> {
     Some(out.finish())
 }
 
-/// Writes the names of the request fields on which a response depends.
-pub fn encode_varies<'a>(names: impl Iterator<Item = &'a HeaderName>) -> Vec<u8> {
+/// Writes the names of the request fields on which a response depends, and how new that one is.
+pub fn encode_varies<'a>(names: impl Iterator<Item = &'a HeaderName>, recency: Recency) -> Vec<u8> {
     let names: Vec<_> = names.collect();
-    let mut out = Writer::new(VARIES);
+    let mut out = Writer::new(VARIES, recency);
     out.number(names.len() as u64);
     for name in names {
         out.text(name.as_str().as_bytes());
@@ -80,9 +82,11 @@ pub fn encode_varies<'a>(names: impl Iterator<Item = &'a HeaderName>) -> Vec<u8>
 /// Reads either; `None` for whatever this version does not understand.
 pub fn decode(bytes: &Bytes) -> Option<Encoded> {
     let mut input = Reader::open(bytes)?;
-    match input.byte()? {
+    let kind = input.byte()?;
+    let recency = input.recency()?;
+    match kind {
         RESPONSE => input
-            .response()
+            .response(recency)
             .map(|(stored, url)| Encoded::Response(Box::new(stored), url)),
         VARIES => {
             let names = (0..input.count()?).map(|_| input.name());
@@ -95,10 +99,11 @@ pub fn decode(bytes: &Bytes) -> Option<Encoded> {
 struct Writer(Vec<u8>);
 
 impl Writer {
-    fn new(kind: u8) -> Writer {
+    fn new(kind: u8, recency: Recency) -> Writer {
         let mut bytes = vec![VERSION];
         bytes.extend([0; CHECKSUM]);
         bytes.push(kind);
+        bytes.extend(recency.to_bytes());
         Writer(bytes)
     }
 
@@ -190,10 +195,15 @@ impl<'a> Reader<'a> {
         Some(fields)
     }
 
-    fn response(&mut self) -> Option<(Stored, String)> {
+    fn recency(&mut self) -> Option<Recency> {
+        Some(Recency::from_bytes(
+            self.take(Recency::BYTES)?.try_into().ok()?,
+        ))
+    }
+
+    fn response(&mut self, recency: Recency) -> Option<(Stored, String)> {
         let url = self.string()?;
         let status = StatusCode::from_u16(u16::try_from(self.number()?).ok()?).ok()?;
-        let fetched_at = Timestamp(self.number()?);
         let born = Timestamp(self.number()?);
         let lifetime = self.duration()?;
         let stale_while_revalidate = self.duration()?;
@@ -201,10 +211,6 @@ impl<'a> Reader<'a> {
         let must_revalidate = self.number()? == 1;
         let always_validate = self.number()? == 1;
         let basis = Basis::from_number(u8::try_from(self.number()?).ok()?)?;
-        let fence = Position {
-            epoch: self.number()?,
-            seq: self.number()?,
-        };
         let tags = (0..self.count()?)
             .map(|_| self.string())
             .collect::<Option<_>>()?;
@@ -237,8 +243,8 @@ impl<'a> Reader<'a> {
             },
             vary,
             tags,
-            fence,
-            fetched_at,
+            fence: recency.fence,
+            fetched_at: recency.fetched_at,
         };
         self.rest.is_empty().then_some((stored, url))
     }
@@ -247,6 +253,7 @@ impl<'a> Reader<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::position::Position;
 
     fn response() -> Stored {
         let mut headers = HeaderMap::new();
@@ -312,11 +319,21 @@ mod tests {
 
     #[test]
     fn the_names_of_varying_fields_come_back() {
-        let written = encode_varies([http::header::ACCEPT, http::header::COOKIE].iter());
+        let names = [http::header::ACCEPT, http::header::COOKIE];
+        let written = encode_varies(names.iter(), Recency::of(&response()));
         let Some(Encoded::Varies(names)) = decode(&written.into()) else {
             panic!("what was written can be read");
         };
         assert_eq!(names, [http::header::ACCEPT, http::header::COOKIE]);
+    }
+
+    #[test]
+    fn how_new_it_is_stands_in_its_place() {
+        let recency = Recency::of(&response());
+        let names = [http::header::ACCEPT];
+        for written in [written(), encode_varies(names.iter(), recency)] {
+            assert_eq!(written[RECENCY], recency.to_bytes());
+        }
     }
 
     #[test]

@@ -4,9 +4,11 @@
 mod codec;
 mod content;
 mod position;
+mod recency;
 mod response;
 
-pub use codec::{Encoded, VERSION, decode, encode, encode_varies};
+pub use codec::{Encoded, RECENCY, VERSION, decode, encode, encode_varies};
 pub use content::{Content, Gap, Parts};
 pub use position::{COUNTER_BITS, Position};
+pub use recency::Recency;
 pub use response::Stored;

@@ -15,7 +15,7 @@ pub(crate) fn started() -> Redis {
     Redis::ephemeral().expect("redis-server is installed")
 }
 
-async fn connected(redis: &Redis) -> redis::aio::MultiplexedConnection {
+pub(crate) async fn connected(redis: &Redis) -> redis::aio::MultiplexedConnection {
     let client = redis::Client::open(redis.url()).unwrap();
     patiently("redis", client.get_multiplexed_async_connection())
         .await
@@ -177,7 +177,7 @@ async fn a_purge_elsewhere_that_overtakes_a_fetch_wins_in_the_regional_tier() {
     assert_eq!(there.purge("/").await.status, 200);
     gate.open();
     assert_eq!(fetching.response().await.text(), "old");
-    stored(&redis, 1).await;
+    // Whatever is stored of it by now, or will be.
     assert_eq!(there.get("/").await.text(), "new");
     patiently("the purge", async {
         while here.get("/").await.text() != "new" {}
