@@ -7,7 +7,12 @@
 //!
 //! The last entry of the stream alone says which log is followed. The stream is read from its first
 //! entry whenever that changes, and entries of the logs before it are passed over.
+//!
+//! A log goes by its name on the server that it was followed on, and only while it is followed: on
+//! another server, or back from a backup, it may have lost what it had and give out the same ids
+//! again. There it is gone on with under another name.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use redis::RedisError;
@@ -43,6 +48,8 @@ pub fn follow(log: Log) -> Followed {
             log: &log,
             stream,
             read_to: 0,
+            former: HashSet::new(),
+            run: None,
             caught_up: &caught_up,
             is_told: false,
         };
@@ -62,6 +69,10 @@ struct Follower<'a> {
     stream: &'a Stream,
     /// The `seq` of the last entry read, of whatever log.
     read_to: u64,
+    /// The logs that were followed before another one.
+    former: HashSet<u64>,
+    /// The server on which the log was followed last.
+    run: Option<String>,
     caught_up: &'a watch::Sender<bool>,
     /// Said that the log is lost; until it is heard again, everybody knows.
     is_told: bool,
@@ -90,14 +101,15 @@ impl Follower<'_> {
 
     async fn follow(&mut self) -> Result<std::convert::Infallible, Lost> {
         let mut connection = within(self.stream.connect()).await?;
-        self.check_last(&mut connection).await?;
+        let run = within(self.stream.run(&mut connection)).await?;
+        self.check_last(&mut connection, &run).await?;
         loop {
             let read = self.stream.read(&mut connection, self.read_to, BLOCK);
             let entries = within(read).await?;
             let epoch = self.log.fence().epoch;
             let are_ours = entries.iter().all(|entry| entry.may_be_of(epoch));
             if (entries.is_empty() || !are_ours)
-                && self.check_last(&mut connection).await? == Last::Another
+                && self.check_last(&mut connection, &run).await? == Last::Another
             {
                 continue;
             }
@@ -123,13 +135,21 @@ impl Follower<'_> {
     }
 
     /// Makes sure that we follow the log that stands last in the stream, and founds one where there
-    /// is none.
-    async fn check_last(&mut self, connection: &mut MultiplexedConnection) -> Result<Last, Lost> {
+    /// is none. `run` is the server that is asked.
+    async fn check_last(
+        &mut self,
+        connection: &mut MultiplexedConnection,
+        run: &Option<String>,
+    ) -> Result<Last, Lost> {
         let epoch = self.log.fence().epoch;
+        let is_elsewhere = self.run.is_some() && run.is_some() && self.run != *run;
         loop {
-            let last = match within(self.stream.last(connection)).await? {
-                // A tail was lost and its ids will be given out again: that must be another log.
-                Some(last) if last.may_be_of(epoch) && last.seq < self.read_to => {
+            let mut last = match within(self.stream.last(connection)).await? {
+                // A tail was lost, or may have been, and its ids will be given out again: that must
+                // be another log.
+                Some(last)
+                    if last.may_be_of(epoch) && (last.seq < self.read_to || is_elsewhere) =>
+                {
                     within(self.stream.refound(last.seq)).await?
                 }
                 Some(Entry {
@@ -144,11 +164,16 @@ impl Follower<'_> {
                 // us: appending nothing finds the log, or founds it.
                 _ => within(self.stream.append(&[])).await?,
             };
-            if last.epoch != epoch {
+            if self.former.contains(&last.epoch) {
+                last = within(self.stream.refound(last.seq)).await?;
+            }
+            if last.epoch != epoch && !self.former.contains(&last.epoch) {
                 self.begin(last);
+                self.run.clone_from(run);
                 return Ok(Last::Another);
             }
-            if last.seq >= self.read_to {
+            if last.epoch == epoch && last.seq >= self.read_to && !is_elsewhere {
+                self.run.clone_from(run);
                 return Ok(Last::Ours);
             }
         }
@@ -164,6 +189,7 @@ impl Follower<'_> {
         // and the regional tier may hold entries fetched under it: they are asked for again.
         let is_serving = *self.caught_up.borrow();
         let floor = if is_serving { last.seq } else { 0 };
+        self.former.insert(self.log.fence().epoch);
         self.log.begin_epoch(last.epoch, floor);
         self.read_to = 0;
     }
@@ -260,6 +286,8 @@ mod tests {
                 log: &log,
                 stream,
                 read_to: 77,
+                former: HashSet::new(),
+                run: None,
                 caught_up: &caught_up,
                 is_told: false,
             };
@@ -303,6 +331,8 @@ mod tests {
                 log: &log,
                 stream: log.stream().expect("a stream"),
                 read_to: 0,
+                former: HashSet::new(),
+                run: None,
                 caught_up: &caught_up,
                 is_told: false,
             };
@@ -321,6 +351,8 @@ mod tests {
             log: &log,
             stream: log.stream().expect("a stream"),
             read_to: 0,
+            former: HashSet::new(),
+            run: None,
             caught_up: &caught_up,
             is_told: false,
         };

@@ -150,14 +150,10 @@ impl Log {
             Kept::Here => return Ok(self.append_here(records)),
             Kept::InRedis(stream) => stream,
         };
-        let before = self.fence().epoch;
-        let appended = tokio::time::timeout(self.shared.deadline, async {
-            let position = stream.append(records).await?;
-            self.applied(before, position).await;
-            Ok(position)
-        })
-        .await
-        .unwrap_or(Err(AppendError::Deadline(self.shared.deadline)));
+        let deadline = self.shared.deadline;
+        let appended = tokio::time::timeout(deadline, self.append_until_applied(stream, records))
+            .await
+            .unwrap_or(Err(AppendError::Deadline(deadline)));
         appended.map_err(|error| {
             tracing::warn!(%error, records = records.len(), "purge applied here, not recorded");
             self.shared.index.apply_unrecorded(records);
@@ -189,31 +185,38 @@ impl Log {
         }
     }
 
-    /// Appending twice is harmless: invalidations repeat and commute.
     async fn append_all_unrecorded(&self, stream: &Stream) -> Result<(), AppendError> {
-        let before = self.fence().epoch;
         let unrecorded = self.shared.index.unrecorded();
         let records: Vec<_> = unrecorded.keys().cloned().collect();
-        let deadline = self.shared.deadline;
-        let position = tokio::time::timeout(deadline, stream.append(&records))
-            .await
-            .map_err(|_| AppendError::Deadline(deadline))??;
-        // However long that takes: they are in the log, and in force here.
-        self.applied(before, position).await;
+        // However long they take to come back: they are in the log, and in force here.
+        self.append_until_applied(stream, &records).await?;
         self.shared.index.recorded(&unrecorded);
         tracing::info!(records = records.len(), "purges recorded");
         Ok(())
     }
 
-    /// Waits until `position` is applied here, or a third log has taken the place of both the one
-    /// that was followed `before` the append and its own (then everything older is below the floor,
-    /// which is as good). While the one from before is followed still, the follower is behind.
-    async fn applied(&self, before: u64, position: Position) {
-        let mut applied = self.shared.applied.subscribe();
-        // The sender lives as long as `self`.
-        let _ = applied
-            .wait_for(|now| has_reached(*now, before, position))
-            .await;
+    /// Appends, and waits until that is applied here. Where another log is taken up meanwhile, which
+    /// may not have the records, they are appended again: invalidations repeat and commute.
+    async fn append_until_applied(
+        &self,
+        stream: &Stream,
+        records: &[Record],
+    ) -> Result<Position, AppendError> {
+        let deadline = self.shared.deadline;
+        loop {
+            let before = self.fence();
+            let position = tokio::time::timeout(deadline, stream.append(records))
+                .await
+                .map_err(|_| AppendError::Deadline(deadline))??;
+            let mut applied = self.shared.applied.subscribe();
+            let followed = applied.borrow().epoch;
+            let way = |now: Position| Way::to(position, before, followed, now);
+            // The sender lives as long as `self`.
+            let now = applied.wait_for(|now| way(*now) != Way::Going).await;
+            if now.map_or(Way::Arrived, |now| way(*now)) == Way::Arrived {
+                return Ok(position);
+            }
+        }
     }
 
     fn append_here(&self, records: &[Record]) -> Position {
@@ -270,39 +273,109 @@ impl Log {
     }
 }
 
-fn has_reached(now: Position, before: u64, position: Position) -> bool {
-    if now.epoch == position.epoch {
-        now.seq >= position.seq
-    } else {
-        now.epoch != before
+/// How far the follower is on its way to what was appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Going,
+    Arrived,
+    /// It has taken up a log that may not have it.
+    Lost,
+}
+
+impl Way {
+    /// `before` was applied before the append, the log `followed` is the one when it was done.
+    fn to(position: Position, before: Position, followed: u64, now: Position) -> Way {
+        if now.epoch != position.epoch {
+            return if now.epoch == followed {
+                Way::Going
+            } else {
+                Way::Lost
+            };
+        }
+        // A tail was lost, and its ids are given out again: what was applied here under that number
+        // was another record. The follower will find a new log, or the deadline passes.
+        let is_behind = position.epoch == before.epoch && position.seq <= before.seq;
+        if now.seq >= position.seq && !is_behind {
+            Way::Arrived
+        } else {
+            Way::Going
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Position, has_reached};
+    use super::{Position, Way};
 
     #[test]
-    fn an_append_is_applied_when_its_own_log_or_a_third_one_has_got_there() {
-        for (now, before, appended, expected, reason) in [
-            ((1, 9), 1, (1, 9), true, "its own position"),
-            ((1, 8), 1, (1, 9), false, "not yet"),
-            ((1, 99), 1, (2, 9), false, "the new log is not followed yet"),
-            ((2, 8), 1, (2, 9), false, "the new log is still read"),
-            ((2, 9), 1, (2, 9), true, "the new log was read"),
-            ((0, 0), 0, (1, 9), false, "no log is followed yet"),
-            ((3, 0), 1, (2, 9), true, "a third log"),
+    fn an_append_is_applied_when_its_own_log_has_got_there() {
+        use Way::{Arrived, Going, Lost};
+        for (now, before, followed, appended, expected, reason) in [
+            ((1, 9), (1, 5), 1, (1, 9), Arrived, "its own position"),
+            ((1, 8), (1, 5), 1, (1, 9), Going, "not yet"),
+            (
+                (1, 99),
+                (1, 5),
+                1,
+                (2, 9),
+                Going,
+                "the new log is not followed yet",
+            ),
+            (
+                (2, 8),
+                (1, 5),
+                1,
+                (2, 9),
+                Going,
+                "the new log is still read",
+            ),
+            ((2, 9), (1, 5), 1, (2, 9), Arrived, "the new log was read"),
+            ((0, 0), (0, 0), 0, (1, 9), Going, "no log is followed yet"),
+            (
+                (1, 7),
+                (1, 7),
+                1,
+                (1, 7),
+                Going,
+                "the number of another record",
+            ),
+            (
+                (1, 9),
+                (1, 9),
+                1,
+                (1, 7),
+                Going,
+                "the number of one that was lost",
+            ),
+            (
+                (2, 9),
+                (1, 9),
+                1,
+                (1, 7),
+                Lost,
+                "the log that followed such a loss",
+            ),
             (
                 (3, 0),
+                (1, 5),
                 1,
                 (1, 9),
-                true,
+                Lost,
                 "the log was replaced after the append",
             ),
+            (
+                (2, 0),
+                (1, 5),
+                2,
+                (3, 9),
+                Going,
+                "replaced before it, and once more",
+            ),
+            ((3, 9), (1, 5), 2, (3, 9), Arrived, "and that log was read"),
         ] {
             let at = |(epoch, seq)| Position { epoch, seq };
-            let reached = has_reached(at(now), before, at(appended));
-            assert_eq!(reached, expected, "{reason}");
+            let way = Way::to(at(appended), at(before), followed, at(now));
+            assert_eq!(way, expected, "{reason}");
         }
     }
 }
