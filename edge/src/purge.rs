@@ -14,6 +14,8 @@ mod log;
 mod order;
 mod receipt;
 mod record;
+#[cfg(test)]
+mod simulation;
 mod stream;
 mod table;
 

@@ -17,8 +17,8 @@ where
     checker.assert_properties();
 }
 
-/// Whether what must always hold does so in every state.
-pub fn finds_nothing<M>(model: M, property: &'static str) -> bool
+/// Whether these hold in every state.
+pub fn finds_nothing<M>(model: M, properties: &[&'static str]) -> bool
 where
     M: Model + Send + Sync + 'static,
     M::State: Clone + Debug + Hash + PartialEq + Send + Sync + 'static,
@@ -27,12 +27,33 @@ where
     let checker = model
         .checker()
         .threads(2)
-        .finish_when(HasDiscoveries::AnyOf([property].into()))
+        .finish_when(HasDiscoveries::AnyOf(properties.iter().copied().collect()))
         .spawn_bfs()
         .join();
-    let counterexample = checker.discovery(property);
-    if let Some(path) = &counterexample {
-        println!("{property}: {:?}", path.clone().into_actions());
+    let found = checker.discoveries();
+    let mut broken = properties
+        .iter()
+        .filter_map(|name| found.get_key_value(name));
+    let counterexample = broken.next();
+    if let Some((name, path)) = counterexample {
+        println!("{name}: {:?}", path.clone().into_actions());
     }
     counterexample.is_none()
+}
+
+/// Whether each of these is so in some state.
+pub fn are_possible<M>(model: M, properties: &[&'static str]) -> bool
+where
+    M: Model + Send + Sync + 'static,
+    M::State: Clone + Debug + Hash + PartialEq + Send + Sync + 'static,
+    M::Action: Clone + Debug + PartialEq + Send + Sync + 'static,
+{
+    let checker = model
+        .checker()
+        .threads(2)
+        .finish_when(HasDiscoveries::AllOf(properties.iter().copied().collect()))
+        .spawn_bfs()
+        .join();
+    let found = checker.discoveries();
+    properties.iter().all(|name| found.contains_key(name))
 }

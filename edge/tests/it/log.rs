@@ -12,18 +12,18 @@ use tokio::sync::watch;
 
 use crate::support::{Answer, Edge, Origin, answer, patiently, secs};
 
-const LOG: &str = "tidegate:log";
+pub(crate) const LOG: &str = "tidegate:log";
 const ALL: &str = r#"{"scope":"all"}"#;
 
 fn fresh(body: &str) -> Answer {
     answer(body).with("cache-control", "max-age=3600")
 }
 
-fn started() -> Redis {
+pub(crate) fn started() -> Redis {
     Redis::ephemeral().expect("redis-server is installed")
 }
 
-async fn connected(redis: &Redis) -> MultiplexedConnection {
+pub(crate) async fn connected(redis: &Redis) -> MultiplexedConnection {
     let client = redis::Client::open(redis.url()).unwrap();
     patiently("redis", client.get_multiplexed_async_connection())
         .await
@@ -54,13 +54,13 @@ async fn epoch(edge: &Edge, path: &str) -> String {
 }
 
 /// A way to a server on which packets can vanish.
-struct Way {
+pub(crate) struct Way {
     address: SocketAddr,
     silenced: watch::Sender<()>,
 }
 
 impl Way {
-    async fn to(redis: &Redis) -> Way {
+    pub(crate) async fn to(redis: &Redis) -> Way {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let silenced = watch::Sender::new(());
@@ -82,12 +82,12 @@ impl Way {
         Way { address, silenced }
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("redis://{}", self.address)
     }
 
     /// Lets nothing more through on the connections there are; new ones work.
-    fn silence(&self) {
+    pub(crate) fn silence(&self) {
         self.silenced.send_replace(());
     }
 }
