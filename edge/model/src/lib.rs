@@ -4,11 +4,11 @@
 //! a matching response that was not fetched or validated at the record's position or later; a soft
 //! record permits stale use alone.
 //!
-//! - [`publishing`]: how one edge's index takes a record up while others judge by it, one load and
+//! - `publishing.rs`: how one edge's index takes a record up while others judge by it, one load and
 //!   one store at a time (`edge/src/purge/index.rs`).
-//! - [`flights`]: what becomes of a fetch that a record overtakes, in both tiers, for those who
+//! - `flights.rs`: what becomes of a fetch that a record overtakes, in both tiers, for those who
 //!   wait for it, and for a 304 (`edge/src/proxy`, `edge/src/cache`).
-//! - [`replaced`]: what a follower makes of a log that was trimmed, lost its tail, was emptied or
+//! - `replaced.rs`: what a follower makes of a log that was trimmed, lost its tail, was emptied or
 //!   came back (`edge/src/purge/follow.rs`, `log.rs`).
 //!
 //! Each has a table of rules to break, and each broken rule has to be found: that is how we know
