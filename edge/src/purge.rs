@@ -7,10 +7,12 @@
 //! This room holds the log, what it says of an entry, how it is followed, who else follows it and
 //! how far, and how purges are ordered. It knows nothing of entries, keys or requests.
 
+mod again;
 mod attend;
 mod canonical;
 mod follow;
 mod index;
+mod journey;
 mod log;
 mod lsn;
 mod newest;
@@ -21,6 +23,8 @@ mod recent;
 mod record;
 mod roll;
 mod seen;
+#[cfg(test)]
+mod simulation;
 mod stream;
 mod table;
 

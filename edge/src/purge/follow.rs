@@ -13,7 +13,12 @@
 //!
 //! The last entry of the stream alone says which log is followed. The stream is read from its first
 //! entry whenever that changes, and entries of the logs before it are passed over.
+//!
+//! A log goes by its name on the server that it was followed on, and only while it is followed: on
+//! another server, or back from a backup, it may have lost what it had and give out the same ids
+//! again. There it is gone on with under another name.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use redis::RedisError;
@@ -56,6 +61,8 @@ pub fn follow(log: Log, mut joined: watch::Receiver<bool>) -> Followed {
             read_to: 0,
             has_lost_tail: false,
             left: Vec::new(),
+            former: HashSet::new(),
+            run: None,
             caught_up: &caught_up,
             is_told: false,
         };
@@ -80,6 +87,10 @@ struct Follower<'a> {
     /// Up to where logs were read that are not in the stream any more, unless the one that is
     /// followed is known to have come after that.
     left: Vec<Position>,
+    /// The logs that were followed before another one.
+    former: HashSet<u64>,
+    /// The server on which the log was followed last.
+    run: Option<String>,
     caught_up: &'a watch::Sender<bool>,
     /// Said that the log is lost; until it is heard again, everybody knows.
     is_told: bool,
@@ -108,7 +119,8 @@ impl Follower<'_> {
 
     async fn follow(&mut self) -> Result<std::convert::Infallible, Lost> {
         let mut connection = within(self.stream.connect()).await?;
-        self.check_last(&mut connection).await?;
+        let run = within(self.stream.server(&mut connection)).await?;
+        self.check_last(&mut connection, &run).await?;
         loop {
             // The answer is as old as the question may be: the machine may sleep in between.
             let asked_at = self.log.now();
@@ -117,7 +129,7 @@ impl Follower<'_> {
             let epoch = self.log.fence().epoch;
             let are_ours = entries.iter().all(|entry| entry.may_be_of(epoch));
             if (entries.is_empty() || !are_ours)
-                && self.check_last(&mut connection).await? == Last::Another
+                && self.check_last(&mut connection, &run).await? == Last::Another
             {
                 continue;
             }
@@ -127,7 +139,8 @@ impl Follower<'_> {
             let is_all = entries.len() < BATCH;
             // Nothing in all of it says that this log came after what is lost.
             self.has_lost_tail |= is_all && !self.left.is_empty();
-            if self.has_lost_tail && self.check_last(&mut connection).await? == Last::Another {
+            if self.has_lost_tail && self.check_last(&mut connection, &run).await? == Last::Another
+            {
                 continue;
             }
             if is_all {
@@ -149,15 +162,22 @@ impl Follower<'_> {
     }
 
     /// Makes sure that we follow the log that stands last in the stream, and founds one where there
-    /// is none.
-    async fn check_last(&mut self, connection: &mut MultiplexedConnection) -> Result<Last, Lost> {
+    /// is none. `run` is the server that is asked.
+    async fn check_last(
+        &mut self,
+        connection: &mut MultiplexedConnection,
+        run: &Option<String>,
+    ) -> Result<Last, Lost> {
         let ours = self.log.fence();
         let epoch = ours.epoch;
+        let is_elsewhere = self.run.is_some() && run.is_some() && self.run != *run;
         loop {
-            let last = match within(self.stream.last(connection)).await? {
-                // A tail was lost and its ids will be given out again: that must be another log.
+            let mut last = match within(self.stream.last(connection)).await? {
+                // A tail was lost, or may have been, and its ids will be given out again: that must
+                // be another log.
                 Some(last)
-                    if last.may_be_of(epoch) && (last.seq < self.read_to || self.has_lost_tail) =>
+                    if last.may_be_of(epoch)
+                        && (last.seq < self.read_to || self.has_lost_tail || is_elsewhere) =>
                 {
                     within(self.stream.refound(last.seq, self.lost_from(ours))).await?
                 }
@@ -173,16 +193,22 @@ impl Follower<'_> {
                 // us: appending nothing finds the log, or founds it.
                 _ => within(self.stream.found(self.lost_from(ours))).await?,
             };
-            if last.epoch != epoch {
+            if self.former.contains(&last.epoch) {
+                last = within(self.stream.refound(last.seq, self.lost_from(ours))).await?;
+            }
+            if last.epoch != epoch && !self.former.contains(&last.epoch) {
                 // Those who follow this log may have begun before our last record, which is not in
                 // their stream.
                 if ours.seq != 0 && !within(self.stream.holds(connection, ours)).await? {
                     self.left.push(ours);
                 }
                 self.begin(last);
+                self.run.clone_from(run);
                 return Ok(Last::Another);
             }
-            if last.seq >= self.read_to && !self.has_lost_tail {
+            let is_whole = last.seq >= self.read_to && !self.has_lost_tail;
+            if last.epoch == epoch && is_whole && !is_elsewhere {
+                self.run.clone_from(run);
                 return Ok(Last::Ours);
             }
         }
@@ -203,6 +229,7 @@ impl Follower<'_> {
         // and the regional tier may hold entries fetched under it: they are asked for again.
         let is_serving = *self.caught_up.borrow();
         let floor = if is_serving { last.seq } else { 0 };
+        self.former.insert(self.log.fence().epoch);
         self.log.begin_epoch(last.epoch, floor);
         self.read_to = 0;
         self.has_lost_tail = false;
@@ -316,6 +343,8 @@ mod tests {
                 read_to: 77,
                 has_lost_tail: false,
                 left: Vec::new(),
+                former: HashSet::new(),
+                run: None,
                 caught_up: &caught_up,
                 is_told: false,
             };
@@ -361,6 +390,8 @@ mod tests {
                 read_to: 0,
                 has_lost_tail: false,
                 left: Vec::new(),
+                former: HashSet::new(),
+                run: None,
                 caught_up: &caught_up,
                 is_told: false,
             };
@@ -381,6 +412,8 @@ mod tests {
             read_to: 0,
             has_lost_tail: false,
             left: Vec::new(),
+            former: HashSet::new(),
+            run: None,
             caught_up: &caught_up,
             is_told: false,
         };

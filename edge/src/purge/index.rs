@@ -401,7 +401,13 @@ impl Index {
             } else {
                 &self.soft
             };
-            table.raise(self.hash(Kind::Host, host_of(url)), seq);
+            // One that ends within the host may begin the names of many.
+            let hash = if url.contains('/') {
+                self.hash(Kind::Host, host_of(url))
+            } else {
+                self.hash(Kind::All, "")
+            };
+            table.raise(hash, seq);
             return;
         }
         let at = at.unwrap_or_else(|| {
@@ -583,6 +589,17 @@ mod tests {
         assert_eq!(judged(&index, at(10)), Verdict::Usable(Standing::Valid));
         let one_more = Scope::Prefix("example.org/nothing/like/it".to_owned());
         index.apply(at(9_000), &Record::hard(one_more));
+        assert_eq!(judged(&index, at(10)), Verdict::Purged);
+    }
+
+    #[test]
+    fn a_prefix_that_ends_within_the_host_purges_all_it_begins_also_when_there_are_too_many() {
+        let index = index();
+        for number in 0..MAX_PREFIXES as u64 {
+            let prefix = Scope::Prefix(format!("elsewhere.org/{number}"));
+            index.apply(at(20 + number), &Record::hard(prefix));
+        }
+        index.apply(at(9_000), &Record::hard(Scope::Prefix("exam".to_owned())));
         assert_eq!(judged(&index, at(10)), Verdict::Purged);
     }
 

@@ -1,23 +1,19 @@
 //! The log as the rest of the edge uses it: read the fence, append, and know whether to trust it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tidegate_semantics::Timestamp;
 use tokio::sync::{Notify, watch};
-use tokio::time::Instant;
 
 use super::index::Index;
+use super::journey::{Journey, Way};
 use super::record::{COUNTER_BITS, Position, Record};
 use super::roll::Call;
 use super::stream::{AppendError, Stream};
 use crate::clock::Clock;
-
-/// The pause before an append is tried again; it doubles up to the longest.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Records that a log in this process remembers for those who ask what was purged.
 pub(super) const REMEMBERED: usize = 200;
@@ -162,7 +158,8 @@ impl Log {
             Kept::Here(recent) => return Ok(self.append_here(records, recent)),
             Kept::InRedis(stream) => stream,
         };
-        self.append_in_redis(records, stream.append(records), |position| *position)
+        let append = || stream.append(records);
+        self.append_in_redis(records, append, |position| *position)
             .await
     }
 
@@ -179,25 +176,31 @@ impl Log {
             Kept::Here(recent) => return Ok((self.append_here(records, recent), Call::default())),
             Kept::InRedis(stream) => stream,
         };
-        let appending = stream.append_calling(records);
-        self.append_in_redis(records, appending, |(position, _)| *position)
+        let append = || stream.append_calling(records);
+        self.append_in_redis(records, append, |(position, _)| *position)
             .await
     }
 
-    async fn append_in_redis<T>(
+    /// Appends, and waits until that is applied here. Where another log is taken up meanwhile, which
+    /// may not have the records, they are appended again: invalidations repeat and commute.
+    async fn append_in_redis<T, F: Future<Output = Result<T, AppendError>>>(
         &self,
         records: &[Record],
-        appending: impl Future<Output = Result<T, AppendError>>,
+        append: impl Fn() -> F,
         position: impl Fn(&T) -> Position,
     ) -> Result<T, NotRecorded> {
-        let before = self.fence().epoch;
-        let appended = tokio::time::timeout(self.shared.deadline, async {
-            let appended = appending.await?;
-            self.applied(before, position(&appended)).await;
-            Ok(appended)
+        let deadline = self.shared.deadline;
+        let appended = tokio::time::timeout(deadline, async {
+            loop {
+                let before = self.fence();
+                let appended = append().await?;
+                if self.arrives(before, position(&appended)).await {
+                    return Ok(appended);
+                }
+            }
         })
         .await
-        .unwrap_or(Err(AppendError::Deadline(self.shared.deadline)));
+        .unwrap_or(Err(AppendError::Deadline(deadline)));
         appended.map_err(|error| {
             tracing::warn!(%error, records = records.len(), "purge applied here, not recorded");
             self.shared.index.apply_unrecorded(records);
@@ -206,93 +209,19 @@ impl Log {
         })
     }
 
-    /// Appends what could not be recorded, again and again, for as long as the edge runs: one for
-    /// all of them, so that an hour without the log leaves no more work than there are records.
-    pub(super) async fn append_unrecorded(&self) {
-        let Kept::InRedis(stream) = &self.shared.kept else {
-            return;
-        };
+    /// Waits until what was appended at `position` is applied here; false when a log is followed
+    /// instead that may not have it. `before` was applied before.
+    async fn arrives(&self, before: Position, position: Position) -> bool {
         let mut applied = self.shared.applied.subscribe();
-        let mut appended = Vec::new();
-        let mut pause = FIRST_PAUSE;
-        let mut next = Instant::now();
-        loop {
-            applied.borrow_and_update();
-            self.settle(&mut appended);
-            let is_left = !self.not_appended(&appended).is_empty();
-            tokio::select! {
-                () = tokio::time::sleep_until(next), if is_left => {}
-                () = self.shared.has_unrecorded.notified(), if !is_left => {
-                    next = Instant::now() + pause;
-                    continue;
-                }
-                _ = applied.changed(), if !appended.is_empty() => continue,
-            }
-            pause = match self.append_again(stream, &mut appended).await {
-                Ok(()) => FIRST_PAUSE,
-                Err(error) => {
-                    tracing::debug!(%error, "purges still not recorded");
-                    (pause * 2).min(LONGEST_PAUSE)
-                }
-            };
-            next = Instant::now() + pause;
-        }
-    }
-
-    /// Appending twice is harmless: invalidations repeat and commute.
-    async fn append_again(
-        &self,
-        stream: &Stream,
-        appended: &mut Vec<Appended>,
-    ) -> Result<(), AppendError> {
-        let before = self.fence().epoch;
-        let orders = self.not_appended(appended);
-        let records: Vec<_> = orders.keys().cloned().collect();
-        let deadline = self.shared.deadline;
-        let position = tokio::time::timeout(deadline, stream.append(&records))
-            .await
-            .map_err(|_| AppendError::Deadline(deadline))??;
-        tracing::info!(records = records.len(), "purges recorded");
-        appended.push(Appended {
+        let followed = applied.borrow().epoch;
+        let journey = Journey {
             before,
+            followed,
             position,
-            orders,
-        });
-        Ok(())
-    }
-
-    /// What the log does not have yet, and how often each was ordered.
-    fn not_appended(&self, appended: &[Appended]) -> HashMap<Record, u64> {
-        let mut orders = HashMap::clone(&self.shared.index.unrecorded());
-        orders.retain(|record, ordered| {
-            let known = appended.iter().filter_map(|them| them.orders.get(record));
-            *ordered -= known.sum::<u64>().min(*ordered);
-            *ordered > 0
-        });
-        orders
-    }
-
-    /// What the log has is in force here alone until it comes back, however long that takes.
-    fn settle(&self, appended: &mut Vec<Appended>) {
-        let now = self.fence();
-        appended.retain(|them| {
-            let is_back = has_reached(now, them.before, them.position);
-            if is_back {
-                self.shared.index.recorded(&them.orders);
-            }
-            !is_back
-        });
-    }
-
-    /// Waits until `position` is applied here, or a third log has taken the place of both the one
-    /// that was followed `before` the append and its own (then everything older is below the floor,
-    /// which is as good). While the one from before is followed still, the follower is behind.
-    async fn applied(&self, before: u64, position: Position) {
-        let mut applied = self.shared.applied.subscribe();
+        };
+        let now = applied.wait_for(|now| journey.at(*now) != Way::Going).await;
         // The sender lives as long as `self`.
-        let _ = applied
-            .wait_for(|now| has_reached(*now, before, position))
-            .await;
+        now.is_ok_and(|now| journey.at(*now) == Way::Arrived)
     }
 
     fn append_here(
@@ -332,6 +261,11 @@ impl Log {
     /// The positions that are applied here, as they change.
     pub(super) fn applying(&self) -> watch::Receiver<Position> {
         self.shared.applied.subscribe()
+    }
+
+    /// Tells of records that could not be recorded.
+    pub(super) fn has_unrecorded(&self) -> &Notify {
+        &self.shared.has_unrecorded
     }
 
     /// How long an append may take.
@@ -392,24 +326,6 @@ impl Log {
     }
 }
 
-/// Records that were appended again, and have not come back.
-struct Appended {
-    /// The epoch that was followed before.
-    before: u64,
-    /// Of the last of them.
-    position: Position,
-    /// How often each had been ordered by then.
-    orders: HashMap<Record, u64>,
-}
-
-fn has_reached(now: Position, before: u64, position: Position) -> bool {
-    if now.epoch == position.epoch {
-        now.seq >= position.seq
-    } else {
-        now.epoch != before
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -417,7 +333,7 @@ mod tests {
 
     use tidegate_semantics::Timestamp;
 
-    use super::{Clock, Index, Log, Position, Stream, has_reached};
+    use super::{Clock, Index, Log, Stream};
 
     #[test]
     fn the_log_is_trusted_around_the_last_word_and_no_further() {
@@ -436,30 +352,6 @@ mod tests {
             (97_999, false),
         ] {
             assert_eq!(log.is_trusted(Timestamp(now)), expected, "{now}");
-        }
-    }
-
-    #[test]
-    fn an_append_is_applied_when_its_own_log_or_a_third_one_has_got_there() {
-        for (now, before, appended, expected, reason) in [
-            ((1, 9), 1, (1, 9), true, "its own position"),
-            ((1, 8), 1, (1, 9), false, "not yet"),
-            ((1, 99), 1, (2, 9), false, "the new log is not followed yet"),
-            ((2, 8), 1, (2, 9), false, "the new log is still read"),
-            ((2, 9), 1, (2, 9), true, "the new log was read"),
-            ((0, 0), 0, (1, 9), false, "no log is followed yet"),
-            ((3, 0), 1, (2, 9), true, "a third log"),
-            (
-                (3, 0),
-                1,
-                (1, 9),
-                true,
-                "the log was replaced after the append",
-            ),
-        ] {
-            let at = |(epoch, seq)| Position { epoch, seq };
-            let reached = has_reached(at(now), before, at(appended));
-            assert_eq!(reached, expected, "{reason}");
         }
     }
 }

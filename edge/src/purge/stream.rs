@@ -251,6 +251,28 @@ impl Stream {
             .await
     }
 
+    /// Which server a connection leads to: another one after each start. `None` where it does not
+    /// tell.
+    ///
+    /// # Errors
+    /// When the server cannot be asked.
+    pub(super) async fn server(
+        &self,
+        connection: &mut MultiplexedConnection,
+    ) -> Result<Option<String>, RedisError> {
+        let mut command = redis::cmd("INFO");
+        let told: Result<String, RedisError> = command.arg("server").query_async(connection).await;
+        match told {
+            Ok(text) => Ok(text
+                .lines()
+                .find_map(|line| line.strip_prefix("run_id:"))
+                .map(|run| run.trim().to_owned())),
+            Err(error) if error.is_io_error() || error.is_timeout() => Err(error),
+            // It does not tell us, which is its right.
+            Err(_) => Ok(None),
+        }
+    }
+
     /// The entries after `seq`, waiting up to `block` for the first; none when nothing came.
     ///
     /// # Errors

@@ -16,7 +16,7 @@ fn fresh(body: &str) -> Answer {
     answer(body).with("cache-control", "max-age=3600")
 }
 
-fn started() -> Redis {
+pub(crate) fn started() -> Redis {
     Redis::ephemeral().expect("redis-server is installed")
 }
 
@@ -75,6 +75,87 @@ async fn of_several_logs_in_a_stream_the_last_is_followed() {
         "fetched under another log"
     );
     assert_eq!(edge.get("/").await.cache_status(), "hit");
+}
+
+/// The stream as it is now, for [`come_back`].
+async fn backup(redis: &Redis) -> Vec<u8> {
+    let mut connection = connected(redis).await;
+    let dump = redis::cmd("DUMP").arg(LOG).to_owned();
+    dump.query_async(&mut connection).await.unwrap()
+}
+
+/// Puts the stream back in place of the one there is.
+async fn come_back(redis: &Redis, backup: Vec<u8>) {
+    let mut connection = connected(redis).await;
+    let mut restore = redis::cmd("RESTORE");
+    restore.arg(LOG).arg(0).arg(backup).arg("REPLACE");
+    let () = restore.query_async(&mut connection).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_log_that_comes_back_from_a_backup_brings_nothing_back() {
+    let redis = started();
+    let origin = Origin::always(fresh("old"));
+    let edge = Edge::before(&origin).redis(&redis).start();
+    let first = epoch(&edge, "/other").await;
+    edge.get("/").await;
+    let before = backup(&redis).await;
+    origin.now(fresh("new"));
+    assert_eq!(edge.purge("/").await.status, 200);
+    let mut connection = connected(&redis).await;
+    let () = connection.del(LOG).await.unwrap();
+    let second = epoch(&edge, "/other").await;
+    assert_ne!(first, second, "the first log is gone");
+    come_back(&redis, before).await;
+    let third = epoch(&edge, "/other").await;
+    assert!(third != first && third != second, "{third}");
+    assert_eq!(edge.get("/").await.text(), "new");
+}
+
+#[tokio::test]
+async fn a_purge_with_an_id_from_before_a_lost_tail_is_not_taken_for_what_was_lost() {
+    let redis = started();
+    let origin = Origin::always(fresh("old"));
+    let edge = Edge::before(&origin).redis(&redis).start();
+    let first = epoch(&edge, "/other").await;
+    let before = backup(&redis).await;
+    edge.get("/").await;
+    // A server whose clock is ahead.
+    let ahead = [("e", &*first), ("p", "0-0"), ("r", ALL)];
+    add(&redis, "9999999999999-0", &ahead).await;
+    patiently("the record", async {
+        while edge.get("/").await.cache_status() == "hit" {}
+    })
+    .await;
+    assert_eq!(edge.get("/").await.text(), "old");
+    origin.now(fresh("new"));
+    come_back(&redis, before).await;
+    assert_eq!(edge.purge("/").await.status, 200);
+    assert_eq!(edge.get("/").await.text(), "new");
+}
+
+#[tokio::test]
+async fn on_another_server_the_log_goes_on_under_another_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut redis = Redis::start_in(folder.path()).expect("redis-server is installed");
+    let origin = Origin::always(fresh("x"));
+    let edge = Edge::before(&origin).redis(&redis).start();
+    let before = epoch(&edge, "/other").await;
+    edge.get("/").await;
+    redis.kill();
+    redis.restart().expect("redis starts again");
+    // It may have lost its last second, and give out the same ids again.
+    patiently("another log", async {
+        loop {
+            let receipt = edge.purge("/other").await;
+            let is_before = receipt.text().contains(&before);
+            if receipt.status == 200 && !is_before {
+                return;
+            }
+        }
+    })
+    .await;
+    assert_eq!(edge.get("/").await.cache_status(), "fwd=stale");
 }
 
 #[tokio::test]

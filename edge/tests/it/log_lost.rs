@@ -191,26 +191,6 @@ async fn below_the_floor_nothing_stands_in_for_an_origin_that_fails() {
 }
 
 #[tokio::test]
-async fn a_restart_that_loses_nothing_leaves_everything_usable() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut redis = Redis::start_in(folder.path()).expect("redis-server is installed");
-    let origin = Origin::always(fresh("old"));
-    let edge = following(&origin, &redis.url());
-    let before = epoch(&edge, "/other").await;
-    fill(&edge).await;
-    redis.restart().expect("redis starts again");
-    patiently("the log", async {
-        while edge.purge("/other").await.status != 200 {}
-    })
-    .await;
-    assert_eq!(epoch(&edge, "/other").await, before);
-    for path in PATHS {
-        assert_eq!(edge.get(path).await.cache_status(), "hit", "{path}");
-    }
-    assert_eq!(origin.requests(), 2);
-}
-
-#[tokio::test]
 async fn a_purge_at_the_moment_of_replacement_is_not_lost() {
     let redis = started();
     let pair = Pair::on(&redis).await;

@@ -5,6 +5,7 @@
 mod support;
 
 mod collapsing;
+mod consistency;
 mod encoding;
 mod groups;
 mod heads;
