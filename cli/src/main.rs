@@ -14,6 +14,7 @@ mod failure;
 mod logging;
 mod origin;
 mod purge;
+mod relay;
 mod run;
 mod sink;
 mod stop;
@@ -41,6 +42,8 @@ enum Command {
     Run(run::Arguments),
     /// Runs the origin, configured by its environment.
     Origin(origin::Arguments),
+    /// Takes the purges of a database of your own to the edges.
+    Relay(relay::Arguments),
     /// Starts everything on this machine: Postgres, Redis, the origin and an edge before it.
     Demo(demo::Arguments),
     /// Checks a configuration file, and the plugins that it names.
@@ -75,6 +78,7 @@ fn carry_out(command: Command) -> Result<(), Failure> {
     match command {
         Command::Run(arguments) => run::run(arguments),
         Command::Origin(arguments) => origin::run(arguments),
+        Command::Relay(arguments) => relay::run(arguments),
         Command::Demo(arguments) => demo::run(arguments),
         Command::Check(arguments) => check::run(arguments),
         Command::Explain(arguments) => explain::run(arguments),

@@ -49,4 +49,4 @@ mod users;
 pub use config::{Config, ConfigError};
 pub use lsn::{Lsn, NoLsn};
 pub use outbox::{PurgeSink, SinkError};
-pub use startup::{Origin, SeedError, StartError};
+pub use startup::{Origin, Relay, SeedError, StartError};

@@ -3,10 +3,11 @@
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use tidegate_services::{Postgres, psql};
+use tidegate_services::{Postgres, Redis, psql};
 
 use crate::command::{finish, tidegate};
 use crate::http::{Answer, get};
@@ -113,16 +114,42 @@ fn free() -> String {
 }
 
 #[test]
-fn the_sql_for_a_database_of_ones_own_can_be_printed_and_run_without_any_setting() {
-    let printed = finish(tidegate().args(["origin", "--print-sql"]));
-    assert_eq!(printed.code, Some(0), "{}", printed.err);
+fn a_database_of_ones_own_is_watched_by_the_printed_sql_and_relayed_by_itself() {
     let postgres = Postgres::ephemeral().unwrap();
+    let redis = Redis::ephemeral().unwrap();
+    let relay = |command: &mut Command| {
+        command
+            .args(["relay", "--listen", "127.0.0.1:0"])
+            .env("DATABASE_URL", postgres.url())
+            .env("REDIS_URL", redis.url());
+    };
+    let mut early = tidegate();
+    relay(&mut early);
+    let refused = finish(&mut early);
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.err.contains("relay --print-sql"), "{}", refused.err);
+
+    let printed = finish(tidegate().args(["relay", "--print-sql"]));
+    assert_eq!(printed.code, Some(0), "{}", printed.err);
     psql(&postgres.url(), &printed.out).unwrap();
-    let tags = psql(
-        &postgres.url(),
+    let statements =
         "CREATE TABLE products (id int); SELECT tidegate_watch('products', 'product', 'id');
-         INSERT INTO products VALUES (7); SELECT tags FROM outbox;",
-    )
-    .unwrap();
-    assert_eq!(tags.trim(), "{product:7}");
+                      INSERT INTO products VALUES (7);";
+    psql(&postgres.url(), statements).unwrap();
+    let mut command = tidegate();
+    relay(&mut command);
+    let relay = Running::start(&mut command);
+    let delivered = |answer: &Answer| answer.body.contains("tidegate_outbox_tags_total 1");
+    until(
+        &relay.address,
+        "/metrics",
+        "the tag is delivered",
+        delivered,
+    );
+    assert_eq!(get(&relay.address, "/health").status, 200);
+    let tables = psql(
+        &postgres.url(),
+        "SELECT count(*) FROM pg_tables WHERE schemaname = 'public';",
+    );
+    assert_eq!(tables.unwrap().trim(), "2", "it made tables of its own");
 }
