@@ -121,11 +121,11 @@ impl Origin {
             // No question whether a connection lives: where it is, is asked before each use.
             let replica = PgPoolOptions::new()
                 .max_connections(config.pool_max)
-                .acquire_timeout(replicas::CHECK)
+                .acquire_timeout(config.replica_deadline)
                 .test_before_acquire(false)
                 .connect_lazy_with(replica);
             servers = servers
-                .with_replica(replica)
+                .with_replica(replica, config.replica_deadline)
                 .await
                 .map_err(StartError::Identity)?;
         }
