@@ -4,7 +4,9 @@
 //! A round trip crosses the kernel several times and wakes a thread each time. The two floors tell
 //! how much of it that is: an echo of as many bytes, and the origin asked without an edge.
 
+#[path = "../support/client.rs"]
 mod client;
+#[path = "../support/origin.rs"]
 mod origin;
 
 use std::io::{Read, Write};
@@ -106,11 +108,25 @@ fn echo() -> SocketAddr {
         let (mut stream, _) = listener.accept()?;
         stream.set_nodelay(true)?;
         let mut request = [0; 4 << 10];
-        let page = origin::page_bytes();
+        let page = page();
         while stream.read(&mut request)? > 0 {
             stream.write_all(&page)?;
         }
         Ok(())
     });
     address
+}
+
+/// As many bytes as an answer of it has, about, and well-formed.
+fn page() -> Vec<u8> {
+    let mut bytes = b"HTTP/1.1 200 OK\r\n\
+        content-type: text/html; charset=utf-8\r\n\
+        cache-control: max-age=3600\r\n\
+        etag: \"33a64df551425fcc\"\r\n\
+        surrogate-key: courses course:7 teacher:12 term:2033-2 page\r\n\
+        content-length: 1024\r\n\
+        date: Sun, 06 Nov 2033 08:49:37 GMT\r\n\r\n"
+        .to_vec();
+    bytes.extend(origin::BODY);
+    bytes
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http::request::Builder;
 use http::{Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
@@ -12,8 +13,8 @@ use serde_json::Value;
 
 /// An edge waits for its log, or for the origin that it explains, and then answers at once.
 const DEADLINE: Duration = Duration::from_secs(30);
-/// A receipt is short; whoever sends more is not an edge.
-const MAX_ANSWER_BYTES: usize = 1 << 20;
+/// A receipt is short, and a list of purges not long; whoever sends more is not an edge.
+const MAX_ANSWER_BYTES: usize = 16 << 20;
 
 /// The admin listener of one edge.
 pub(crate) struct Admin {
@@ -66,25 +67,59 @@ impl Admin {
         path: &str,
         content: &Value,
     ) -> Result<(StatusCode, String), String> {
-        let url = format!("http://{}{path}", self.address());
-        match tokio::time::timeout(DEADLINE, self.exchange(&url, content)).await {
+        self.post_patiently(path, content, Duration::ZERO).await
+    }
+
+    /// As [`Admin::post`], where the edge itself may wait for so long before it answers.
+    pub(crate) async fn post_patiently(
+        &self,
+        path: &str,
+        content: &Value,
+        waits: Duration,
+    ) -> Result<(StatusCode, String), String> {
+        let request =
+            Request::post(self.url(path)).header(header::CONTENT_TYPE, "application/json");
+        self.ask(request, content.to_string(), DEADLINE + waits)
+            .await
+    }
+
+    /// What stands at a path.
+    ///
+    /// # Errors
+    /// As [`Admin::post`].
+    pub(crate) async fn get(&self, path: &str) -> Result<(StatusCode, String), String> {
+        self.ask(Request::get(self.url(path)), String::new(), DEADLINE)
+            .await
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address())
+    }
+
+    async fn ask(
+        &self,
+        mut request: Builder,
+        content: String,
+        deadline: Duration,
+    ) -> Result<(StatusCode, String), String> {
+        let url = request.uri_ref().map(Uri::to_string).unwrap_or_default();
+        if let Some(token) = &self.token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        match tokio::time::timeout(deadline, self.exchange(request, content)).await {
             Ok(answer) => answer.map_err(|error| format!("no answer from {url}: {error}")),
-            Err(_) => Err(format!("no answer from {url} within {DEADLINE:?}")),
+            Err(_) => Err(format!("no answer from {url} within {deadline:?}")),
         }
     }
 
     async fn exchange(
         &self,
-        url: &str,
-        content: &Value,
+        request: Builder,
+        content: String,
     ) -> Result<(StatusCode, String), Box<dyn std::error::Error + Send + Sync>> {
-        let mut request = Request::post(url).header(header::CONTENT_TYPE, "application/json");
-        if let Some(token) = &self.token {
-            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
-        }
         let answer = self
             .client
-            .request(request.body(Full::from(content.to_string()))?)
+            .request(request.body(Full::from(content))?)
             .await?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES)

@@ -14,6 +14,7 @@ mod failure;
 mod logging;
 mod origin;
 mod purge;
+mod purges;
 mod relay;
 mod run;
 mod sink;
@@ -53,6 +54,8 @@ enum Command {
     Explain(explain::Arguments),
     /// Purges by URL, tag, prefix or host, or everything, through an edge's admin listener.
     Purge(purge::Arguments),
+    /// Lists the recent purges, and which edges have applied them.
+    Purges(purges::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -83,5 +86,6 @@ fn carry_out(command: Command) -> Result<(), Failure> {
         Command::Check(arguments) => check::run(arguments),
         Command::Explain(arguments) => explain::run(arguments),
         Command::Purge(arguments) => purge::run(arguments),
+        Command::Purges(arguments) => purges::run(arguments),
     }
 }

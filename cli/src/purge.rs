@@ -1,7 +1,11 @@
 //! `tidegate purge`: asks an edge to purge, and prints the receipt. The edge passes it on to every other by the log.
 
-use clap::{ArgGroup, Args};
+use std::time::Duration;
+
+use clap::{ArgGroup, Args, ValueEnum};
+use http::StatusCode;
 use serde_json::{Map, Value};
+use tidegate_edge::config::parse_duration;
 
 use crate::admin::Admin;
 use crate::environment::admin_token;
@@ -29,14 +33,30 @@ pub(crate) struct Arguments {
     /// Makes what matches stale instead of unusable.
     #[arg(long)]
     soft: bool,
+    /// Waits until edges have applied it: those of the asked edge's region, or all.
+    #[arg(long, value_name = "WHOM", value_enum, default_value = "none")]
+    wait: Wait,
+    /// How long to wait at most, such as 5s; the edge's own limit is purge.longest_wait.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    timeout: Option<Duration>,
     /// The admin listener of any edge; the token is taken from TIDEGATE_ADMIN_TOKEN.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9090")]
     admin: String,
 }
 
+/// For whom a purge waits.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Wait {
+    None,
+    Region,
+    All,
+}
+
 pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
     let admin = Admin::at(&arguments.admin, admin_token()).map_err(Failure::refused)?;
-    let answer = runtime(1)?.block_on(admin.post("/purge", &order(&arguments)));
+    let waits = arguments.timeout.unwrap_or_default();
+    let order = order(&arguments);
+    let answer = runtime(1)?.block_on(admin.post_patiently("/purge", &order, waits));
     let (status, text) = answer.map_err(Failure::failed)?;
     if !status.is_success() {
         return Err(Failure::failed(format!(
@@ -46,7 +66,28 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
         )));
     }
     println!("{}", text.trim_end());
+    if status == StatusCode::ACCEPTED {
+        return Err(Failure::failed(format!(
+            "recorded, but not applied everywhere in time: {}",
+            missing(&text)
+        )));
+    }
     Ok(())
+}
+
+/// The edges of a receipt that have not applied the purge.
+fn missing(receipt: &str) -> String {
+    let receipt: Value = serde_json::from_str(receipt).unwrap_or_default();
+    let edges = receipt["edges"].as_array().into_iter().flatten();
+    let missing = edges.filter(|edge| edge["state"] != "applied");
+    let text = |edge: &Value, name: &str| edge[name].as_str().unwrap_or("?").to_owned();
+    let missing: Vec<_> = missing
+        .map(|edge| {
+            let (instance, region) = (text(edge, "instance"), text(edge, "region"));
+            format!("{instance} ({region}) is {}", text(edge, "state"))
+        })
+        .collect();
+    missing.join(", ")
 }
 
 fn order(arguments: &Arguments) -> Value {
@@ -67,6 +108,18 @@ fn order(arguments: &Arguments) -> Value {
     }
     if arguments.soft {
         order.insert("soft".to_owned(), true.into());
+    }
+    let wait = match arguments.wait {
+        Wait::None => None,
+        Wait::Region => Some("region"),
+        Wait::All => Some("all"),
+    };
+    if let Some(wait) = wait {
+        order.insert("wait".to_owned(), wait.into());
+    }
+    if let Some(timeout) = arguments.timeout {
+        let timeout = format!("{}ms", timeout.as_millis());
+        order.insert("timeout".to_owned(), timeout.into());
     }
     Value::Object(order)
 }

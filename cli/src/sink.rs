@@ -82,10 +82,13 @@ struct Edges(Vec<Arc<Admin>>);
 
 impl PurgeSink for Edges {
     /// All edges are told, also when one of them does not take it: that one alone must not keep stale what others show.
-    // The order has no place for the position yet.
-    fn append(&self, tags: Vec<String>, _seen: Option<tidegate_origin::Lsn>) -> Appending<'_> {
+    fn append(&self, tags: Vec<String>, seen: Option<tidegate_origin::Lsn>) -> Appending<'_> {
         Box::pin(async move {
-            let order = Arc::new(json!({ "tags": tags }));
+            let mut order = json!({ "tags": tags });
+            if let Some(seen) = seen {
+                order["lsn"] = seen.to_string().into();
+            }
+            let order = Arc::new(order);
             let mut telling = JoinSet::new();
             for edge in &self.0 {
                 telling.spawn(tell(Arc::clone(edge), Arc::clone(&order)));

@@ -14,17 +14,21 @@ use tokio::sync::watch;
 
 use crate::body::Body;
 use crate::cache::Memory;
+use crate::clock::Clock;
 use crate::config::Secret;
 use crate::error::{Failure, problem};
 use crate::explanation::{Explanation, Question};
 use crate::filters;
 use crate::interim::Informer;
-use crate::purge::{Followed, Log, Order, Receipt};
+use crate::purge::{Followed, Log, Order, Orders, Receipt};
 use crate::server::{Answering, Handler};
 use crate::telemetry::Metrics;
 
 /// Bytes of a request body at most.
 const MAX_BODY: usize = 4 << 20;
+
+/// Recent purges told to who does not say how many.
+const RECENT: usize = 20;
 
 /// What can say how requests would be answered.
 pub trait Explains: Send + Sync {
@@ -38,7 +42,10 @@ pub trait Explains: Send + Sync {
 /// What administration may see and do.
 pub struct Admin {
     pub name: String,
+    pub clock: Clock,
     pub log: Log,
+    /// Where purges are ordered.
+    pub orders: Arc<Orders>,
     pub memory: Memory,
     pub metrics: Metrics,
     pub token: Option<Secret>,
@@ -84,6 +91,7 @@ impl Admin {
                 let failures = filters::failures().into_iter();
                 let failures =
                     failures.map(|(plugin, kind, count)| (plugin, kind.name().to_owned(), count));
+                self.metrics.note_log_silence(self.log.silence());
                 let page = self.metrics.encode(self.memory.usage(), failures);
                 text(
                     "application/openmetrics-text; version=1.0.0; charset=utf-8",
@@ -91,15 +99,16 @@ impl Admin {
                 )
             }
             "/purge" if request.method() == Method::POST => self.purge(request).await,
+            "/purges" if is_read => self.purges(&request).await,
             "/explain" => self.explain(request).await,
-            "/healthz" | "/readyz" | "/metrics" => {
+            "/healthz" | "/readyz" | "/metrics" | "/purges" => {
                 refused(StatusCode::METHOD_NOT_ALLOWED, "use GET")
             }
             "/purge" => refused(StatusCode::METHOD_NOT_ALLOWED, "use POST"),
             path => refused(
                 StatusCode::NOT_FOUND,
                 &format!(
-                    "no {path:?} here: there are /healthz, /readyz, /metrics, /purge and /explain"
+                    "no {path:?} here: there are /healthz, /readyz, /metrics, /purge, /purges and /explain"
                 ),
             ),
         }
@@ -152,17 +161,48 @@ impl Admin {
             let failure = Failure::Unauthorized("purging needs the admin token");
             return failure.into_response(&self.name);
         }
-        let order: Order = match from_json(request).await {
-            Ok(order) => order,
-            Err(reason) => return refused(StatusCode::BAD_REQUEST, &reason),
+        match self.carry_out(request).await {
+            Ok(receipt) => {
+                let mut response = text("application/json", receipt.to_json());
+                *response.status_mut() = receipt.status();
+                response
+            }
+            Err(failure) => failure.into_response(&self.name),
+        }
+    }
+
+    async fn carry_out(&self, request: Request<Incoming>) -> Result<Receipt, Failure> {
+        let now = self.clock.now();
+        self.orders.admit_request(now)?;
+        let order: Order = from_json(request).await.map_err(Failure::NotMeant)?;
+        let patience = self.orders.patience(order.wait, order.timeout);
+        let patience = patience.map_err(Failure::NotMeant)?;
+        let records = order.into_records().map_err(Failure::NotMeant)?;
+        self.orders.admit_records(records.len(), now)?;
+        let receipt = self.orders.answer(&records, patience).await;
+        receipt.map_err(|error| Failure::NotRecorded(error.to_string()))
+    }
+
+    /// `GET /purges?limit=…`: what was purged lately. Values may be URLs that not everybody may
+    /// know.
+    async fn purges(&self, request: &Request<Incoming>) -> Response<Body> {
+        if !self.is_allowed(request) {
+            let failure = Failure::Unauthorized("the list of purges needs the admin token");
+            return failure.into_response(&self.name);
+        }
+        let query = request.uri().query().unwrap_or_default();
+        let asked = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "limit");
+        let limit = match asked.map(|(_, limit)| limit.parse()) {
+            None => RECENT,
+            Some(Ok(limit)) => limit,
+            Some(Err(_)) => return refused(StatusCode::BAD_REQUEST, "limit: is no number"),
         };
-        let records = match order.into_records() {
-            Ok(records) => records,
-            Err(reason) => return refused(StatusCode::BAD_REQUEST, &reason),
-        };
-        match Receipt::of(&self.log, &self.metrics, &records).await {
-            Ok(receipt) => text("application/json", receipt.to_json()),
-            Err(error) => Failure::NotRecorded(error.to_string()).into_response(&self.name),
+        match self.orders.recent(limit).await {
+            Ok(recent) => {
+                let json = serde_json::to_string(&recent).expect("texts and numbers alone");
+                text("application/json", json)
+            }
+            Err(error) => refused(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
         }
     }
 }

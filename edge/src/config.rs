@@ -8,6 +8,7 @@ mod environment;
 mod key;
 mod origin;
 mod plugins;
+mod purge;
 mod route;
 mod secret;
 mod server;
@@ -24,11 +25,13 @@ pub use compression::{Compression, Levels};
 pub use key::{Key, Query};
 pub use origin::Origin;
 pub use plugins::{Grant, OnFailure, Source, Use};
-pub use route::{OnPartition, Ranges, Route};
+pub use purge::{Purge, Rate};
+pub use route::{OnPartition, Ranges, ReadYourWrites, Route};
 pub use secret::Secret;
-pub use server::{Purge, Server};
+pub use server::Server;
 pub use syntax::SyntaxError;
 pub use tiers::{Cache, Log, Redis};
+pub use units::parse_duration;
 
 use tiers::check_redis_url;
 
@@ -136,12 +139,11 @@ impl Config {
             return Err("no route: at least one [[routes]] is needed".to_owned());
         }
         self.server.check()?;
+        self.purge.check()?;
         if let Some(redis) = &self.redis {
             check_redis_url("redis.url", &redis.url)?;
         }
-        if let Some(url) = &self.log.url {
-            check_redis_url("log.url", url)?;
-        }
+        self.log.check()?;
         for (name, origin) in &self.origins {
             origin
                 .check()
@@ -155,6 +157,11 @@ impl Config {
             route
                 .check()
                 .map_err(|message| format!("{place}: {message}"))?;
+            if route.read_your_writes.is_some() && self.log.key.is_none() {
+                return Err(format!(
+                    "{place}: read_your_writes needs log.key, a secret that all edges share"
+                ));
+            }
             for plugin in &route.plugins {
                 if !self.plugins.contains_key(&plugin.name) {
                     return Err(format!("{place}: no plugin named {:?}", plugin.name));

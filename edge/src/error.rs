@@ -1,6 +1,6 @@
 //! Every way in which the edge itself answers instead of the cache or an origin, and its status.
 
-use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 
 use crate::body::Body;
@@ -36,6 +36,10 @@ pub enum Failure {
     Plugin { plugin: String, kind: &'static str },
     #[error("{0}")]
     NotRecorded(String),
+    #[error("{0}")]
+    NotMeant(String),
+    #[error("too many purges: try again in {seconds} s")]
+    TooManyPurges { seconds: u64 },
 }
 
 impl Failure {
@@ -50,7 +54,8 @@ impl Failure {
     /// The status that a client sees (RFC 9110 §15).
     pub fn status(&self) -> StatusCode {
         match self {
-            Failure::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Failure::BadRequest(_) | Failure::NotMeant(_) => StatusCode::BAD_REQUEST,
+            Failure::TooManyPurges { .. } => StatusCode::TOO_MANY_REQUESTS,
             Failure::TargetTooLong(_) => StatusCode::URI_TOO_LONG,
             Failure::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Failure::TransferCoding(_) | Failure::Method(_) => StatusCode::NOT_IMPLEMENTED,
@@ -71,9 +76,11 @@ impl Failure {
             Failure::BadRequest(_) | Failure::TargetTooLong(_) | Failure::BodyTooLarge(_) => {
                 "http_request_error"
             }
-            Failure::TransferCoding(_) | Failure::Method(_) => "http_request_error",
+            Failure::TransferCoding(_) | Failure::Method(_) | Failure::NotMeant(_) => {
+                "http_request_error"
+            }
             Failure::NoRoute(_) => "destination_not_found",
-            Failure::Unauthorized(_) => "http_request_denied",
+            Failure::Unauthorized(_) | Failure::TooManyPurges { .. } => "http_request_denied",
             Failure::Connect { .. } => "destination_unavailable",
             Failure::Terminated { .. } => "connection_terminated",
             Failure::Protocol { .. } => "http_protocol_error",
@@ -107,6 +114,9 @@ impl Failure {
         let headers = response.headers_mut();
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Failure::TooManyPurges { seconds } = self {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         if status.is_server_error()
             && let Ok(value) = HeaderValue::try_from(format!("{name}; error={}", self.name()))

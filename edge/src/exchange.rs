@@ -52,10 +52,12 @@ pub struct Exchange {
     pub informer: Option<Informer>,
     /// Which form of the response the client would have, on a route that encodes.
     pub encoding: Option<Wish>,
+    /// What the client says it has seen of the purge log, taken out of the request.
+    pub token: Option<Box<str>>,
     /// What the request filters added to the cache key.
     pub key_extra: String,
-    /// A request filter changed the path or the query.
-    pub is_rewritten: bool,
+    /// What the client asked for, where a request filter changed the path or the query.
+    pub rewritten_from: Option<PathAndQuery>,
     /// A request filter decided that the cache is not used.
     pub bypass_cache: bool,
 }
@@ -140,8 +142,9 @@ impl Exchange {
                 .clone()
                 .filter(|_| version >= Version::HTTP_11),
             encoding: None,
+            token: None,
             key_extra: String::new(),
-            is_rewritten: false,
+            rewritten_from: None,
             bypass_cache: false,
         })
     }

@@ -12,6 +12,7 @@ use tidegate_semantics::strip_hop_by_hop;
 use crate::body::Body;
 use crate::exchange::{Exchange, FORWARDED_PROTO};
 use crate::trailers;
+use crate::upstream::strip_lsn;
 
 pub(crate) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
@@ -35,6 +36,7 @@ impl Outbound {
         headers.remove(TRANSFER_ENCODING);
         // Of an upgrade that is not offered (RFC 9113 §3.1).
         headers.remove(HTTP2_SETTINGS);
+        strip_lsn(&mut headers);
         let authority = HeaderValue::try_from(exchange.authority.as_str())
             .expect("an authority is made of visible characters");
         headers.insert(HOST, authority.clone());

@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod config;
 pub mod explanation;
+mod gcra;
 mod random;
 pub mod router;
 pub mod telemetry;

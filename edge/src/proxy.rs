@@ -20,10 +20,12 @@ mod job;
 mod keeping;
 mod lookup;
 mod purging;
+mod replicas;
 mod respond;
 mod search;
 mod tunnel;
 mod write;
+mod yours;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -42,13 +44,14 @@ use crate::error::Failure;
 use crate::exchange::{Connection, Exchange};
 use crate::filters::{Capabilities, Chain, Filters};
 use crate::forward::Outbound;
-use crate::purge::{Log, url};
+use crate::purge::{Log, Orders, Seen, url};
 use crate::router::Router;
 use crate::server::Answering;
 use crate::telemetry::{Metrics, Outcome, RouteCounters};
 use crate::upstream::Upstream;
 use lookup::{LookedUp, Missing};
 use respond::serves;
+pub use yours::Yours;
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
@@ -59,6 +62,8 @@ pub struct Proxy {
     pub clock: Clock,
     pub cache: Cache,
     pub log: Log,
+    /// Where purges are ordered.
+    pub orders: Arc<Orders>,
     pub capabilities: Capabilities,
     pub metrics: Metrics,
 }
@@ -89,6 +94,8 @@ pub struct Route {
     /// Content codings made at the edge.
     pub compression: Option<Arc<Compression>>,
     pub on_partition: OnPartition,
+    /// Set where clients read their own writes at every edge.
+    pub yours: Option<Yours>,
     /// Whether a range that is not stored is asked of the origin as it is; otherwise all of the
     /// representation is.
     pub forwards_ranges: bool,
@@ -131,7 +138,10 @@ impl Proxy {
             let failure = Failure::NoRoute(format!("{}{path}", exchange.authority));
             return Answering::AtOnce(self.refuse(failure));
         };
-        if !route.chain.runs_on_hits() {
+        if let Some(yours) = &route.yours {
+            yours.take(&mut exchange);
+        }
+        if !route.chain.runs_on_hits() && exchange.token.is_none() {
             encoding::negotiate(&mut exchange, &route);
             if let Some(answer) = self.answer_at_once(&exchange, &route) {
                 return Answering::AtOnce(self.finish(answer, &route));
@@ -193,11 +203,15 @@ impl Proxy {
                 self.resolve(exchange, route, filters).await
             }
         };
+        let seen = answer.response.extensions_mut().remove::<Seen>();
         self.encode_first(exchange, &mut answer);
         if let Some(mut filters) = filters {
             self.filter_response(&mut filters, exchange, &mut answer)
                 .await;
             encoding::insist(&mut answer);
+        }
+        if let Some(seen) = seen {
+            self.tell_seen(exchange, route, &seen, &mut answer);
         }
         answer
     }
@@ -211,22 +225,29 @@ impl Proxy {
         if !is_safe(&exchange.method) {
             return self.write(exchange, route, filters).await;
         }
+        let ahead = self.ahead(exchange, route);
         if !route.caches || !exchange.is_lookup() {
             let why = match exchange.method {
                 Method::GET | Method::HEAD => Forwarded::Bypass,
                 _ => Forwarded::Method,
             };
-            return self.forward(exchange, route, filters, None, why).await;
+            return self
+                .forward(exchange, route, filters, None, why, ahead)
+                .await;
         }
         if is_guarded(exchange) {
             return self
-                .forward(exchange, route, filters, None, Forwarded::Request)
+                .forward(exchange, route, filters, None, Forwarded::Request, ahead)
                 .await;
         }
         let parts = key_parts(exchange, route);
         let own = self.cache.key(&parts);
         let key = self.cache.search_key(&parts).unwrap_or(own);
-        let missing = match self.look_up(own, key, exchange, route).await {
+        let looked_up = match ahead {
+            None => self.look_up(own, key, exchange, route).await,
+            Some(_) => LookedUp::Missing(Forwarded::Request),
+        };
+        let mut missing = match looked_up {
             LookedUp::Answer(answer) => return (*answer, Some(filters)),
             LookedUp::Validate(unusable) => Missing {
                 stale: Some(unusable),
@@ -238,18 +259,21 @@ impl Proxy {
             },
             LookedUp::Missing(why) => Missing::new(own, key, why),
         };
+        missing.ahead = ahead;
         if only_if_cached(&exchange.headers, &route.policy) {
             return (self.failed(Failure::OnlyIfCached), Some(filters));
         }
         if exchange.method == Method::HEAD {
             let Missing { stale, why, .. } = missing;
-            return self.forward(exchange, route, filters, stale, why).await;
+            return self
+                .forward(exchange, route, filters, stale, why, ahead)
+                .await;
         }
         let is_for_one = match &missing.stale {
             Some(stale) => stale.entry.terms.always_validate,
             None => self.cache.passes(key, exchange.now),
         };
-        if is_for_one {
+        if is_for_one || ahead.is_some() {
             return self.fetch_alone(exchange, route, filters, missing).await;
         }
         self.fetch(exchange, route, filters, missing).await
@@ -342,6 +366,12 @@ fn purge_url(exchange: &Exchange) -> String {
         exchange.authority.as_str(),
         exchange.path_and_query.as_str(),
     )
+}
+
+/// The URL by which the client knows it, where a filter led the exchange to another one.
+fn client_url(exchange: &Exchange) -> Option<String> {
+    let asked = exchange.rewritten_from.as_ref()?;
+    Some(url(exchange.authority.as_str(), asked.as_str()))
 }
 
 /// The request for the origin.

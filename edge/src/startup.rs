@@ -5,6 +5,7 @@
 //! Redis connection and hot entries; the memory tier, the purge index, the compiled plugins and
 //! the metrics are shared.
 
+mod sweeper;
 mod urls;
 mod worker;
 
@@ -25,9 +26,10 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::filters::{Chain, LocalLimits, PluginError, Plugins};
 use crate::proxy::Settings;
-use crate::purge::{self, Followed, Index, Log, Stream};
+use crate::purge::{self, Followed, Index, Log, Orders, Own, Seal, Stream};
 use crate::server::{self, Handler};
 use crate::telemetry::Metrics;
+use sweeper::Sweeper;
 use urls::Urls;
 
 /// How long the listener waits for the purge log before it opens without trusting its cache.
@@ -82,6 +84,7 @@ pub struct Edge {
     /// Says that the workers have ended.
     ended: watch::Sender<bool>,
     control: Option<JoinHandle<()>>,
+    _sweeper: Sweeper,
 }
 
 impl Edge {
@@ -115,6 +118,7 @@ impl Edge {
             workers: Vec::new(),
             ended,
             control: None,
+            _sweeper: shared.start_sweeper()?,
         };
         let (followed, following) = mpsc::sync_channel(1);
         edge.control = Some(shared.start_control(admin, draining.clone(), ending, followed)?);
@@ -179,6 +183,7 @@ struct Shared {
     config: Config,
     clock: Clock,
     log: Log,
+    orders: Arc<Orders>,
     memory: Memory,
     cache: Cache,
     metrics: Metrics,
@@ -187,6 +192,7 @@ struct Shared {
     /// Of each route too.
     key_policies: Vec<Option<Arc<KeyPolicy>>>,
     local_limits: Arc<LocalLimits>,
+    seal: Option<Arc<Seal>>,
     settings: Settings,
 }
 
@@ -196,10 +202,13 @@ impl Shared {
         let clock = options.clock.clone();
         let key_policies = key_policies(&config)?;
         let index = Index::new(options.index_slots, keys);
+        let index = index.with_replicas(config.origins.values().any(|origin| origin.replicas));
         let index = Arc::new(match Urls::new(&config.routes, &key_policies) {
             Some(urls) => index.with_urls(Box::new(urls)),
             None => index,
         });
+        let seal = config.log.key.as_ref();
+        let seal = seal.map(|key| Arc::new(Seal::new(key.expose())));
         let log = match config.log_url() {
             None => Log::in_process(index, clock.clone()),
             Some(url) => {
@@ -218,6 +227,9 @@ impl Shared {
                 )
             }
         };
+        let metrics = Metrics::default();
+        let own = Own::new(config.server.instance.as_deref(), &config.server.region);
+        let orders = Orders::new(log.clone(), metrics.clone(), own, &config.purge);
         let memory = Memory::new(config.cache.memory);
         let via = HeaderValue::try_from(format!("1.1 {}", config.server.name))
             .map_err(|_| StartError::Config("server.name is no token".to_owned()))?;
@@ -231,6 +243,7 @@ impl Shared {
             cache: Cache::new(keys, memory.clone(), config.cache.hot),
             chains: chains.collect::<Result<_, _>>()?,
             key_policies,
+            seal,
             local_limits: Arc::new(LocalLimits::new(LIMIT_KEYS, move || limits_clock.now().0)),
             settings: Settings {
                 name: config.server.name.clone(),
@@ -240,10 +253,11 @@ impl Shared {
                 max_entry: config.cache.max_entry,
                 purge_token: config.purge.token.clone(),
             },
-            metrics: Metrics::default(),
+            metrics,
             config,
             clock,
             log,
+            orders: Arc::new(orders),
             memory,
         })
     }
@@ -259,6 +273,13 @@ impl Shared {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    fn start_sweeper(&self) -> Result<Sweeper, StartError> {
+        let (memory, log, metrics) = (&self.memory, &self.log, &self.metrics);
+        let interval = self.config.cache.sweep_interval;
+        Sweeper::start(memory.clone(), log.clone(), metrics.clone(), interval)
+            .map_err(StartError::Worker)
     }
 
     fn start_control(
@@ -278,12 +299,26 @@ impl Shared {
         self: Arc<Self>,
         listener: Option<std::net::TcpListener>,
         draining: watch::Receiver<bool>,
-        mut ending: watch::Receiver<bool>,
+        ending: watch::Receiver<bool>,
         followed: mpsc::SyncSender<Followed>,
     ) {
-        let following = purge::follow(self.log.clone());
+        let (joined, joining) = watch::channel(false);
+        let following = purge::follow(self.log.clone(), joining);
+        let attendance = purge::attend(Arc::clone(&self.orders), following.clone(), joined);
         // `start` waits for exactly this one.
         let _ = followed.send(following.clone());
+        self.administer(listener, draining, ending, following).await;
+        attendance.leave().await;
+    }
+
+    /// Serves administration, if that is asked for, until the workers have ended.
+    async fn administer(
+        &self,
+        listener: Option<std::net::TcpListener>,
+        draining: watch::Receiver<bool>,
+        mut ending: watch::Receiver<bool>,
+        following: Followed,
+    ) {
         let Some(listener) = listener else {
             let _ = ending.wait_for(|ended| *ended).await;
             return;
@@ -303,7 +338,9 @@ impl Shared {
         let admin = Arc::new(Admin {
             explains,
             name: self.settings.name.clone(),
+            clock: self.clock.clone(),
             log: self.log.clone(),
+            orders: Arc::clone(&self.orders),
             memory: self.memory.clone(),
             metrics: self.metrics.clone(),
             token: self.config.server.admin_token.clone(),

@@ -1,11 +1,13 @@
 //! What the edge counts. Names are `tidegate_*`; no label holds a URL.
 
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 /// All metrics of a process. Cheap to clone.
@@ -17,6 +19,8 @@ pub struct Metrics {
     pub collapsed: Counter,
     /// Background refreshes begun.
     pub refreshes: Counter,
+    /// Objects of the memory tier that lost what was purged of them.
+    pub swept: Counter,
     /// Lookups and writes in Redis that did not come back in time, by reason.
     pub regional_unavailable: Family<Reason, Counter>,
     /// Requests that went on to an origin, by the reason that `Cache-Status` gives (RFC 9211 §2.2).
@@ -28,6 +32,12 @@ pub struct Metrics {
     /// Purge records accepted, and those that could not be recorded.
     pub purges: Counter,
     pub purges_not_recorded: Counter,
+    /// Tokens that clients brought of their writes, by what came of them.
+    pub seen_tokens: Family<Reason, Counter>,
+    purge_requests: Family<OutcomeLabel, Counter>,
+    /// From a record to the acknowledgement of this edge, by the clock of the log's Redis.
+    pub purge_apply: Durations,
+    log_silence: Gauge<f64, AtomicU64>,
     memory_bytes: Gauge<u64, AtomicU64>,
     memory_objects: Gauge<u64, AtomicU64>,
     plugin_failures: Family<PluginLabels, Gauge<u64, AtomicU64>>,
@@ -111,6 +121,30 @@ struct CodingLabel {
     coding: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
+}
+
+/// Durations, from a millisecond to a minute.
+#[derive(Clone)]
+pub struct Durations(Histogram);
+
+impl Default for Durations {
+    fn default() -> Durations {
+        Durations(Histogram::new([
+            0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0,
+        ]))
+    }
+}
+
+impl Durations {
+    /// Counts one.
+    pub fn observe(&self, duration: Duration) {
+        self.0.observe(duration.as_secs_f64());
+    }
+}
+
 /// What is counted of one content coding.
 #[derive(Clone)]
 pub struct CodingCounters {
@@ -170,6 +204,17 @@ impl Metrics {
         self.upstream.get_or_create(&labels).inc();
     }
 
+    /// Counts one request to purge, by what came of it.
+    pub fn count_purge_request(&self, outcome: &'static str) {
+        let labels = OutcomeLabel { outcome };
+        self.purge_requests.get_or_create(&labels).inc();
+    }
+
+    /// Notes for how long nothing was heard from the purge log.
+    pub fn note_log_silence(&self, silence: Duration) {
+        self.log_silence.set(silence.as_secs_f64());
+    }
+
     /// Counts under a reason.
     pub fn count_reason(family: &Family<Reason, Counter>, reason: &'static str) {
         family.get_or_create(&Reason { reason }).inc();
@@ -214,6 +259,11 @@ impl Metrics {
         );
         registry.register("refreshes", "Background refreshes begun", all.refreshes);
         registry.register(
+            "swept",
+            "Objects whose purged bytes went back to the memory tier",
+            all.swept,
+        );
+        registry.register(
             "redis_unavailable",
             "Uses of the regional tier that got no answer, by reason",
             all.regional_unavailable,
@@ -243,6 +293,26 @@ impl Metrics {
             "purges_not_recorded",
             "Purge records in force here that the log did not take",
             all.purges_not_recorded,
+        );
+        registry.register(
+            "seen_tokens",
+            "Tokens of clients that read their own writes, by what came of them",
+            all.seen_tokens,
+        );
+        registry.register(
+            "purge_requests",
+            "Requests to purge, by outcome",
+            all.purge_requests,
+        );
+        registry.register(
+            "purge_apply_seconds",
+            "From the newest purge record to its being applied and acknowledged here",
+            all.purge_apply.0,
+        );
+        registry.register(
+            "purge_log_silence_seconds",
+            "Since the purge log was last heard",
+            all.log_silence,
         );
         registry.register(
             "memory_bytes",

@@ -58,6 +58,8 @@ const NEVER_TRAILING: &[&str] = &[
     "pragma",
     "surrogate-control",
     "surrogate-key",
+    "tidegate-lsn",
+    "tidegate-seen",
     "vary",
     "warning",
     "xkey",

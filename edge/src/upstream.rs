@@ -6,6 +6,7 @@
 
 mod framing;
 mod idle;
+mod replicas;
 mod tunnel;
 mod wire;
 
@@ -23,6 +24,8 @@ use tokio::net::TcpStream;
 use wire::{Counted, Traffic};
 
 pub use framing::UnknownCoding;
+pub(crate) use replicas::strip as strip_lsn;
+pub use replicas::{LSN, ToldLsn};
 pub use tunnel::Tunnel;
 
 use crate::body::Body;
@@ -42,6 +45,7 @@ pub struct Upstream {
     connect_timeout: Duration,
     timeout: Duration,
     tunnel_timeout: Duration,
+    has_replicas: bool,
     idle: Mutex<Idle<Connection>>,
 }
 
@@ -78,6 +82,7 @@ impl Upstream {
             connect_timeout: config.connect_timeout,
             timeout: config.timeout,
             tunnel_timeout: config.tunnel_timeout,
+            has_replicas: config.replicas,
             idle: Mutex::new(Idle::new(config.idle_connections)),
         })
     }
@@ -90,6 +95,11 @@ impl Upstream {
     /// How long it may be silent.
     pub fn timeout(&self) -> Duration {
         self.timeout
+    }
+
+    /// Whether it reads from replicas, and wants to know how far they must be.
+    pub fn has_replicas(&self) -> bool {
+        self.has_replicas
     }
 
     /// Sends a request in origin form and waits for the head of the response.
@@ -169,6 +179,7 @@ impl Upstream {
         if !tunnel::was_offered(chosen, offered.as_ref()) {
             return Err(self.wrong(format!("101 to {chosen:?}, which was not offered")));
         }
+        replicas::take(&mut response);
         traffic.become_tunnel();
         let tunnel = Tunnel {
             origin: hyper::upgrade::on(&mut response),
@@ -275,6 +286,7 @@ impl Upstream {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(self.wrong("101 without an upgrade being asked for".to_owned()));
         }
+        replicas::take(&mut response);
         let headers = response.headers_mut();
         framing::unite_lengths(headers).map_err(|reason| self.wrong(reason))?;
         let unknown = framing::check_codings(headers).map_err(|reason| self.wrong(reason))?;

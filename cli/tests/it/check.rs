@@ -142,6 +142,8 @@ fn the_shipped_configurations_are_good() {
                     "http://origin.process.tidegate.internal:7070",
                 )
                 .env("TIDEGATE_MEMORY", "64MiB")
+                .env("FLY_MACHINE_ID", "d8913e2f")
+                .env("FLY_REGION", "fra")
                 .env("REDIS_URL", "redis://127.0.0.1:6379/"),
         );
         assert_eq!(checked.code, Some(0), "{file}: {}", checked.err);

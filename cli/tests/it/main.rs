@@ -14,3 +14,4 @@ mod purge;
 mod relaying;
 mod running;
 mod setup;
+mod suspended;

@@ -202,6 +202,19 @@ impl Object {
         Some(Object { variants })
     }
 
+    /// Whether the purge log has purged some of it.
+    pub fn is_purged_in_part(&self, index: &Index) -> bool {
+        let mut variants = self.variants.iter();
+        variants.any(|entry| entry.judge(index) == Verdict::Purged)
+    }
+
+    /// This object with what of it was not purged; `None` when that is nothing.
+    pub fn without_purged(&self, index: &Index) -> Option<Object> {
+        let mut variants = self.variants.clone();
+        variants.retain(|entry| entry.judge(index) != Verdict::Purged);
+        (!variants.is_empty()).then_some(Object { variants })
+    }
+
     /// Marks the variants that are not part of `next`, which takes this one's place.
     pub fn give_way(&self, next: &Object) {
         for variant in &self.variants {

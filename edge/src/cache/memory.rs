@@ -15,9 +15,12 @@ use tidegate_semantics::{Coding, Timestamp};
 use super::encodings::Encoded;
 use super::entry::{Entry, Object};
 use super::key::{Key, KeyState};
+use crate::purge::Index;
 
 /// How long a key whose response could not be shared is fetched without collapsing.
 const PASS_FOR: Duration = Duration::from_secs(10);
+/// Objects that a sweep looks at between two rests: less than a millisecond.
+const SLICE: usize = 1_000;
 /// Keys remembered as not shareable.
 const PASS_KEYS: u64 = 100_000;
 
@@ -82,6 +85,38 @@ impl Memory {
         if let Some(object) = self.objects.remove(&key) {
             object.supersede();
         }
+    }
+
+    /// Gives the bytes of what a hard record has purged back to the budget; how many objects lost
+    /// something. `rest` is called after every few objects and says whether to go on.
+    pub fn sweep(&self, index: &Index, mut rest: impl FnMut() -> bool) -> u64 {
+        let mut swept = 0;
+        for (seen, (key, object)) in self.objects.iter().enumerate() {
+            if seen % SLICE == SLICE - 1 && !rest() {
+                break;
+            }
+            if object.is_purged_in_part(index) {
+                self.objects.entry(*key).and_compute_with(|stored| {
+                    // Another one may have come in its place.
+                    let stored = stored.as_ref().map(|stored| stored.value());
+                    match stored.map(|stored| (stored, stored.without_purged(index))) {
+                        Some((stored, Some(left))) => {
+                            stored.give_way(&left);
+                            Op::Put(Arc::new(left))
+                        }
+                        Some((stored, None)) => {
+                            stored.supersede();
+                            Op::Remove
+                        }
+                        None => Op::Nop,
+                    }
+                });
+                swept += 1;
+            }
+        }
+        // What was removed counts no more once the housekeeping has been done.
+        self.objects.run_pending_tasks();
+        swept
     }
 
     /// An encoded form of a body that is stored under a key, if it was made.

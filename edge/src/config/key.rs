@@ -172,6 +172,7 @@ impl Key {
 fn ends_at_this_hop(name: &HeaderName) -> bool {
     [CONNECTION, TE, TRANSFER_ENCODING, UPGRADE].contains(name)
         || name == "keep-alive"
+        || name == "tidegate-lsn"
         || name.as_str().starts_with("proxy-")
 }
 

@@ -10,13 +10,14 @@ use super::secret::Secret;
 use super::units::{check_not_zero, duration};
 
 /// Fields that the edge sets itself, or that end at the next hop.
-const FRAMING: [&str; 9] = [
+const FRAMING: [&str; 10] = [
     "connection",
     "content-length",
     "expect",
     "host",
     "keep-alive",
     "te",
+    "tidegate-lsn",
     "trailer",
     "transfer-encoding",
     "upgrade",
@@ -47,6 +48,10 @@ pub struct Origin {
     pub headers: BTreeMap<String, Secret>,
     /// Sends this `Host` instead of the client's.
     pub host: Option<String>,
+    /// Whether it reads from replicas of its database, and is to be told in `Tidegate-Lsn` how far
+    /// one must have replayed.
+    #[serde(default)]
+    pub replicas: bool,
     /// Idle connections kept by each worker.
     #[serde(default = "Origin::default_idle_connections")]
     pub idle_connections: usize,

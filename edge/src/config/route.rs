@@ -33,6 +33,16 @@ pub enum Ranges {
     FetchWhole,
 }
 
+/// How the token travels by which a client reads its own writes at every edge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReadYourWrites {
+    /// As the cookie `tidegate-seen`.
+    Cookie,
+    /// As the field `Tidegate-Seen`, which the client sends back.
+    Header,
+}
+
 /// `[[routes]]`: the first whose host and path fit decides.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -74,6 +84,8 @@ pub struct Route {
     pub deception_armour: bool,
     #[serde(default)]
     pub on_partition: OnPartition,
+    /// Whether whoever wrote is answered by the origin where an edge has not heard of it yet.
+    pub read_your_writes: Option<ReadYourWrites>,
     /// Content codings made at the edge; none where the section is absent.
     pub compression: Option<Compression>,
     #[serde(default)]

@@ -1,4 +1,4 @@
-//! Listeners and their limits, and who may purge.
+//! Listeners and their limits, and what this edge is called.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -23,6 +23,10 @@ pub struct Server {
     pub workers: usize,
     /// The name in `Via` and `Cache-Status`.
     pub name: String,
+    /// What this edge is called among those that follow one purge log; a random word when absent.
+    pub instance: Option<String>,
+    /// Where it stands: the edges of one region are waited for together.
+    pub region: String,
     /// A request head over this many bytes is answered 431.
     #[serde(deserialize_with = "byte_size")]
     pub max_header_bytes: usize,
@@ -54,6 +58,8 @@ impl Default for Server {
             admin_token: None,
             workers: 0,
             name: "tidegate".to_owned(),
+            instance: None,
+            region: "local".to_owned(),
             max_header_bytes: 64 << 10,
             max_body_bytes: 100 << 20,
             header_timeout: Duration::from_secs(60),
@@ -74,6 +80,19 @@ impl Server {
                 self.name
             ));
         }
+        let own = [
+            ("server.instance", self.instance.as_deref()),
+            ("server.region", Some(&*self.region)),
+        ];
+        for (setting, name) in own {
+            if let Some(name) = name
+                && (!is_token(name) || name.len() > MAX_NAME)
+            {
+                return Err(format!(
+                    "{setting}: {name:?} is no token of up to {MAX_NAME} letters, digits and signs such as \"-\""
+                ));
+            }
+        }
         check_not_zero("server.header_timeout", self.header_timeout)?;
         check_not_zero("server.write_timeout", self.write_timeout)?;
         if let Some(header) = &self.client_address_header {
@@ -85,18 +104,12 @@ impl Server {
     }
 }
 
+/// Characters of the name of an edge or a region, at most.
+const MAX_NAME: usize = 64;
+
 /// A token of RFC 9110 §5.6.2.
 fn is_token(text: &str) -> bool {
     let is_token_byte =
         |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !text.is_empty() && text.bytes().all(is_token_byte)
-}
-
-/// `[purge]`: who may purge over the public listener.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Purge {
-    /// The token that the `PURGE` method must carry as `Authorization: Bearer …`; without it the
-    /// method is refused.
-    pub token: Option<Secret>,
 }

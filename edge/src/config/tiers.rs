@@ -21,6 +21,9 @@ pub struct Cache {
     /// A body over this many bytes streams through and is not kept.
     #[serde(deserialize_with = "byte_size")]
     pub max_entry: usize,
+    /// How often the bytes of what was purged go back to the budget.
+    #[serde(deserialize_with = "duration")]
+    pub sweep_interval: Duration,
 }
 
 impl Default for Cache {
@@ -29,6 +32,7 @@ impl Default for Cache {
             memory: 256 << 20,
             hot: 8 << 20,
             max_entry: 16 << 20,
+            sweep_interval: Duration::from_secs(10),
         }
     }
 }
@@ -84,6 +88,25 @@ pub struct Log {
     /// How long an append may take before the caller is told "not recorded".
     #[serde(deserialize_with = "duration")]
     pub deadline: Duration,
+    /// The secret by which edges know each other's tokens (`read_your_writes`): the same for all.
+    pub key: Option<Secret>,
+}
+
+/// Bytes of `log.key` at least.
+const MIN_KEY: usize = 16;
+
+impl Log {
+    pub(super) fn check(&self) -> Result<(), String> {
+        if let Some(url) = &self.url {
+            check_redis_url("log.url", url)?;
+        }
+        match &self.key {
+            Some(key) if key.expose().len() < MIN_KEY => {
+                Err(format!("log.key is shorter than {MIN_KEY} bytes"))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Default for Log {
@@ -92,6 +115,7 @@ impl Default for Log {
             url: None,
             trust: Duration::from_secs(2),
             deadline: Duration::from_millis(250),
+            key: None,
         }
     }
 }

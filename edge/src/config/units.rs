@@ -108,7 +108,11 @@ pub(super) fn check_not_zero(setting: &str, limit: Duration) -> Result<(), Strin
     Ok(())
 }
 
-fn parse_duration(text: &str) -> Result<Duration, String> {
+/// Reads a duration as [`Config`](super::Config) does.
+///
+/// # Errors
+/// What is no duration, and how one is written.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let (count, unit) = count_and_unit(text);
     let millis = match unit {
         "ms" => 1,

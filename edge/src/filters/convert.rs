@@ -161,6 +161,7 @@ pub(super) fn purge_order(
         tags: order.tags.into_iter().filter(|tag| is_tag(tag)).collect(),
         urls: order.urls.into_iter().filter_map(url).collect(),
         soft: order.soft,
+        lsn: None,
     })
 }
 
@@ -326,6 +327,7 @@ mod tests {
             tags: names(&["a", "\u{e4}"]),
             urls: names(&["http://e.test:81/a?b", "https://x.test/y"]),
             soft: true,
+            lsn: None,
         };
         assert_eq!(purge_order(order, "http", "e.test:81"), Ok(expected));
         let order = wit_purge::Order {

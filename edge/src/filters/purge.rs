@@ -2,6 +2,8 @@
 
 use std::pin::Pin;
 
+use crate::purge::Lsn;
+
 /// What a guest wants gone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PurgeOrder {
@@ -10,6 +12,8 @@ pub struct PurgeOrder {
     pub urls: Vec<String>,
     /// Stale instead of gone.
     pub soft: bool,
+    /// How far the database had got behind the write that the guest looks at, where that is known.
+    pub lsn: Option<Lsn>,
 }
 
 /// Where purges of guests go: the purge log, behind a trait since the log lies above this room.

@@ -6,6 +6,8 @@ use std::time::Duration;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, StatusCode};
 
+use crate::purge::Lsn;
+
 /// What the filters of one exchange look at; the proxy moves its parts in and takes them out.
 ///
 /// While a hook runs, the parts are in the guest's store and what is left here is vacant: a hook
@@ -31,6 +33,8 @@ pub struct Subject {
     pub tags: Vec<String>,
     /// Keep the response out of the cache.
     pub refuse_storing: bool,
+    /// How far the database had got when the origin answered, where that is known.
+    pub lsn: Option<Lsn>,
 }
 
 impl Default for Subject {
@@ -49,6 +53,7 @@ impl Default for Subject {
             ttl: None,
             tags: Vec::new(),
             refuse_storing: false,
+            lsn: None,
         }
     }
 }

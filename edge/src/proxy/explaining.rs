@@ -76,6 +76,9 @@ impl Proxy {
         if exchange.method.as_str() == "PURGE" {
             return Ok(self.explain_purge(&exchange, told));
         }
+        if let Some(yours) = &route.yours {
+            yours.take(&mut exchange);
+        }
         negotiate(&mut exchange, route);
         if let Some(wish) = &exchange.encoding {
             let coding = wish.coding.map_or("identity", Coding::name);

@@ -18,7 +18,7 @@ use super::encoding::mark_shared;
 use super::job::{Delivery, Job};
 use super::lookup::{Missing, Unusable};
 use super::respond::{not_modified, serves};
-use super::{Answer, Proxy, Route, purge_url};
+use super::{Answer, Proxy, Route};
 use crate::body::Body;
 use crate::cache::{Entry, Found, Head, Key, Landing, Lead, Role};
 use crate::error::Failure;
@@ -132,12 +132,11 @@ impl Proxy {
         orders: &mut u64,
     ) -> Option<[u8; 16]> {
         let index = self.log.index();
-        let asked = self.asked_marks(&purge_url(exchange), marks);
         let mut unrecorded = index.unrecorded_orders(marks);
         let mut has_matched = index.has_matched_since(marks, fence);
-        if let Some(asked) = &asked {
-            unrecorded += index.unrecorded_orders(asked);
-            has_matched |= index.has_matched_since(asked, fence);
+        for other in self.other_marks(exchange, marks) {
+            unrecorded += index.unrecorded_orders(&other);
+            has_matched |= index.has_matched_since(&other, fence);
         }
         if unrecorded <= *orders && !has_matched {
             return None;
@@ -160,8 +159,11 @@ impl Proxy {
         // What the client would have a part or a comparison of goes through as it is: fetched for
         // one client alone, nothing is gained by asking for all of it.
         if has_conditions(&exchange.headers) {
+            let ahead = missing.ahead;
             let Missing { stale, why, .. } = missing;
-            return self.forward(exchange, route, filters, stale, why).await;
+            return self
+                .forward(exchange, route, filters, stale, why, ahead)
+                .await;
         }
         self.lead(exchange, route, filters, missing, Lead::alone())
             .await
@@ -184,7 +186,8 @@ impl Proxy {
     ) -> (Answer, Option<Filters>) {
         // The one before us may have landed between our look-up and our joining.
         for key in [missing.own, missing.key] {
-            if let Found::Entry(entry, tier) = self.cache.find_here(key, &exchange.headers)
+            if missing.ahead.is_none()
+                && let Found::Entry(entry, tier) = self.cache.find_here(key, &exchange.headers)
                 && let Some(Reuse::Fresh) = self.decide(exchange, route, &entry)
                 && serves(&entry, exchange)
             {
@@ -194,6 +197,7 @@ impl Proxy {
         }
         let job = Job::new(self, exchange, route, filters, &missing);
         let told = missing.told();
+        let ahead = missing.ahead;
         let Missing {
             key, why, stale, ..
         } = missing;
@@ -208,7 +212,9 @@ impl Proxy {
             Delivery::Shared(head, body) => self.shared(exchange, &head, body, told, false),
             // Its new fields may not hold what the client asked for under: `If-Range`, say.
             Delivery::Validated(entry) if !serves(&entry, exchange) => {
-                return self.forward(exchange, route, filters, None, why).await;
+                return self
+                    .forward(exchange, route, filters, None, why, ahead)
+                    .await;
             }
             Delivery::Validated(entry) => self.validated(exchange, (key, &entry), told, false),
             Delivery::Private(response, reason) => passed(response, why, Some(reason.name())),
@@ -382,9 +388,10 @@ impl Missing {
     /// What `Cache-Status` says of it: why the origin is asked, and what is wrong with what is
     /// stored.
     fn told(&self) -> CacheStatus {
+        let stale = self.stale.as_ref().map(|stale| stale.reason.name());
         CacheStatus {
             fwd: Some(self.why),
-            detail: self.stale.as_ref().map(|stale| stale.reason.name()),
+            detail: self.ahead.map(|_| "read-your-writes").or(stale),
             ..CacheStatus::default()
         }
     }

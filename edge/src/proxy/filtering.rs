@@ -14,6 +14,7 @@ use crate::error::Failure;
 use crate::exchange::Exchange;
 use crate::filters::{self, Filters, Flow, Subject};
 use crate::forward::Outbound;
+use crate::purge::Lsn;
 use crate::telemetry::Outcome;
 
 /// What filters see of a request beside the message itself.
@@ -22,6 +23,8 @@ pub(super) struct Seen<'a> {
     pub(super) scheme: &'static str,
     pub(super) authority: &'a str,
     pub(super) client: IpAddr,
+    /// How far the database had got when it was answered.
+    pub(super) lsn: Option<Lsn>,
 }
 
 /// What the filters ask of the storing of an origin's response.
@@ -45,7 +48,7 @@ impl Proxy {
         let asked = exchange.path_and_query.clone();
         let mut subject = lend(exchange);
         let flow = filters.on_request(&mut subject).await;
-        exchange.is_rewritten = subject.path_and_query != asked;
+        exchange.rewritten_from = (subject.path_and_query != asked).then_some(asked);
         exchange.path_and_query = subject.path_and_query;
         exchange.headers = subject.headers;
         exchange.key_extra = subject.key_extra;
@@ -86,6 +89,7 @@ impl Proxy {
             path_and_query: outbound.path_and_query.clone(),
             headers: std::mem::take(&mut outbound.headers),
             client: seen.client,
+            lsn: seen.lsn,
             response: Some((response.status, std::mem::take(&mut response.headers))),
             ..Subject::default()
         };

@@ -30,7 +30,8 @@ use crate::exchange::Exchange;
 use crate::filters::Filters;
 use crate::forward::{Outbound, inbound};
 use crate::interim::Informer;
-use crate::purge::Position;
+use crate::purge::{Lsn, Position};
+use crate::upstream::strip_lsn;
 
 /// How long a body that is not kept waits for a client that does not read.
 pub(super) const READER_PATIENCE: Duration = Duration::from_secs(20);
@@ -47,6 +48,8 @@ pub(super) struct Job {
     filters: Filters,
     informer: Option<Informer>,
     client: IpAddr,
+    /// What the client has seen of the database.
+    at_least: Option<Lsn>,
 }
 
 /// What the client that leads a fetch gets of it.
@@ -93,6 +96,7 @@ impl Job {
             filters,
             informer: exchange.informer.clone(),
             client: exchange.client,
+            at_least: missing.ahead.and_then(|seen| seen.lsn),
         }
     }
 
@@ -201,14 +205,15 @@ impl Job {
 
     async fn send(
         &mut self,
-        outbound: Outbound,
+        mut outbound: Outbound,
         fence: Position,
     ) -> Result<(Response<Incoming>, Times), Failure> {
         let proxy = &self.place.proxy;
+        let upstream = &self.place.route.upstream;
+        let asked = proxy.ask_replicas(upstream, &mut outbound.headers, self.at_least);
         let requested_at = proxy.clock.now();
         let mut request = outbound.with_body(Body::Empty);
         relay_interim(&mut request, self.informer.as_ref());
-        let upstream = &self.place.route.upstream;
         let answer = upstream.send(request).await;
         let result = answer.as_ref().map_or_else(Failure::name, |_| "ok");
         proxy.metrics.count_upstream(upstream.name(), result);
@@ -217,7 +222,9 @@ impl Job {
             requested_at,
             received_at: proxy.clock.now(),
         };
-        Ok((answer?, times))
+        let response = answer?;
+        proxy.told_lsn(response.extensions(), asked);
+        Ok((response, times))
     }
 
     /// Lets the filters see the response, and finds out whether it may be stored. `rest` is what
@@ -239,8 +246,9 @@ impl Job {
             scheme: self.place.parts.as_parts().scheme,
             authority: self.place.parts.as_parts().authority,
             client: self.client,
+            lsn: None,
         };
-        let wishes = self
+        let mut wishes = self
             .place
             .proxy
             .filter_origin_response(&mut self.filters, seen, &mut self.outbound, &mut parts)
@@ -249,6 +257,8 @@ impl Job {
         let rest = rest.filter(|_| answered == StatusCode::PARTIAL_CONTENT);
         if let Some(rest) = &rest {
             rest.complete(&mut parts);
+            // What falls with a part of it falls with all of it.
+            wishes.tags.extend(rest.entry.tags.iter().cloned());
         }
         let method = &self.outbound.method;
         let admitted = self
@@ -310,6 +320,7 @@ pub(super) fn relay_interim(request: &mut http::Request<Body>, informer: Option<
     hyper::ext::on_informational(request, move |interim| {
         let mut headers = interim.headers().clone();
         tidegate_semantics::strip_hop_by_hop(&mut headers);
+        strip_lsn(&mut headers);
         headers.remove(http::header::CONTENT_LENGTH);
         informer.push(interim.status(), &headers);
     });

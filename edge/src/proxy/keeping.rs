@@ -18,7 +18,7 @@ use tidegate_semantics::{
 };
 
 use super::filtering::Wishes;
-use super::{Proxy, Route, key_parts, purge_url};
+use super::{Proxy, Route, client_url, key_parts, purge_url};
 use crate::body::{BodyError, Received};
 use crate::cache::{
     Content, Entry, Filling, Found, Gap, Head, Key, Lead, OwnedKeyParts, Parts, Stored,
@@ -36,6 +36,8 @@ pub(super) struct Place {
     pub(super) key: Key,
     pub(super) parts: OwnedKeyParts,
     pub(super) url: String,
+    /// The client's own, where a filter made that one of it.
+    client_url: Option<String>,
     path_and_query: PathAndQuery,
     /// The client's own fields, which select the variant.
     pub(super) request: HeaderMap,
@@ -108,6 +110,7 @@ impl Place {
             key,
             parts: key_parts(exchange, route).to_owned(),
             url: purge_url(exchange),
+            client_url: client_url(exchange),
             path_and_query: exchange.path_and_query.clone(),
             request: exchange.headers.clone(),
         }
@@ -128,7 +131,7 @@ impl Place {
     ) -> Result<Head, NotStored> {
         let policy = self.policy(wishes.ttl);
         let mut all_tags = self.tags(&response.headers);
-        all_tags.extend(wishes.tags);
+        all_tags = with_all(all_tags, &wishes.tags);
         let decided = if response.extensions.get::<UnknownCoding>().is_some() {
             Err(NotStored::UnknownCoding)
         } else if wishes.refuse_storing {
@@ -276,8 +279,12 @@ impl Place {
     /// What is asked about, unless it was purged since it was found: then nothing of it is used any
     /// more. To be called once the fence is read, for a later purge is behind that.
     pub(super) fn unless_purged(&self, entry: Arc<Entry>) -> Option<Arc<Entry>> {
-        let verdict = self.proxy.judge_for(&self.url, &entry);
-        (verdict != Verdict::Purged).then_some(entry)
+        (!self.was_purged(&entry)).then_some(entry)
+    }
+
+    fn was_purged(&self, entry: &Entry) -> bool {
+        let client_url = self.client_url.as_deref();
+        self.proxy.judge_for(&self.url, client_url, entry) == Verdict::Purged
     }
 
     /// Stores an entry in memory.
@@ -333,13 +340,16 @@ impl Place {
         let limit = self.proxy.settings.max_entry;
         let combined = self.kept_parts(&stored.headers).and_then(|known| {
             let content = known.content.with(&part, limit)?;
-            Some((known, content))
+            let all_tags = with_all(stored.tags.clone(), &known.tags);
+            // With too many of them together, the part is kept by itself.
+            let has_room = all_tags.len() <= self.route.policy.max_tags;
+            has_room.then_some((known, content, all_tags))
         });
         let is_combined = combined.is_some();
         stored.content = match combined {
-            Some((known, content)) => {
+            Some((known, content, all_tags)) => {
                 stored.headers = merge_part(&known.headers, &stored.headers);
-                stored.tags = with_all(std::mem::take(&mut stored.tags), &known.tags);
+                stored.tags = all_tags;
                 content
             }
             None => part.into_content(),
@@ -359,7 +369,7 @@ impl Place {
                 return None;
             };
             let is_of_it = matches!(known.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT)
-                && self.proxy.judge_for(&self.url, &known) != Verdict::Purged
+                && !self.was_purged(&known)
                 && are_of_one_representation(&known.headers, headers);
             is_of_it.then_some(known)
         })

@@ -10,7 +10,7 @@ use crate::cache::{Entry, Found, Key, Tier};
 use crate::config::OnPartition;
 use crate::error::Failure;
 use crate::exchange::Exchange;
-use crate::purge::Verdict;
+use crate::purge::{Seen, Verdict};
 use crate::telemetry::Metrics;
 
 /// A stored response that may not be used as it is.
@@ -33,6 +33,8 @@ pub(super) struct Missing {
     pub(super) stale: Option<Unusable>,
     /// What is stored of the representation: not what the request wants, but fresh.
     pub(super) partial: Option<Arc<Entry>>,
+    /// What the client has seen and this edge has not: then nothing that is here is used.
+    pub(super) ahead: Option<Seen>,
 }
 
 /// What looking up came to.
@@ -66,6 +68,7 @@ impl Missing {
             why,
             stale: None,
             partial: None,
+            ahead: None,
         }
     }
 }

@@ -14,12 +14,13 @@ use tidegate_semantics::{
 use tokio::sync::oneshot;
 
 use super::fetch::passed;
-use super::filtering::{Seen, Wishes};
+use super::filtering::{self, Wishes};
 use super::job::{READER_PATIENCE, relay_interim};
 use super::keeping::{Place, Times, announced_length};
 use super::lookup::Unusable;
+use super::replicas::Asked;
 use super::tunnel::Switched;
-use super::{Answer, Proxy, Route, key_parts, outbound, purge_url};
+use super::{Answer, Proxy, Route, client_url, key_parts, outbound, purge_url};
 use crate::body::{self, Body};
 use crate::cache::{Content, Entry, Filling};
 use crate::error::Failure;
@@ -27,7 +28,7 @@ use crate::exchange::{Exchange, Upgrade};
 use crate::filters::Filters;
 use crate::forward::{Outbound, inbound};
 use crate::interim::Informer;
-use crate::purge::{Position, Record, Scope, url};
+use crate::purge::{Lsn, Position, Record, Scope, Seen, url};
 use crate::trailers;
 
 /// A request that passes through, detached from its client.
@@ -42,6 +43,8 @@ struct Passing {
     authority: String,
     client: std::net::IpAddr,
     url: String,
+    /// The client's own, where a filter made that one of it.
+    client_url: Option<String>,
     informer: Option<Informer>,
     /// The other protocols in which the client would go on.
     upgrade: Option<Box<Upgrade>>,
@@ -50,6 +53,11 @@ struct Passing {
     filters: Filters,
     /// What the origin's answer invalidates, whatever filters make of it.
     invalidated: Vec<Record>,
+    /// What the client has seen of the database.
+    at_least: Option<Lsn>,
+    /// What replicas were asked for, and how far the database had got when the origin answered.
+    asked: Asked,
+    told: Option<Lsn>,
     /// Where the answer to a POST would be stored.
     place: Option<Place>,
     /// What the answer to a HEAD may renew, and where that is stored.
@@ -70,8 +78,12 @@ struct Received {
     switched: Option<Switched>,
 }
 
-/// The answer for the client, and whether it is being stored.
-type Reply = oneshot::Sender<(Result<(Response<Body>, bool), Failure>, Filters)>;
+/// The answer for the client, and whether it is being stored; what the client has seen by it.
+type Reply = oneshot::Sender<(
+    Result<(Response<Body>, bool), Failure>,
+    Option<Seen>,
+    Filters,
+)>;
 
 impl Proxy {
     /// A request with an unsafe method. It runs in a task of its own: a client that leaves does
@@ -92,12 +104,12 @@ impl Proxy {
         }
         let (reply, answer) = oneshot::channel();
         tokio::spawn(passing.write(reply));
-        let Ok((outcome, filters)) = answer.await else {
+        let Ok((outcome, seen, filters)) = answer.await else {
             let origin = route.upstream.name().to_owned();
             let reason = "the write was lost".to_owned();
             return (self.failed(Failure::Terminated { origin, reason }), None);
         };
-        let answer = match outcome {
+        let mut answer = match outcome {
             Ok((response, is_stored)) => {
                 let mut answer = passed(response, Forwarded::Method, None);
                 answer.status.stored = is_stored;
@@ -105,6 +117,9 @@ impl Proxy {
             }
             Err(failure) => self.failed(failure),
         };
+        if let Some(seen) = seen {
+            answer.response.extensions_mut().insert(seen);
+        }
         (answer, Some(filters))
     }
 
@@ -117,11 +132,13 @@ impl Proxy {
         filters: Filters,
         stale: Option<Unusable>,
         why: Forwarded,
+        ahead: Option<Seen>,
     ) -> (Answer, Option<Filters>) {
         let mut passing = match self.passing(exchange, route, filters) {
             Ok(passing) => passing,
             Err(refused) => return *refused,
         };
+        passing.at_least = ahead.and_then(|seen| seen.lsn);
         if let Some(stale) = &stale
             && exchange.method == Method::HEAD
         {
@@ -195,11 +212,15 @@ impl Proxy {
             authority: exchange.authority.as_str().to_owned(),
             client: exchange.client,
             url: purge_url(exchange),
+            client_url: client_url(exchange),
             informer: exchange.informer.clone(),
             upgrade,
             takes_trailers,
             filters,
             invalidated: Vec::new(),
+            at_least: None,
+            asked: Asked::default(),
+            told: None,
             place: None,
             freshens: None,
         })
@@ -209,9 +230,11 @@ impl Proxy {
 impl Passing {
     /// Sends the request and lets the filters see what comes back.
     async fn receive(&mut self) -> Result<Received, Failure> {
-        let outbound = self.outbound.clone();
+        let mut outbound = self.outbound.clone();
         let method = outbound.method.clone();
         let fence = self.proxy.log.fence();
+        let (upstream, headers) = (&self.route.upstream, &mut outbound.headers);
+        self.asked = self.proxy.ask_replicas(upstream, headers, self.at_least);
         let freshens = self.freshens.take().and_then(|(place, stale)| {
             let stale = place.unless_purged(stale)?;
             Some((place, stale))
@@ -219,7 +242,6 @@ impl Passing {
         let requested_at = self.proxy.clock.now();
         let mut request = outbound.with_body(std::mem::take(&mut self.body));
         relay_interim(&mut request, self.informer.as_ref());
-        let upstream = &self.route.upstream;
         let upgrade = self.upgrade.take();
         let answer = match &upgrade {
             None => upstream.send(request).await.map(|answer| (answer, None)),
@@ -244,14 +266,16 @@ impl Passing {
         let trailer = trailers::announced(&head.headers).filter(|_| self.takes_trailers);
         let switched = Switched::of(tunnel, upgrade, &head.headers);
         inbound(&mut head.headers, &method, &self.proxy.settings.via);
+        self.told = self.proxy.told_lsn(&head.extensions, self.asked);
         self.invalidated = self.invalidated_by(head.status, &head.headers);
         if let Some((place, stale)) = freshens {
             freshen(place, &stale, &head, &times);
         }
-        let seen = Seen {
+        let seen = filtering::Seen {
             scheme: self.scheme,
             authority: &self.authority,
             client: self.client,
+            lsn: self.asked.lsn(self.told),
         };
         let proxy = &self.proxy;
         let wishes = proxy
@@ -308,30 +332,43 @@ impl Passing {
         let answer = self.receive().await;
         let mut records = std::mem::take(&mut self.invalidated);
         if answer.as_ref().is_err_and(Failure::may_have_been_sent) {
-            records.push(Record::hard(Scope::Url(self.url.clone())));
+            records.extend(self.of_target());
         }
-        let mut fence = None;
+        let lsn = self.asked.lsn(self.told);
+        if let Some(lsn) = lsn {
+            let stamped = records.into_iter().map(|record| record.with_lsn(lsn));
+            records = stamped.collect();
+        }
+        let (mut fence, mut seen) = (None, None);
         if !records.is_empty() {
             // Not recorded, it is in force here all the same, and is tried again.
             let position = self.proxy.log.append(&records).await.ok();
+            seen = Some(Seen { position, lsn });
             // What is stored of this answer must not fall by its own records, but by any other.
             let applied = self.proxy.log.index().changes().wrapping_sub(before);
             fence = position.filter(|_| applied == records.len() as u64);
         }
         match (answer, fence, self.place.take()) {
             (Ok(received), Some(fence), Some(place)) if received.switched.is_none() => {
-                self.keep(received, fence, place, reply).await;
+                self.keep(received, fence, place, seen, reply).await;
             }
             (answer, _, _) => {
                 let response = answer.map(|received| (self.pass(received), false));
                 // A client that left does not mind.
-                let _ = reply.send((response, self.filters));
+                let _ = reply.send((response, seen, self.filters));
             }
         }
     }
 
     /// Answers, and stores the answer for later GETs where it may be (RFC 9110 §9.3.3).
-    async fn keep(self, mut received: Received, fence: Position, place: Place, reply: Reply) {
+    async fn keep(
+        self,
+        mut received: Received,
+        fence: Position,
+        place: Place,
+        seen: Option<Seen>,
+        reply: Reply,
+    ) {
         let Received {
             head,
             wishes,
@@ -343,7 +380,8 @@ impl Passing {
         let wishes = std::mem::take(wishes);
         let method = &self.outbound.method;
         let Ok(kept) = place.admit(method, head, wishes, &times, *length) else {
-            let _ = reply.send((Ok((self.pass(received), false)), self.filters));
+            let answer = Ok((self.pass(received), false));
+            let _ = reply.send((answer, seen, self.filters));
             return;
         };
         let max_entry = self.proxy.settings.max_entry;
@@ -354,7 +392,7 @@ impl Passing {
         );
         let reader = filling.reader().expect("nothing of it has gone yet");
         let response = Response::from_parts(received.head, Body::stream(reader));
-        let _ = reply.send((Ok((response, true)), self.filters));
+        let _ = reply.send((Ok((response, true)), seen, self.filters));
         place
             .fill(Arc::new(kept), times, None, (received.body, filling), None)
             .await;
@@ -372,10 +410,24 @@ impl Passing {
         let (scheme, authority) = (self.scheme, self.authority.as_str());
         let uris = invalidated(method, scheme, authority, path_and_query, status, headers);
         let groups = invalidated_groups(method, scheme, authority, status, headers);
-        uris.iter()
-            .map(|uri| Record::hard(Scope::Url(url(authority, uri.as_str()))))
-            .chain(Record::tags(groups))
+        let mut uris = uris.iter();
+        // The first is the target.
+        let target = uris.next().map(|_| self.of_target());
+        let named = uris.map(|uri| Record::hard(Scope::Url(url(authority, uri.as_str()))));
+        let groups = Record::tags(groups);
+        target
+            .into_iter()
+            .flatten()
+            .chain(named)
+            .chain(groups)
             .collect()
+    }
+
+    /// The records of what was asked for, by the client and by the filters.
+    fn of_target(&self) -> impl Iterator<Item = Record> + use<> {
+        let urls = [Some(self.url.clone()), self.client_url.clone()];
+        let urls = urls.into_iter().flatten();
+        urls.map(|url| Record::hard(Scope::Url(url)))
     }
 }
 

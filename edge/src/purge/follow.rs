@@ -5,6 +5,12 @@
 //! lost in a fail-over). A stream that restarts with lower ids would leave a blocked read silent,
 //! so a read that brought nothing looks at the last entry too.
 //!
+//! Who finds that a tail was lost founds another log: those who never saw that tail cannot tell, and
+//! what it purged is still fresh to them.
+//!
+//! A word of the log is as old as the question: the answer may have waited for a machine that was
+//! suspended.
+//!
 //! The last entry of the stream alone says which log is followed. The stream is read from its first
 //! entry whenever that changes, and entries of the logs before it are passed over.
 
@@ -12,6 +18,7 @@ use std::time::Duration;
 
 use redis::RedisError;
 use redis::aio::MultiplexedConnection;
+use tidegate_semantics::Timestamp;
 use tokio::sync::watch;
 
 use super::log::Log;
@@ -29,8 +36,10 @@ const RETRY: Duration = Duration::from_millis(200);
 /// Whether the edge has caught up with the log at least once.
 pub type Followed = watch::Receiver<bool>;
 
-/// Starts following on the current runtime.
-pub fn follow(log: Log) -> Followed {
+/// Starts following on the current runtime, once `joined` says that the edge was put on the roll
+/// or that this cannot be done now: a purge is then either waited for here, or read here before
+/// anything is served.
+pub fn follow(log: Log, mut joined: watch::Receiver<bool>) -> Followed {
     let (caught_up, followed) = watch::channel(false);
     let unrecorded = log.clone();
     tokio::spawn(async move { unrecorded.append_unrecorded().await });
@@ -39,10 +48,13 @@ pub fn follow(log: Log) -> Followed {
             caught_up.send_replace(true);
             return;
         };
+        // Whoever would have joined has told if it ends.
+        let _ = joined.wait_for(|joined| *joined).await;
         let mut follower = Follower {
             log: &log,
             stream,
             read_to: 0,
+            has_lost_tail: false,
             caught_up: &caught_up,
             is_told: false,
         };
@@ -62,6 +74,8 @@ struct Follower<'a> {
     stream: &'a Stream,
     /// The `seq` of the last entry read, of whatever log.
     read_to: u64,
+    /// Read that what was read before is not in the stream any more.
+    has_lost_tail: bool,
     caught_up: &'a watch::Sender<bool>,
     /// Said that the log is lost; until it is heard again, everybody knows.
     is_told: bool,
@@ -92,6 +106,8 @@ impl Follower<'_> {
         let mut connection = within(self.stream.connect()).await?;
         self.check_last(&mut connection).await?;
         loop {
+            // The answer is as old as the question may be: the machine may sleep in between.
+            let asked_at = self.log.now();
             let read = self.stream.read(&mut connection, self.read_to, BLOCK);
             let entries = within(read).await?;
             let epoch = self.log.fence().epoch;
@@ -104,15 +120,18 @@ impl Follower<'_> {
             for entry in &entries {
                 self.apply(entry);
             }
+            if self.has_lost_tail && self.check_last(&mut connection).await? == Last::Another {
+                continue;
+            }
             if entries.len() < BATCH {
-                self.caught_up();
+                self.caught_up(asked_at);
             }
         }
     }
 
-    /// Nothing more was there a moment ago.
-    fn caught_up(&mut self) {
-        self.log.heard();
+    /// Nothing more was there at `asked_at`.
+    fn caught_up(&mut self, asked_at: Timestamp) {
+        self.log.heard(asked_at);
         self.is_told = false;
         if self
             .caught_up
@@ -125,21 +144,33 @@ impl Follower<'_> {
     /// Makes sure that we follow the log that stands last in the stream, and founds one where there
     /// is none.
     async fn check_last(&mut self, connection: &mut MultiplexedConnection) -> Result<Last, Lost> {
-        let epoch = self.log.fence().epoch;
+        let ours = self.log.fence();
+        let epoch = ours.epoch;
         loop {
             let last = match within(self.stream.last(connection)).await? {
                 // A tail was lost and its ids will be given out again: that must be another log.
-                Some(last) if last.may_be_of(epoch) && last.seq < self.read_to => {
+                Some(last)
+                    if last.may_be_of(epoch) && (last.seq < self.read_to || self.has_lost_tail) =>
+                {
                     within(self.stream.refound(last.seq)).await?
                 }
                 Some(Entry {
                     seq,
                     place: Some(place),
                     ..
-                }) => Position {
-                    epoch: place.epoch,
-                    seq,
-                },
+                }) => {
+                    let is_ours = place.epoch == epoch || ours.seq == 0;
+                    if is_ours || within(self.stream.holds(connection, ours)).await? {
+                        Position {
+                            epoch: place.epoch,
+                            seq,
+                        }
+                    } else {
+                        // Those who follow this log may have begun before our last record, which is
+                        // not in their stream.
+                        within(self.stream.refound(seq)).await?
+                    }
+                }
                 // Nobody has written yet, everything was lost, or the last one to write was none of
                 // us: appending nothing finds the log, or founds it.
                 _ => within(self.stream.append(&[])).await?,
@@ -148,7 +179,7 @@ impl Follower<'_> {
                 self.begin(last);
                 return Ok(Last::Another);
             }
-            if last.seq >= self.read_to {
+            if last.seq >= self.read_to && !self.has_lost_tail {
                 return Ok(Last::Ours);
             }
         }
@@ -166,6 +197,7 @@ impl Follower<'_> {
         let floor = if is_serving { last.seq } else { 0 };
         self.log.begin_epoch(last.epoch, floor);
         self.read_to = 0;
+        self.has_lost_tail = false;
     }
 
     fn apply(&mut self, entry: &Entry) {
@@ -182,6 +214,8 @@ impl Follower<'_> {
                 let missed = if place.previous > ours.seq {
                     place.previous
                 } else {
+                    // No entry but the first of a log is said to stand behind nothing.
+                    self.has_lost_tail |= place.previous != 0;
                     entry.seq
                 };
                 tracing::info!(missed_up_to = missed, "missed part of the purge log");
@@ -220,7 +254,7 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::AtomicU64;
 
-    use tidegate_semantics::{Standing, Timestamp};
+    use tidegate_semantics::Standing;
 
     use super::super::index::{Index, Verdict};
     use super::super::record::{Record, Scope};
@@ -260,6 +294,7 @@ mod tests {
                 log: &log,
                 stream,
                 read_to: 77,
+                has_lost_tail: false,
                 caught_up: &caught_up,
                 is_told: false,
             };
@@ -303,6 +338,7 @@ mod tests {
                 log: &log,
                 stream: log.stream().expect("a stream"),
                 read_to: 0,
+                has_lost_tail: false,
                 caught_up: &caught_up,
                 is_told: false,
             };
@@ -321,6 +357,7 @@ mod tests {
             log: &log,
             stream: log.stream().expect("a stream"),
             read_to: 0,
+            has_lost_tail: false,
             caught_up: &caught_up,
             is_told: false,
         };

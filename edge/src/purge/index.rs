@@ -21,6 +21,7 @@ use tidegate_semantics::{Standing, Timestamp};
 
 use super::canonical::{AsWritten, Canonical};
 use super::lsn::Lsn;
+use super::newest::Newest;
 use super::record::{COUNTER_BITS, Mode, Position, Record, Scope, host_of};
 use super::table::Table;
 
@@ -84,6 +85,8 @@ pub struct Index {
     seq: AtomicU64,
     floor: AtomicU64,
     head: AtomicU64,
+    newest: Newest,
+    has_replicas: bool,
 }
 
 struct Prefix {
@@ -106,12 +109,33 @@ impl Index {
             seq: AtomicU64::new(0),
             floor: AtomicU64::new(0),
             head: AtomicU64::new(1),
+            newest: Newest::default(),
+            has_replicas: false,
         }
     }
 
     /// The same index for URLs that are canonical by these rules.
     pub fn with_urls(self, urls: Box<dyn Canonical>) -> Index {
         Index { urls, ..self }
+    }
+
+    /// The same index, where an origin may read from replicas.
+    pub fn with_replicas(self, has_replicas: bool) -> Index {
+        Index {
+            has_replicas,
+            ..self
+        }
+    }
+
+    /// Records that somebody ordered who knows nothing of the database's positions: where an origin
+    /// reads from replicas, nobody can tell which of them are far enough.
+    pub fn ordered(&self, records: &[Record]) -> Vec<Record> {
+        let is_unknown = |record: &Record| self.has_replicas && record.lsn.is_none();
+        let stamped = records.iter().cloned().map(|record| match record {
+            record if is_unknown(&record) => record.with_lsn(Lsn::PRIMARY),
+            record => record,
+        });
+        stamped.collect()
     }
 
     /// The URL by which `url` is known here.
@@ -188,8 +212,17 @@ impl Index {
         matching.map(|(_, orders)| orders).sum()
     }
 
+    /// How far the database had got by the newest record applied.
+    pub fn newest(&self) -> &Newest {
+        &self.newest
+    }
+
     /// Enters a record. The caller is the one applier, and applies in log order.
     pub fn apply(&self, position: Position, record: &Record) {
+        // First: who finds the record applied asks the origin for what it is about.
+        if let Some(lsn) = record.lsn {
+            self.newest.raise(lsn, position.seq);
+        }
         let table = match record.mode {
             Mode::Hard => &self.hard,
             Mode::Soft => &self.soft,
@@ -206,8 +239,14 @@ impl Index {
         self.advance(position);
     }
 
-    /// Moves on without a record, as for the one that only founds a log.
-    pub fn advance(&self, position: Position) {
+    /// The log was founded here: what it takes the place of may have said more of the database
+    /// than anybody remembers.
+    pub fn found(&self, position: Position) {
+        self.newest.doubt(position.seq);
+        self.advance(position);
+    }
+
+    fn advance(&self, position: Position) {
         self.seq.store(position.seq, Ordering::Release);
         self.publish();
     }
@@ -219,6 +258,7 @@ impl Index {
 
     /// As [`Index::begin_epoch`], with a floor that is not where the log starts.
     pub fn begin_epoch_above(&self, start: Position, floor: u64) {
+        self.newest.begin(start.seq);
         // Everything is below the floor while the tables belong to neither log.
         self.floor.store(u64::MAX, Ordering::Relaxed);
         self.epoch.store(start.epoch, Ordering::Release);
@@ -233,6 +273,7 @@ impl Index {
 
     /// Records up to `seq` may have been missed: entries fetched before it are below the floor.
     pub fn raise_floor(&self, seq: u64) {
+        self.newest.doubt(seq);
         self.floor.fetch_max(seq, Ordering::AcqRel);
         self.publish();
     }
@@ -240,6 +281,10 @@ impl Index {
     /// What matches `records` is purged here until [`Index::recorded`] is told of each. Too many
     /// become one for everything.
     pub fn apply_unrecorded(&self, records: &[Record]) {
+        let seq = self.seq.load(Ordering::Acquire);
+        for lsn in records.iter().filter_map(|record| record.lsn) {
+            self.newest.raise(lsn, seq);
+        }
         let records: Vec<Record> = records.iter().map(Record::postponed).collect();
         self.change_unrecorded(|all| {
             let new = records.iter().filter(|record| !all.contains_key(record));

@@ -1,20 +1,26 @@
 //! The log as the rest of the edge uses it: read the fence, append, and know whether to trust it.
 
-use std::sync::Arc;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tidegate_semantics::Timestamp;
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 use super::index::Index;
 use super::record::{COUNTER_BITS, Position, Record};
+use super::roll::Call;
 use super::stream::{AppendError, Stream};
 use crate::clock::Clock;
 
 /// The pause before an append is tried again; it doubles up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Records that a log in this process remembers for those who ask what was purged.
+pub(super) const REMEMBERED: usize = 200;
 
 /// The purge log of this process. Cheap to clone.
 #[derive(Clone)]
@@ -30,7 +36,9 @@ struct Shared {
     trust: Duration,
     /// How long an append may take, and its way back to us.
     deadline: Duration,
-    /// When the log was last heard, in milliseconds; only followers move it.
+    /// When this process took it up.
+    begun: Timestamp,
+    /// Up to when the log was heard, in milliseconds; only followers move it.
     heard: AtomicU64,
     /// The last position applied. Its sender is the applier's mutex.
     applied: watch::Sender<Position>,
@@ -51,8 +59,8 @@ impl Drop for Shared {
 }
 
 enum Kept {
-    /// A counter in this process: alone, there is nobody to agree with.
-    Here,
+    /// A counter in this process: alone, there is nobody to agree with. And the last records.
+    Here(Mutex<VecDeque<(Position, Record)>>),
     /// A stream in Redis that every edge follows.
     InRedis(Box<Stream>),
 }
@@ -66,14 +74,15 @@ impl Log {
     /// A log in this process alone.
     pub fn in_process(index: Arc<Index>, clock: Clock) -> Log {
         let start = Position {
-            epoch: 1,
+            // What is known of the log of another process is not known of this one.
+            epoch: crate::random::word().max(1),
             seq: clock.now().0 << COUNTER_BITS,
         };
         index.begin_epoch(start);
         Log::new(
             index,
             clock,
-            Kept::Here,
+            Kept::Here(Mutex::default()),
             start,
             Duration::MAX,
             Duration::MAX,
@@ -103,6 +112,7 @@ impl Log {
         Log {
             shared: Arc::new(Shared {
                 index,
+                begun: clock.now(),
                 clock,
                 kept,
                 trust,
@@ -127,10 +137,12 @@ impl Log {
     /// Whether the log was heard recently enough to use the cache without asking.
     pub fn is_trusted(&self, now: Timestamp) -> bool {
         match self.shared.kept {
-            Kept::Here => true,
+            Kept::Here(_) => true,
             Kept::InRedis(_) => {
                 let heard = Timestamp(self.shared.heard.load(Ordering::Acquire));
-                heard.0 != 0 && now.since(heard) <= self.shared.trust
+                let trust = self.shared.trust;
+                // A clock that was set back must not make the last word last.
+                heard.0 != 0 && now.since(heard) <= trust && heard.since(now) <= trust
             }
         }
     }
@@ -147,14 +159,42 @@ impl Log {
     /// force on this edge all the same, and are appended again until that succeeds.
     pub async fn append(&self, records: &[Record]) -> Result<Position, NotRecorded> {
         let stream = match &self.shared.kept {
-            Kept::Here => return Ok(self.append_here(records)),
+            Kept::Here(recent) => return Ok(self.append_here(records, recent)),
             Kept::InRedis(stream) => stream,
         };
+        self.append_in_redis(records, stream.append(records), |position| *position)
+            .await
+    }
+
+    /// The same, and the roll as it was called at that moment: empty where the log is in this
+    /// process alone.
+    ///
+    /// # Errors
+    /// As [`Log::append`].
+    pub(super) async fn append_calling(
+        &self,
+        records: &[Record],
+    ) -> Result<(Position, Call), NotRecorded> {
+        let stream = match &self.shared.kept {
+            Kept::Here(recent) => return Ok((self.append_here(records, recent), Call::default())),
+            Kept::InRedis(stream) => stream,
+        };
+        let appending = stream.append_calling(records);
+        self.append_in_redis(records, appending, |(position, _)| *position)
+            .await
+    }
+
+    async fn append_in_redis<T>(
+        &self,
+        records: &[Record],
+        appending: impl Future<Output = Result<T, AppendError>>,
+        position: impl Fn(&T) -> Position,
+    ) -> Result<T, NotRecorded> {
         let before = self.fence().epoch;
         let appended = tokio::time::timeout(self.shared.deadline, async {
-            let position = stream.append(records).await?;
-            self.applied(before, position).await;
-            Ok(position)
+            let appended = appending.await?;
+            self.applied(before, position(&appended)).await;
+            Ok(appended)
         })
         .await
         .unwrap_or(Err(AppendError::Deadline(self.shared.deadline)));
@@ -172,37 +212,76 @@ impl Log {
         let Kept::InRedis(stream) = &self.shared.kept else {
             return;
         };
+        let mut applied = self.shared.applied.subscribe();
+        let mut appended = Vec::new();
         let mut pause = FIRST_PAUSE;
+        let mut next = Instant::now();
         loop {
-            if self.shared.index.unrecorded().is_empty() {
-                self.shared.has_unrecorded.notified().await;
-                continue;
+            applied.borrow_and_update();
+            self.settle(&mut appended);
+            let is_left = !self.not_appended(&appended).is_empty();
+            tokio::select! {
+                () = tokio::time::sleep_until(next), if is_left => {}
+                () = self.shared.has_unrecorded.notified(), if !is_left => {
+                    next = Instant::now() + pause;
+                    continue;
+                }
+                _ = applied.changed(), if !appended.is_empty() => continue,
             }
-            tokio::time::sleep(pause).await;
-            pause = match self.append_all_unrecorded(stream).await {
+            pause = match self.append_again(stream, &mut appended).await {
                 Ok(()) => FIRST_PAUSE,
                 Err(error) => {
                     tracing::debug!(%error, "purges still not recorded");
                     (pause * 2).min(LONGEST_PAUSE)
                 }
             };
+            next = Instant::now() + pause;
         }
     }
 
     /// Appending twice is harmless: invalidations repeat and commute.
-    async fn append_all_unrecorded(&self, stream: &Stream) -> Result<(), AppendError> {
+    async fn append_again(
+        &self,
+        stream: &Stream,
+        appended: &mut Vec<Appended>,
+    ) -> Result<(), AppendError> {
         let before = self.fence().epoch;
-        let unrecorded = self.shared.index.unrecorded();
-        let records: Vec<_> = unrecorded.keys().cloned().collect();
+        let orders = self.not_appended(appended);
+        let records: Vec<_> = orders.keys().cloned().collect();
         let deadline = self.shared.deadline;
         let position = tokio::time::timeout(deadline, stream.append(&records))
             .await
             .map_err(|_| AppendError::Deadline(deadline))??;
-        // However long that takes: they are in the log, and in force here.
-        self.applied(before, position).await;
-        self.shared.index.recorded(&unrecorded);
         tracing::info!(records = records.len(), "purges recorded");
+        appended.push(Appended {
+            before,
+            position,
+            orders,
+        });
         Ok(())
+    }
+
+    /// What the log does not have yet, and how often each was ordered.
+    fn not_appended(&self, appended: &[Appended]) -> HashMap<Record, u64> {
+        let mut orders = HashMap::clone(&self.shared.index.unrecorded());
+        orders.retain(|record, ordered| {
+            let known = appended.iter().filter_map(|them| them.orders.get(record));
+            *ordered -= known.sum::<u64>().min(*ordered);
+            *ordered > 0
+        });
+        orders
+    }
+
+    /// What the log has is in force here alone until it comes back, however long that takes.
+    fn settle(&self, appended: &mut Vec<Appended>) {
+        let now = self.fence();
+        appended.retain(|them| {
+            let is_back = has_reached(now, them.before, them.position);
+            if is_back {
+                self.shared.index.recorded(&them.orders);
+            }
+            !is_back
+        });
     }
 
     /// Waits until `position` is applied here, or a third log has taken the place of both the one
@@ -216,21 +295,64 @@ impl Log {
             .await;
     }
 
-    fn append_here(&self, records: &[Record]) -> Position {
+    fn append_here(
+        &self,
+        records: &[Record],
+        recent: &Mutex<VecDeque<(Position, Record)>>,
+    ) -> Position {
         let shared = &self.shared;
         shared.applied.send_modify(|position| {
             for record in records {
                 position.seq = (shared.clock.now().0 << COUNTER_BITS).max(position.seq + 1);
                 shared.index.apply(*position, record);
+                let mut recent = recent.lock().unwrap_or_else(PoisonError::into_inner);
+                recent.truncate(REMEMBERED - 1);
+                recent.push_front((*position, record.clone()));
             }
         });
         *shared.applied.borrow()
     }
 
-    /// The log was heard: also when it had nothing to say.
-    pub(super) fn heard(&self) {
-        let now = self.shared.clock.now().0;
-        self.shared.heard.store(now.max(1), Ordering::Release);
+    /// The time by which the log is trusted or not.
+    pub(super) fn now(&self) -> Timestamp {
+        self.shared.clock.now()
+    }
+
+    /// The last records, newest first, where the log is in this process.
+    pub(super) fn recent_here(&self) -> Option<Vec<(Position, Record)>> {
+        match &self.shared.kept {
+            Kept::Here(recent) => {
+                let recent = recent.lock().unwrap_or_else(PoisonError::into_inner);
+                Some(recent.iter().cloned().collect())
+            }
+            Kept::InRedis(_) => None,
+        }
+    }
+
+    /// The positions that are applied here, as they change.
+    pub(super) fn applying(&self) -> watch::Receiver<Position> {
+        self.shared.applied.subscribe()
+    }
+
+    /// How long an append may take.
+    pub(super) fn deadline(&self) -> Duration {
+        self.shared.deadline
+    }
+
+    /// For how long nothing was heard from the log; a log in this process is always heard.
+    pub fn silence(&self) -> Duration {
+        match self.shared.kept {
+            Kept::Here(_) => Duration::ZERO,
+            Kept::InRedis(_) => {
+                let heard = Timestamp(self.shared.heard.load(Ordering::Acquire));
+                self.shared.clock.now().since(heard.max(self.shared.begun))
+            }
+        }
+    }
+
+    /// Everything that the log had to say at a time was heard, if that was nothing too.
+    pub(super) fn heard(&self, at: Timestamp) {
+        self.shared.heard.store(at.0.max(1), Ordering::Release);
     }
 
     /// Applies what the follower read, in log order. `None` is the record that founds a log.
@@ -238,7 +360,7 @@ impl Log {
         self.shared.applied.send_modify(|applied| {
             match record {
                 Some(record) => self.shared.index.apply(position, record),
-                None => self.shared.index.advance(position),
+                None => self.shared.index.found(position),
             }
             *applied = position;
         });
@@ -264,10 +386,20 @@ impl Log {
     /// The stream, where the log is kept in one.
     pub(super) fn stream(&self) -> Option<&Stream> {
         match &self.shared.kept {
-            Kept::Here => None,
+            Kept::Here(_) => None,
             Kept::InRedis(stream) => Some(stream),
         }
     }
+}
+
+/// Records that were appended again, and have not come back.
+struct Appended {
+    /// The epoch that was followed before.
+    before: u64,
+    /// Of the last of them.
+    position: Position,
+    /// How often each had been ordered by then.
+    orders: HashMap<Record, u64>,
 }
 
 fn has_reached(now: Position, before: u64, position: Position) -> bool {
@@ -280,7 +412,32 @@ fn has_reached(now: Position, before: u64, position: Position) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Position, has_reached};
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use tidegate_semantics::Timestamp;
+
+    use super::{Clock, Index, Log, Position, Stream, has_reached};
+
+    #[test]
+    fn the_log_is_trusted_around_the_last_word_and_no_further() {
+        let clock = Clock::manual(Timestamp(0));
+        let stream = Stream::new("redis://127.0.0.1:1", "unused").expect("a URL");
+        let index = Arc::new(Index::new(4, (1, 2)));
+        let trust = Duration::from_secs(2);
+        let log = Log::in_redis(index, clock, stream, trust, trust);
+        assert!(!log.is_trusted(Timestamp(100_000)), "never heard");
+        log.heard(Timestamp(100_000));
+        for (now, expected) in [
+            (100_000, true),
+            (102_000, true),
+            (102_001, false),
+            (98_000, true),
+            (97_999, false),
+        ] {
+            assert_eq!(log.is_trusted(Timestamp(now)), expected, "{now}");
+        }
+    }
 
     #[test]
     fn an_append_is_applied_when_its_own_log_or_a_third_one_has_got_there() {

@@ -1,10 +1,26 @@
-//! What a caller is told of a purge.
+//! What somebody who ordered a purge is told: its position, and who has applied it by now.
+//!
+//! The roll is called in the same breath as the records are appended, and fixed from then on: an
+//! edge that comes later has read the log to there before it serves. An edge has applied a purge
+//! when it has acknowledged its position, or a later one of the same log, and not before; one that
+//! has not is `silent` when it was not heard for a while, and `waiting` otherwise.
 
+use std::time::{Duration, Instant};
+
+use http::StatusCode;
+use redis::RedisError;
+use redis::aio::MultiplexedConnection;
 use serde::Serialize;
 
-use super::log::{Log, NotRecorded};
-use super::record::Record;
-use crate::telemetry::Metrics;
+use super::log::NotRecorded;
+use super::order::{Patience, Wait};
+use super::orders::Orders;
+use super::record::{Position, Record};
+use super::roll::{Ack, Call, has_applied, millis};
+use super::stream::Stream;
+
+/// Added to what is asked of Redis until it is given up: a stopped server keeps connections open.
+const GRACE: Duration = Duration::from_millis(100);
 
 /// The receipt of a recorded purge.
 #[derive(Clone, Debug, Serialize)]
@@ -12,29 +28,254 @@ pub struct Receipt {
     /// `EPOCH:MILLISECONDS-COUNTER` of the last record.
     pub position: String,
     pub records: usize,
+    /// The edges on the roll when it was recorded; absent when nobody was to be waited for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub edges: Option<Vec<Attendant>>,
+    /// Whether everybody who was waited for has applied it.
+    #[serde(skip)]
+    pub is_applied: bool,
 }
 
-impl Receipt {
-    /// Appends records on somebody's order, and counts them.
+/// An edge on the roll.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Attendant {
+    pub instance: String,
+    pub region: String,
+    pub state: State,
+    /// Milliseconds from the record to the edge's acknowledgement, by the clock of the log's Redis;
+    /// of the edge that took the order, from the order to its being applied, by its own. Absent
+    /// where it is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub applied_ms: Option<u64>,
+}
+
+/// How far an edge is with a purge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// It has acknowledged it: nothing that it matches is used there any more.
+    Applied,
+    /// It has not acknowledged it, and is heard.
+    Waiting,
+    /// It has not acknowledged it, and was not heard for a while.
+    Silent,
+}
+
+impl Attendant {
+    fn has_applied(&self) -> bool {
+        self.state == State::Applied
+    }
+
+    /// It has applied it, as its acknowledgement says.
+    fn heed(&mut self, ack: &Ack, position: Position) {
+        if !self.has_applied()
+            && *ack.instance == self.instance
+            && has_applied(ack.position, position)
+        {
+            self.state = State::Applied;
+            self.applied_ms = Some(ack.millis().saturating_sub(millis(position)));
+        }
+    }
+}
+
+impl Orders {
+    /// Appends records on somebody's order, counts them, and waits for edges as far as that was
+    /// asked for.
     ///
     /// # Errors
     /// When they are in force on this edge only.
-    pub async fn of(
-        log: &Log,
-        metrics: &Metrics,
+    pub async fn carry_out(
+        &self,
         records: &[Record],
+        patience: Patience,
     ) -> Result<Receipt, NotRecorded> {
+        let records = &self.log.index().ordered(records)[..];
         let count = records.len() as u64;
-        metrics.purges.inc_by(count);
-        match log.append(records).await {
-            Ok(position) => Ok(Receipt {
-                position: position.to_string(),
-                records: records.len(),
-            }),
+        self.metrics.purges.inc_by(count);
+        match self.recorded(records, patience).await {
+            Ok(receipt) => Ok(receipt),
             Err(error) => {
-                metrics.purges_not_recorded.inc_by(count);
+                self.metrics.purges_not_recorded.inc_by(count);
                 Err(error)
             }
+        }
+    }
+
+    /// Carries out a request: as [`Orders::carry_out`], and counted as one.
+    ///
+    /// # Errors
+    /// When the records are in force on this edge only.
+    pub async fn answer(
+        &self,
+        records: &[Record],
+        patience: Patience,
+    ) -> Result<Receipt, NotRecorded> {
+        let receipt = self.carry_out(records, patience).await;
+        self.metrics.count_purge_request(match &receipt {
+            Err(_) => "not-recorded",
+            Ok(receipt) if receipt.edges.is_none() => "recorded",
+            Ok(receipt) if receipt.is_applied => "applied",
+            Ok(_) => "waiting",
+        });
+        receipt
+    }
+
+    async fn recorded(
+        &self,
+        records: &[Record],
+        patience: Patience,
+    ) -> Result<Receipt, NotRecorded> {
+        let receipt = |position: Position, edges, is_applied| Receipt {
+            position: position.to_string(),
+            records: records.len(),
+            edges,
+            is_applied,
+        };
+        if patience.wait == Wait::None {
+            return Ok(receipt(self.log.append(records).await?, None, true));
+        }
+        let begun = Instant::now();
+        let (position, call) = self.log.append_calling(records).await?;
+        let mut edges = self.called(&call, position, begun.elapsed());
+        let Some(stream) = self.log.stream() else {
+            edges.iter_mut().for_each(|own| own.applied_ms = Some(0));
+            return Ok(receipt(position, Some(edges), true));
+        };
+        let is_awaited =
+            |edge: &Attendant| patience.wait == Wait::All || edge.region == self.own.region;
+        let waiting = Waiting {
+            stream,
+            position,
+            until: begun + patience.timeout,
+        };
+        // Who is not let in to wait has the purge recorded all the same.
+        if let Ok(_let_in) = self.waiting.try_acquire()
+            && let Err(error) = waiting.wait(&mut edges, &call.last_ack, is_awaited).await
+        {
+            tracing::warn!(%error, "cannot hear which edges apply a purge");
+        }
+        if !edges.iter().all(Attendant::has_applied) {
+            let limit = self.log.deadline().min(Duration::from_secs(1));
+            // Without an answer all that is known is that they have not been heard to apply it.
+            let _ = tokio::time::timeout(limit, waiting.look_again(&mut edges)).await;
+        }
+        let is_applied = edges
+            .iter()
+            .filter(|edge| is_awaited(edge))
+            .all(Attendant::has_applied);
+        Ok(receipt(position, Some(edges), is_applied))
+    }
+
+    /// Those who were on the roll and heard when the purge was recorded; this edge too, which has
+    /// just applied it.
+    fn called(&self, call: &Call, position: Position, taken: Duration) -> Vec<Attendant> {
+        let heard = call
+            .roll
+            .edges()
+            .filter(|(_, presence)| call.roll.is_heard(presence));
+        let instance = self.own.instance();
+        let others = heard.filter(|(name, _)| ***name != *instance);
+        let others = others.map(|(instance, presence)| Attendant {
+            instance: instance.clone(),
+            region: presence.region.clone(),
+            state: State::Waiting,
+            applied_ms: None,
+        });
+        // Another log may have been taken up meanwhile, which says nothing of this position.
+        let own = if has_applied(self.log.fence(), position) {
+            (State::Applied, u64::try_from(taken.as_millis()).ok())
+        } else {
+            (State::Waiting, None)
+        };
+        let own = Attendant {
+            instance: instance.to_string(),
+            region: self.own.region.clone(),
+            state: own.0,
+            applied_ms: own.1,
+        };
+        let mut edges: Vec<_> = others.chain([own]).collect();
+        edges.sort_by(|one, other| one.instance.cmp(&other.instance));
+        edges
+    }
+}
+
+/// One who waits for edges.
+struct Waiting<'a> {
+    stream: &'a Stream,
+    position: Position,
+    until: Instant,
+}
+
+impl Waiting<'_> {
+    /// Reads acknowledgements after the one named `after`, until all who are awaited have applied
+    /// the purge or the time is up. The connection is its own, since its reads block.
+    async fn wait(
+        &self,
+        edges: &mut [Attendant],
+        after: &str,
+        is_awaited: impl Fn(&Attendant) -> bool,
+    ) -> Result<(), RedisError> {
+        let is_done = |edges: &[Attendant]| {
+            let mut awaited = edges.iter().filter(|edge| is_awaited(edge));
+            awaited.all(Attendant::has_applied)
+        };
+        if is_done(edges) {
+            return Ok(());
+        }
+        let waiting = async {
+            let mut connection = self.stream.connect().await?;
+            let mut after = after.to_owned();
+            while !is_done(edges) {
+                let left = self.until.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    break;
+                }
+                let acks = self.stream.acks_after(&mut connection, &after, left);
+                let (acks, last) = acks.await?;
+                for ack in &acks {
+                    edges
+                        .iter_mut()
+                        .for_each(|edge| edge.heed(ack, self.position));
+                }
+                after = last.unwrap_or(after);
+            }
+            Ok(())
+        };
+        let until = self.until + GRACE;
+        tokio::time::timeout_at(until.into(), waiting)
+            .await
+            .unwrap_or(Ok(()))
+    }
+
+    /// Looks at the roll once more, which tells who is silent, and who has applied the purge and
+    /// was not seen to acknowledge it.
+    async fn look_again(&self, edges: &mut [Attendant]) -> Result<(), RedisError> {
+        let mut connection: MultiplexedConnection = self.stream.connect().await?;
+        let roll = self.stream.roll(&mut connection).await?;
+        for edge in edges.iter_mut().filter(|edge| !edge.has_applied()) {
+            match roll.find(&edge.instance) {
+                Some(presence) if presence.has_applied(self.position) => {
+                    edge.state = State::Applied;
+                    // It was then at the latest.
+                    let heard = presence.heard.saturating_sub(millis(self.position));
+                    edge.applied_ms = Some(heard);
+                }
+                Some(presence) if roll.is_heard(presence) => {}
+                _ => edge.state = State::Silent,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Receipt {
+    /// 200 when everybody who was waited for has applied it, 202 when it is recorded and not all of
+    /// them have.
+    pub fn status(&self) -> StatusCode {
+        if self.is_applied {
+            StatusCode::OK
+        } else {
+            StatusCode::ACCEPTED
         }
     }
 

@@ -10,9 +10,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{Client, RedisError, Script, Value};
+use redis::{Client, RedisError, Script, ScriptInvocation, Value};
 
+use super::lsn::Lsn;
 use super::record::{COUNTER_BITS, Position, Record, Scope};
+use super::roll::{Call, Roll};
 
 /// Entries kept; a follower that was away for longer raises its floor.
 const MAX_LENGTH: usize = 100_000;
@@ -25,6 +27,10 @@ pub(super) const BATCH: usize = 1_000;
 ///
 /// The epoch is that of the last entry that has one: something else that got into the stream is
 /// passed over. An id that does not fit is refused; a full counter goes on in the next millisecond.
+///
+/// With KEYS[2] and KEYS[3] the roll is called in the same breath: the time, the last of the
+/// acknowledgements in KEYS[3] and what edges say of themselves in KEYS[2] come behind the id. No
+/// append fails for what stands there.
 const APPEND: &str = r"
 local function fits(id)
   local millis, counter = id:match('^(%d+)-(%d+)$')
@@ -65,7 +71,18 @@ for at = 4, #ARGV do
   id = id and add('e', epoch, 'p', id, 'r', ARGV[at])
 end
 if not id then return redis.error_reply('ERR the stream has no id left that fits') end
-return {epoch, id}
+if not KEYS[2] then return {epoch, id} end
+local function found(...)
+  local found = redis.pcall(...)
+  if found.err then return {} end
+  return found
+end
+local time = redis.call('TIME')
+local ack = found('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)[1]
+return {
+  epoch, id, string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000)),
+  ack and ack[1] or '0-0', found('HGETALL', KEYS[2]),
+}
 ";
 
 /// Why an append failed.
@@ -92,6 +109,9 @@ pub(super) enum ReadError {
 pub struct Stream {
     client: Client,
     key: String,
+    /// What edges say of themselves, and what they have acknowledged; see `roll`.
+    pub(super) edges: String,
+    pub(super) acks: String,
     append: Script,
     connection: Mutex<Option<MultiplexedConnection>>,
 }
@@ -130,6 +150,8 @@ impl Stream {
         Ok(Stream {
             client: crate::redis::client(url)?,
             key: format!("{prefix}:log"),
+            edges: format!("{prefix}:edges"),
+            acks: format!("{prefix}:acks"),
             append: Script::new(APPEND),
             connection: Mutex::new(None),
         })
@@ -143,6 +165,26 @@ impl Stream {
         self.append_after("", records).await
     }
 
+    /// The same, and who was there to hear of it at that moment.
+    ///
+    /// # Errors
+    /// As [`Stream::append`].
+    pub(super) async fn append_calling(
+        &self,
+        records: &[Record],
+    ) -> Result<(Position, Call), AppendError> {
+        let mut call = self.append.key(&self.key);
+        call.key(&self.edges).key(&self.acks);
+        let answer = self.run(call, "", records).await?;
+        let (epoch, id, now, last_ack, edges): (String, String, u64, String, Vec<Value>) =
+            redis::from_redis_value(answer).map_err(RedisError::from)?;
+        let call = Call {
+            roll: Roll::new(now, &edges),
+            last_ack,
+        };
+        Ok((position(&epoch, &id)?, call))
+    }
+
     /// Founds a new log in the stream, unless it has moved on from `last`: after a fail-over that
     /// lost a tail, ids may repeat, and must not be taken for those that were lost.
     pub(super) async fn refound(&self, last: u64) -> Result<Position, AppendError> {
@@ -150,7 +192,18 @@ impl Stream {
     }
 
     async fn append_after(&self, last: &str, records: &[Record]) -> Result<Position, AppendError> {
-        let mut call = self.append.key(&self.key);
+        let answer = self.run(self.append.key(&self.key), last, records).await?;
+        let (epoch, id): (String, String) =
+            redis::from_redis_value(answer).map_err(RedisError::from)?;
+        position(&epoch, &id)
+    }
+
+    async fn run(
+        &self,
+        mut call: ScriptInvocation<'_>,
+        last: &str,
+        records: &[Record],
+    ) -> Result<Value, AppendError> {
         call.arg(new_epoch()).arg(last).arg(MAX_LENGTH);
         for record in records {
             call.arg(serde_json::to_string(record).expect("a record is plain JSON"));
@@ -162,12 +215,9 @@ impl Stream {
             Some(connection) => connection,
             None => self.connect().await?,
         };
-        let (epoch, id): (String, String) = call.invoke_async(&mut connection).await?;
+        let answer = call.invoke_async(&mut connection).await?;
         self.connection().replace(connection);
-        match (to_epoch(&epoch), from_id(&id)) {
-            (Some(epoch), Some(seq)) => Ok(Position { epoch, seq }),
-            _ => Err(AppendError::Answer(format!("{epoch} {id}"))),
-        }
+        Ok(answer)
     }
 
     /// A connection of its own for a follower, whose reads block.
@@ -222,6 +272,43 @@ impl Stream {
         last.map(|entry| parse(&entry.id, &entry.map)).transpose()
     }
 
+    /// The last entries, newest first.
+    ///
+    /// # Errors
+    /// When the server cannot be asked. Entries whose ids do not fit are left out.
+    pub(super) async fn newest(
+        &self,
+        connection: &mut MultiplexedConnection,
+        count: usize,
+    ) -> Result<Vec<Entry>, RedisError> {
+        let mut command = redis::cmd("XREVRANGE");
+        command.arg(&self.key).arg("+").arg("-");
+        command.arg("COUNT").arg(count);
+        let answer: redis::streams::StreamRangeReply = command.query_async(connection).await?;
+        let entries = answer.ids.iter();
+        let entries = entries.filter_map(|entry| interpret(&entry.id, &entry.map).ok());
+        Ok(entries.map(|(entry, _)| entry).collect())
+    }
+
+    /// Whether an entry of this log stands at this position still.
+    ///
+    /// # Errors
+    /// As [`Stream::read`].
+    pub(super) async fn holds(
+        &self,
+        connection: &mut MultiplexedConnection,
+        position: Position,
+    ) -> Result<bool, ReadError> {
+        let id = to_id(position.seq);
+        let mut command = redis::cmd("XRANGE");
+        command.arg(&self.key).arg(&id).arg(&id);
+        let answer: redis::streams::StreamRangeReply = command.query_async(connection).await?;
+        let Some(entry) = answer.ids.first() else {
+            return Ok(false);
+        };
+        Ok(parse(&entry.id, &entry.map)?.may_be_of(position.epoch))
+    }
+
     fn connection(&self) -> MutexGuard<'_, Option<MultiplexedConnection>> {
         self.connection
             .lock()
@@ -230,6 +317,18 @@ impl Stream {
 }
 
 fn parse(id: &str, fields: &HashMap<String, Value>) -> Result<Entry, ReadError> {
+    let (entry, is_readable) = interpret(id, fields)?;
+    if !is_readable {
+        tracing::error!(
+            id,
+            "the purge log holds what this version cannot read: purging everything"
+        );
+    }
+    Ok(entry)
+}
+
+/// An entry, and whether it could be read.
+fn interpret(id: &str, fields: &HashMap<String, Value>) -> Result<(Entry, bool), ReadError> {
     let seq = from_id(id).ok_or_else(|| ReadError::OutOfBounds(id.to_owned()))?;
     let text = |name: &str| {
         fields
@@ -244,14 +343,28 @@ fn parse(id: &str, fields: &HashMap<String, Value>) -> Result<Entry, ReadError> 
     let record = text("r").and_then(|json| serde_json::from_str(&json).ok());
     let is_founding = place.is_some() && !fields.contains_key("r");
     if record.is_none() && !is_founding || place.is_none() {
-        tracing::error!(
-            id,
-            "the purge log holds what this version cannot read: purging everything"
-        );
-        let record = Some(Record::hard(Scope::All));
-        return Ok(Entry { seq, place, record });
+        // What it says of the database cannot be read either.
+        let record = Record::hard(Scope::All).with_lsn(Lsn::PRIMARY);
+        let record = Some(record);
+        return Ok((Entry { seq, place, record }, false));
     }
-    Ok(Entry { seq, place, record })
+    Ok((Entry { seq, place, record }, true))
+}
+
+fn position(epoch: &str, id: &str) -> Result<Position, AppendError> {
+    match (to_epoch(epoch), from_id(id)) {
+        (Some(epoch), Some(seq)) => Ok(Position { epoch, seq }),
+        _ => Err(AppendError::Answer(format!("{epoch} {id}"))),
+    }
+}
+
+/// What [`Position`] writes; `None` for what is none.
+pub(super) fn to_position(text: &str) -> Option<Position> {
+    let (epoch, id) = text.split_once(':')?;
+    Some(Position {
+        epoch: to_epoch(epoch)?,
+        seq: from_id(id)?,
+    })
 }
 
 /// A random name for a new log.
@@ -287,7 +400,7 @@ mod tests {
 
     use redis::Value;
 
-    use super::{Entry, Place, Record, Scope, from_id, parse, to_id};
+    use super::{Entry, Lsn, Place, Record, Scope, from_id, parse, to_id};
 
     #[test]
     fn ids_pack_into_44_and_20_bits() {
@@ -305,7 +418,7 @@ mod tests {
         const EPOCH: &str = "00000000000000ff";
         let record = r#"{"scope":"tag","value":"t"}"#;
         let tag = Record::hard(Scope::Tag("t".to_owned()));
-        let everything = || Some(Record::hard(Scope::All));
+        let everything = || Some(Record::hard(Scope::All).with_lsn(Lsn::PRIMARY));
         let place = Some(Place {
             epoch: 255,
             previous: 1,

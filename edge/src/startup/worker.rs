@@ -17,12 +17,11 @@ use crate::exchange::Connection;
 use crate::explanation::{Explanation, Question};
 use crate::filters::{Capabilities, Chain, Limits, Purge, PurgeOrder, RedisLimits};
 use crate::interim::Informer;
-use crate::proxy::{Proxy, Route};
-use crate::purge::{Log, Order, Receipt};
+use crate::proxy::{Proxy, Route, Yours};
+use crate::purge::{Order, Orders, Patience};
 use crate::redis::Redis;
 use crate::router::Router;
 use crate::server::{Answering, Handler};
-use crate::telemetry::Metrics;
 use crate::upstream::Upstream;
 
 /// Between two looks at whether a drained worker has work left.
@@ -77,12 +76,10 @@ impl Shared {
                 clock: self.clock.clone(),
                 cache: self.cache.with_regional(regional),
                 log: self.log.clone(),
+                orders: Arc::clone(&self.orders),
                 capabilities: Capabilities {
                     limits,
-                    purge: Arc::new(LogPurge {
-                        log: self.log.clone(),
-                        metrics: self.metrics.clone(),
-                    }),
+                    purge: Arc::new(LogPurge(Arc::clone(&self.orders))),
                 },
                 metrics: self.metrics.clone(),
             }),
@@ -108,6 +105,10 @@ impl Shared {
                 .as_ref()
                 .map(|settings| Arc::new(Compression::new(settings, &self.metrics))),
             on_partition: config.on_partition,
+            yours: config
+                .read_your_writes
+                .zip(self.seal.clone())
+                .map(|(by, seal)| Yours { by, seal }),
             forwards_ranges: config.ranges == Ranges::Forward,
             upstream: Arc::clone(upstream),
             chain: chain.clone(),
@@ -163,10 +164,7 @@ impl Handler for Worker {
 }
 
 /// The purge log as a plugin's capability.
-struct LogPurge {
-    log: Log,
-    metrics: Metrics,
-}
+struct LogPurge(Arc<Orders>);
 
 impl Purge for LogPurge {
     fn purge<'a>(
@@ -178,13 +176,12 @@ impl Purge for LogPurge {
                 urls: order.urls,
                 tags: order.tags,
                 soft: order.soft,
+                lsn: order.lsn,
                 ..Order::default()
             };
             let records = order.into_records()?;
-            Receipt::of(&self.log, &self.metrics, &records)
-                .await
-                .map_err(|error| error.to_string())?;
-            Ok(())
+            let carried_out = self.0.carry_out(&records, Patience::default()).await;
+            carried_out.map(|_| ()).map_err(|error| error.to_string())
         })
     }
 }

@@ -21,6 +21,7 @@ async fn what_is_not_there_and_what_is_not_meant_is_said() {
         ("GET", "/purge", 405),
         ("POST", "/metrics", 405),
         ("DELETE", "/healthz", 405),
+        ("POST", "/purges", 405),
     ] {
         let response = edge.admin(method, path).send().await;
         assert_eq!(response.status, status, "{method} {path}");
@@ -29,6 +30,8 @@ async fn what_is_not_there_and_what_is_not_meant_is_said() {
             Some("application/problem+json")
         );
     }
+    let nowhere = edge.admin("GET", "/").send().await;
+    assert!(nowhere.text().contains("/purge, /purges and /explain"));
     assert_eq!(origin.requests(), 0);
 }
 

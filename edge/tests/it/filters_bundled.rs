@@ -166,6 +166,7 @@ async fn writes_that_succeed_purge_what_the_rules_name() {
             "https://other.test/7".to_owned(),
         ],
         soft: false,
+        lsn: None,
     };
     for (method, path, status, purges) in [
         (Method::PUT, "/courses/7?x=1", 200, true),

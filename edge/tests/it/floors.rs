@@ -9,6 +9,7 @@ const FLOORS: &[&[&str]] = &[
         "clock",
         "config",
         "explanation",
+        "gcra",
         "random",
         "router",
         "telemetry",

@@ -1,18 +1,15 @@
 //! The purge log in Redis when the stream, or the way to it, is not what it should be.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use redis::streams::StreamRangeReply;
 use tidegate_services::Redis;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 
-use crate::support::{Answer, Edge, Origin, answer, patiently, secs};
+use crate::support::{Answer, Edge, Origin, Way, answer, patiently, secs};
 
-const LOG: &str = "tidegate:log";
+pub(crate) const LOG: &str = "tidegate:log";
 const ALL: &str = r#"{"scope":"all"}"#;
 
 fn fresh(body: &str) -> Answer {
@@ -23,20 +20,20 @@ fn started() -> Redis {
     Redis::ephemeral().expect("redis-server is installed")
 }
 
-async fn connected(redis: &Redis) -> MultiplexedConnection {
+pub(crate) async fn connected(redis: &Redis) -> MultiplexedConnection {
     let client = redis::Client::open(redis.url()).unwrap();
     patiently("redis", client.get_multiplexed_async_connection())
         .await
         .unwrap()
 }
 
-async fn add(redis: &Redis, id: &str, fields: &[(&str, &str)]) {
+pub(crate) async fn add(redis: &Redis, id: &str, fields: &[(&str, &str)]) {
     let mut connection = connected(redis).await;
     let _: String = connection.xadd(LOG, id, fields).await.unwrap();
 }
 
 /// How many entries of the log contain this.
-async fn recorded(redis: &Redis, text: &str) -> usize {
+pub(crate) async fn recorded(redis: &Redis, text: &str) -> usize {
     let mut connection = connected(redis).await;
     let log: StreamRangeReply = connection.xrange_all(LOG).await.unwrap();
     let entries = log.ids.iter();
@@ -46,50 +43,11 @@ async fn recorded(redis: &Redis, text: &str) -> usize {
 }
 
 /// The epoch that a purge was recorded in.
-async fn epoch(edge: &Edge, path: &str) -> String {
+pub(crate) async fn epoch(edge: &Edge, path: &str) -> String {
     let receipt = edge.purge(path).await;
     assert_eq!(receipt.status, 200, "{}", receipt.text());
     let (_, rest) = receipt.text().split_once("\"position\":\"").unwrap();
     rest.split_once(':').unwrap().0.to_owned()
-}
-
-/// A way to a server on which packets can vanish.
-struct Way {
-    address: SocketAddr,
-    silenced: watch::Sender<()>,
-}
-
-impl Way {
-    async fn to(redis: &Redis) -> Way {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let silenced = watch::Sender::new(());
-        let (port, silence) = (redis.port(), silenced.clone());
-        tokio::spawn(async move {
-            while let Ok((mut client, _)) = listener.accept().await {
-                let mut silenced = silence.subscribe();
-                tokio::spawn(async move {
-                    let mut server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-                    tokio::select! {
-                        _ = tokio::io::copy_bidirectional(&mut client, &mut server) => return,
-                        _ = silenced.changed() => {}
-                    }
-                    // Both connections stay open, and nothing comes through.
-                    std::future::pending::<()>().await;
-                });
-            }
-        });
-        Way { address, silenced }
-    }
-
-    fn url(&self) -> String {
-        format!("redis://{}", self.address)
-    }
-
-    /// Lets nothing more through on the connections there are; new ones work.
-    fn silence(&self) {
-        self.silenced.send_replace(());
-    }
 }
 
 #[tokio::test]
@@ -225,7 +183,7 @@ async fn many_purges_that_could_not_be_recorded_are_appended_once() {
 #[tokio::test]
 async fn a_purge_over_a_connection_that_went_silent_is_recorded_over_another() {
     let redis = started();
-    let way = Way::to(&redis).await;
+    let way = Way::to(&redis);
     let origin = Origin::always(fresh("x"));
     let edge = Edge::before(&origin)
         .redis(&redis)
@@ -253,7 +211,7 @@ async fn a_purge_over_a_connection_that_went_silent_is_recorded_over_another() {
 #[tokio::test]
 async fn an_append_again_that_goes_silent_is_given_up_too() {
     let redis = started();
-    let way = Way::to(&redis).await;
+    let way = Way::to(&redis);
     let origin = Origin::always(fresh("x"));
     let edge = Edge::before(&origin)
         .redis(&redis)
@@ -308,7 +266,7 @@ async fn an_append_again_that_goes_silent_is_given_up_too() {
 #[tokio::test]
 async fn a_connection_that_went_silent_is_given_up_for_a_new_one() {
     let redis = started();
-    let way = Way::to(&redis).await;
+    let way = Way::to(&redis);
     let deadline = Duration::from_millis(50);
     let tier = tidegate_edge::redis::Redis::connect(&way.url(), deadline).unwrap();
     let ping = redis::cmd("PING");

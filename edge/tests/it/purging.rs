@@ -1,7 +1,7 @@
 //! Purges, by whom and of what, and the races that they win.
 
 use crate::support::edge::PURGE_TOKEN;
-use crate::support::{Answer, Edge, Gate, Origin, answer, patiently, secs};
+use crate::support::{Answer, Edge, Gate, Origin, Response, answer, patiently, secs};
 
 fn fresh(body: &str) -> Answer {
     answer(body).with("cache-control", "max-age=60")
@@ -368,4 +368,74 @@ async fn a_soft_purge_during_a_validation_is_seen_by_those_who_come_after() {
     gate.open();
     assert_eq!(before.response().await.text(), "old");
     assert_eq!(after.response().await.text(), "new");
+}
+
+fn assert_too_many(refused: &Response, seconds: &str) {
+    let told = (refused.status, refused.get("retry-after"));
+    assert_eq!(told, (429, Some(seconds)), "{}", refused.text());
+    let content_type = refused.get("content-type");
+    assert_eq!(content_type, Some("application/problem+json"));
+}
+
+#[tokio::test]
+async fn purge_requests_are_limited_on_both_listeners_together() {
+    let origin = Origin::always(fresh("x"));
+    let edge = Edge::before(&origin).with("purge.limit = \"2/m\"").start();
+    let order = || edge.order(r#"{"tags": ["t"]}"#);
+    fill(&edge, &["/a"]).await;
+    // Whoever has no token takes nothing from those who have.
+    for _ in 0..5 {
+        assert_eq!(edge.request("PURGE", "/a").send().await.status, 401);
+    }
+    assert_eq!(edge.purge("/other").await.status, 200);
+    assert_eq!(edge.order("{").await.status, 400, "a request all the same");
+    assert_too_many(&edge.purge("/a").await, "30");
+    assert_too_many(&order().await, "30");
+    assert!(is_stored(&edge, "/a").await, "nothing was purged");
+    edge.clock.advance(secs(29));
+    assert_too_many(&order().await, "1");
+    edge.clock.advance(secs(1));
+    assert_eq!(edge.purge("/a").await.status, 200);
+    assert_too_many(&edge.purge("/a").await, "30");
+    let page = edge.admin("GET", "/metrics").send().await;
+    let limited = "tidegate_purge_requests_total{outcome=\"limited\"} 4";
+    assert!(page.text().contains(limited), "{}", page.text());
+}
+
+#[tokio::test]
+async fn the_records_that_purge_requests_come_to_are_limited() {
+    let origin = Origin::always(fresh("x"));
+    let edge = Edge::before(&origin)
+        .with("purge.record_limit = \"6/m\"")
+        .start();
+    let order = |records: usize| {
+        let tags: Vec<_> = (0..records).map(|tag| format!("t{tag}")).collect();
+        let order = serde_json::json!({ "tags": tags });
+        let edge = &edge;
+        async move { edge.order(&order.to_string()).await }
+    };
+    let refused = order(7).await;
+    assert_eq!(refused.status, 400);
+    let reason = "7 records at once: purge.record_limit allows 6";
+    assert!(refused.text().contains(reason), "{}", refused.text());
+    assert_eq!(order(4).await.status, 200);
+    assert_too_many(&order(3).await, "10");
+    assert_eq!(order(2).await.status, 200);
+    assert_too_many(&edge.purge("/").await, "10");
+    edge.clock.advance(secs(60));
+    assert_eq!(order(6).await.status, 200);
+}
+
+#[tokio::test]
+async fn what_a_write_invalidates_is_never_limited() {
+    let origin = Origin::always(fresh("x"));
+    let limits = "purge = { limit = \"1/h\", record_limit = \"1/h\" }";
+    let edge = Edge::before(&origin).with(limits).start();
+    assert_eq!(edge.purge("/other").await.status, 200);
+    assert_too_many(&edge.purge("/other").await, "3600");
+    for _ in 0..3 {
+        fill(&edge, &["/a"]).await;
+        assert_eq!(edge.request("DELETE", "/a").send().await.status, 200);
+        assert!(!is_stored(&edge, "/a").await);
+    }
 }

@@ -9,7 +9,9 @@ pub(crate) mod client;
 pub(crate) mod edge;
 pub(crate) mod gate;
 pub(crate) mod http2;
+pub(crate) mod orders;
 pub(crate) mod origin;
+pub(crate) mod way;
 pub(crate) mod wire;
 
 pub(crate) use answer::{Answer, answer};
@@ -18,6 +20,7 @@ pub(crate) use edge::Edge;
 pub(crate) use gate::Gate;
 pub(crate) use http2::http_2;
 pub(crate) use origin::Origin;
+pub(crate) use way::Way;
 
 use std::time::Duration;
 

@@ -5,6 +5,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::super::bindings::tidegate::plugin::{clock, config, limits, log, purge};
 use super::super::convert;
+use super::super::purge::PurgeOrder;
 use super::State;
 
 /// The longest log line, in bytes.
@@ -44,7 +45,10 @@ impl purge::Host for State {
         let order = convert::purge_order(order, self.subject.scheme, &self.subject.authority);
         Ok(match order {
             Ok(order) if order.tags.is_empty() && order.urls.is_empty() => Ok(()),
-            Ok(order) => capabilities.purge.purge(order).await,
+            Ok(order) => {
+                let lsn = self.subject.lsn;
+                capabilities.purge.purge(PurgeOrder { lsn, ..order }).await
+            }
             Err(reason) => Err(reason),
         })
     }

@@ -6,7 +6,8 @@ use std::sync::{Mutex, PoisonError};
 
 use lru::LruCache;
 
-use super::{Limits, Verdict, Window, gcra, identity};
+use super::{Limits, Verdict, Window, identity};
+use crate::gcra;
 
 /// Maps that are locked apart, so that workers seldom wait for each other.
 const SHARDS: usize = 16;

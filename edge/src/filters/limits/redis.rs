@@ -9,7 +9,7 @@ use redis::Script;
 use super::{Limits, LocalLimits, Standing, Verdict, Window, identity};
 use crate::redis::{Redis, Unavailable};
 
-/// [`gcra::decide`](super::gcra) in Lua: one key, a hash with a field for each window.
+/// [`crate::gcra::decide`] in Lua: one key, a hash with a field for each window.
 ///
 /// The time is Redis's own, so that edges whose clocks differ count alike. Lua's numbers hold
 /// whole microseconds exactly until the year 2255. The answer is flat: 1 or 0, then for each

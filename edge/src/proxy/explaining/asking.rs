@@ -138,12 +138,14 @@ impl Proxy {
     async fn ask(
         &self,
         route: &Route,
-        outbound: Outbound,
+        mut outbound: Outbound,
         told: &mut Explanation,
     ) -> Result<(Response<Incoming>, Times), Failure> {
         let fence = self.log.fence();
+        let asked = self.ask_replicas(&route.upstream, &mut outbound.headers, None);
         let requested_at = self.clock.now();
         let response = route.upstream.send(outbound.with_body(Body::Empty)).await?;
+        self.told_lsn(response.extensions(), asked);
         let finding = format!("answered {}", response.status());
         told.tell("origin", "asked now", finding);
         let times = Times {

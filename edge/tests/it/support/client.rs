@@ -219,6 +219,11 @@ impl Connection {
         )
     }
 
+    /// Whether there is something to read, or the end, without waiting for it.
+    pub(crate) async fn has_more(&mut self) -> bool {
+        self.wire.has_more().await
+    }
+
     /// Whether the edge ends the connection without another byte.
     pub(crate) async fn is_closed(&mut self) -> bool {
         patiently("the end of a connection", self.wire.is_closed()).await

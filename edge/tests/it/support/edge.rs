@@ -38,8 +38,13 @@ impl Edge {
             admin = "127.0.0.1:0"
             workers = 1
             drain_timeout = "1s"
+            [cache]
+            sweep_interval = "1d"
             [purge]
             token = "purge-please"
+            # A clock that stands still gives nothing back.
+            limit = "1000000/s"
+            record_limit = "1000000/s"
             [origins.app]
             url = "http://{}"
             [[routes]]

@@ -146,6 +146,16 @@ impl Wire {
         }
     }
 
+    /// Whether anything, or the end, has come by now.
+    pub(crate) async fn has_more(&mut self) -> bool {
+        let now = std::future::ready(());
+        tokio::select! {
+            biased;
+            readable = self.stream.readable() => readable.is_ok(),
+            () = now => !self.unread.is_empty(),
+        }
+    }
+
     /// Whether the other side ended the connection, with nothing left to read.
     pub(crate) async fn is_closed(&mut self) -> bool {
         self.unread.is_empty() && !self.more().await

@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 
-static BODY: [u8; 1 << 10] = [b'a'; 1 << 10];
+pub(crate) static BODY: [u8; 1 << 10] = [b'a'; 1 << 10];
 
 /// Starts it, for as long as the process lives.
 pub(crate) fn start() -> SocketAddr {
@@ -27,20 +27,6 @@ pub(crate) fn start() -> SocketAddr {
         .expect("a runtime needs only a few descriptors");
     std::thread::spawn(move || runtime.block_on(serve(listener)));
     address
-}
-
-/// As many bytes as an answer of it has, about, and well-formed.
-pub(crate) fn page_bytes() -> Vec<u8> {
-    let mut bytes = b"HTTP/1.1 200 OK\r\n\
-        content-type: text/html; charset=utf-8\r\n\
-        cache-control: max-age=3600\r\n\
-        etag: \"33a64df551425fcc\"\r\n\
-        surrogate-key: courses course:7 teacher:12 term:2033-2 page\r\n\
-        content-length: 1024\r\n\
-        date: Sun, 06 Nov 2033 08:49:37 GMT\r\n\r\n"
-        .to_vec();
-    bytes.extend(BODY);
-    bytes
 }
 
 async fn serve(listener: std::net::TcpListener) -> std::io::Result<()> {

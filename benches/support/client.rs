@@ -26,8 +26,14 @@ impl Client {
 
     /// Asks for `path`, reads the whole answer, and returns its head.
     pub(crate) fn get(&mut self, path: &str) -> &str {
+        self.ask("GET", path, "")
+    }
+
+    /// The same with another method and more fields, each with its line's end.
+    pub(crate) fn ask(&mut self, method: &str, path: &str, fields: &str) -> &str {
         self.request.clear();
-        for part in ["GET ", path, " HTTP/1.1\r\nhost: learn.example\r\n\r\n"] {
+        let version = " HTTP/1.1\r\nhost: learn.example\r\n";
+        for part in [method, " ", path, version, fields, "\r\n"] {
             self.request.extend(part.as_bytes());
         }
         self.stream
