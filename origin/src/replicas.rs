@@ -271,7 +271,7 @@ impl FromRef<Servers> for PgPool {
 struct Attempt(Arc<AtomicBool>);
 
 /// Lets a replica answer reads, does those that it fails again on the primary, and says in the answer to a write from
-/// which position on it is seen.
+/// which position on it is seen; in that to a read which demanded the primary, how far that has come.
 pub(crate) async fn direct(
     State(servers): State<Servers>,
     mut request: Request,
@@ -281,6 +281,19 @@ pub(crate) async fn direct(
         let mut answer = next.run(request).await;
         let lsn = seen_from(&servers, answer.status()).await;
         answer.headers_mut().insert(TIDEGATE_LSN, lsn);
+        return answer;
+    }
+    let mut demands = request.headers().get_all(TIDEGATE_LSN).iter();
+    if demands.next() == Some(&PRIMARY) && demands.next().is_none() {
+        if servers.replica.is_some() {
+            servers.metrics.fell_back(Fallback::Unreadable);
+        }
+        // Whoever does not know what to ask for is told: the position that this read shows, or a later one.
+        let mut answer = next.run(request).await;
+        let lsn = seen_from(&servers, answer.status()).await;
+        if lsn != PRIMARY {
+            answer.headers_mut().insert(TIDEGATE_LSN, lsn);
+        }
         return answer;
     }
     if servers.replica.is_none() {

@@ -281,6 +281,8 @@ async fn the_answer_to_every_write_says_from_where_on_it_is_seen() {
     assert!(refused.status.is_client_error());
     assert!(refused.header("tidegate-lsn").parse::<Lsn>().is_ok());
     assert_eq!(house.get(DOCUMENT).await.header("tidegate-lsn"), "");
+    let demanded = house.get_from(DOCUMENT, "primary").await;
+    assert!(demanded.header("tidegate-lsn").parse::<Lsn>().is_ok());
 }
 
 #[tokio::test]
