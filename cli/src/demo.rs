@@ -108,6 +108,7 @@ async fn start_origin(
         pool_min: 2,
         pool_max: 10,
         replica_url: None,
+        replica_deadline: tidegate_origin::REPLICA_DEADLINE,
     };
     let origin = Origin::start(config, sink).await.map_err(Failure::failed)?;
     origin.seed().await.map_err(Failure::failed)?;

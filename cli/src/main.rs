@@ -15,6 +15,7 @@ mod logging;
 mod origin;
 mod purge;
 mod purges;
+mod relay;
 mod run;
 mod sink;
 mod stop;
@@ -42,6 +43,8 @@ enum Command {
     Run(run::Arguments),
     /// Runs the origin, configured by its environment.
     Origin(origin::Arguments),
+    /// Takes the purges of a database of your own to the edges.
+    Relay(relay::Arguments),
     /// Starts everything on this machine: Postgres, Redis, the origin and an edge before it.
     Demo(demo::Arguments),
     /// Checks a configuration file, and the plugins that it names.
@@ -78,6 +81,7 @@ fn carry_out(command: Command) -> Result<(), Failure> {
     match command {
         Command::Run(arguments) => run::run(arguments),
         Command::Origin(arguments) => origin::run(arguments),
+        Command::Relay(arguments) => relay::run(arguments),
         Command::Demo(arguments) => demo::run(arguments),
         Command::Check(arguments) => check::run(arguments),
         Command::Explain(arguments) => explain::run(arguments),

@@ -26,16 +26,9 @@ pub(crate) struct Arguments {
     /// Runs without an edge: writes purge nothing.
     #[arg(long)]
     without_edges: bool,
-    /// Prints the SQL that makes the outbox and the triggers in a database of your own, and does nothing else.
-    #[arg(long)]
-    print_sql: bool,
 }
 
 pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
-    if arguments.print_sql {
-        print!("{}", tidegate_origin::outbox::WATCHING);
-        return Ok(());
-    }
     let mut config = Config::from_env().map_err(Failure::refused)?;
     if let Some(listen) = arguments.listen {
         config.listen = listen;

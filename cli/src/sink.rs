@@ -29,7 +29,7 @@ pub(crate) fn from_environment() -> Result<Arc<dyn PurgeSink>, Failure> {
     let Some(edges) = set("TIDEGATE_EDGES") else {
         return Err(Failure::refused(
             "neither REDIS_URL nor TIDEGATE_EDGES is set, so writes would purge no cache; \
-             set one, or pass --without-edges",
+             set one, or pass --without-edges to `tidegate origin`",
         ));
     };
     let named = edges

@@ -1,13 +1,13 @@
 -- Tags to purge, written in the transaction of the data they speak of, by triggers on the tables they speak of.
 --
 -- This file stands alone: it makes all of it in an empty schema, and brings an older one up to date. For a database of
--- your own, `tidegate origin --print-sql` prints it; run it once, in the schema that is to hold the outbox, as a role
+-- your own, `tidegate relay --print-sql` prints it; run it once, in the schema that is to hold the outbox, as a role
 -- that may create there:
 --
---     tidegate origin --print-sql | psql --single-transaction --set ON_ERROR_STOP=1 "$DATABASE_URL"
+--     tidegate relay --print-sql | psql --single-transaction --set ON_ERROR_STOP=1 "$DATABASE_URL"
 --     psql "$DATABASE_URL" -c "SELECT tidegate_watch('shop.products', 'product', 'id', 'products')"
 --
--- From then on each statement that touches rows of shop.products announces product:ID for each of them and `products`;
+-- `tidegate relay` takes the tags to the purge log. From then on each statement that touches rows of shop.products announces product:ID for each of them and `products`;
 -- one that touches more than 1,000 announces table:products alone beside `products`. Responses made from the table carry
 -- these tags in Surrogate-Key, table:products always.
 --

@@ -1,6 +1,9 @@
 //! What the origin is told by its environment.
 
-use std::{env, fmt, net::SocketAddr};
+use std::{env, fmt, net::SocketAddr, time::Duration};
+
+/// How long a replica may take to say where it is, unless it is set otherwise.
+pub const REPLICA_DEADLINE: Duration = Duration::from_millis(250);
 
 /// The origin's settings.
 #[derive(Clone)]
@@ -17,6 +20,8 @@ pub struct Config {
     pub pool_max: u32,
     /// A standby of the same database that may answer reads, as `database_url`.
     pub replica_url: Option<String>,
+    /// How long that may take to say where it is, a new connection included, before the primary is read instead.
+    pub replica_deadline: Duration,
 }
 
 /// Why the environment does not make a configuration.
@@ -39,7 +44,8 @@ pub enum ConfigError {
 
 impl Config {
     /// Reads `DATABASE_URL`, `TIDEGATE_SERVICE_TOKEN`, and what is given of `TIDEGATE_ORIGIN_LISTEN` (127.0.0.1:7070),
-    /// `TIDEGATE_POOL_MIN` (2), `TIDEGATE_POOL_MAX` (10) and `DATABASE_REPLICA_URL`.
+    /// `TIDEGATE_POOL_MIN` (2), `TIDEGATE_POOL_MAX` (10), `DATABASE_REPLICA_URL` and
+    /// `TIDEGATE_REPLICA_DEADLINE_MS` (250).
     ///
     /// # Errors
     /// When a required variable is missing or empty, or one cannot be read.
@@ -67,6 +73,14 @@ impl Config {
             pool_min: count("TIDEGATE_POOL_MIN", 2)?,
             pool_max: count("TIDEGATE_POOL_MAX", 10)?,
             replica_url: given("DATABASE_REPLICA_URL"),
+            replica_deadline: match given("TIDEGATE_REPLICA_DEADLINE_MS") {
+                None => REPLICA_DEADLINE,
+                Some(value) => Duration::from_millis(parsed(
+                    "TIDEGATE_REPLICA_DEADLINE_MS",
+                    value,
+                    "a number of milliseconds",
+                )?),
+            },
         };
         // One connection listens for notifications, so a pool of one would never answer a request.
         if config.pool_max < 2 || config.pool_min > config.pool_max {
@@ -128,6 +142,7 @@ mod tests {
         assert_eq!((config.pool_min, config.pool_max), (2, 10));
         assert_eq!(config.listen, SocketAddr::from(([127, 0, 0, 1], 7070)));
         assert_eq!(config.replica_url, None);
+        assert_eq!(config.replica_deadline, REPLICA_DEADLINE);
         assert!(!format!("{config:?}").contains("secret"));
     }
 
@@ -147,6 +162,7 @@ mod tests {
             ("TIDEGATE_ORIGIN_LISTEN", "here"),
             ("TIDEGATE_POOL_MAX", "many"),
             ("TIDEGATE_POOL_MAX", "1"),
+            ("TIDEGATE_REPLICA_DEADLINE_MS", "1s"),
         ] {
             match read(&[url, token, (name, value)]).unwrap_err() {
                 ConfigError::Malformed { name: named, .. } => assert_eq!(named, name),

@@ -46,7 +46,7 @@ mod stats;
 mod transactions;
 mod users;
 
-pub use config::{Config, ConfigError};
+pub use config::{Config, ConfigError, REPLICA_DEADLINE};
 pub use lsn::{Lsn, NoLsn};
 pub use outbox::{PurgeSink, SinkError};
-pub use startup::{Origin, SeedError, StartError};
+pub use startup::{Origin, Relay, SeedError, StartError};

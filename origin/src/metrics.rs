@@ -25,7 +25,7 @@ const SECONDS: [f64; 14] = [
     0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0,
 ];
 /// How long a database may take to say what only it knows; what it does not say in time is not a number.
-const ASK: Duration = Duration::from_secs(1);
+const ASK: Duration = Duration::from_secs(5);
 
 /// Why a delivery failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]

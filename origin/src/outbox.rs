@@ -1,4 +1,4 @@
-//! The outbox: tags to purge, committed with the data they speak of, until a [`relay`](crate::relay) has taken them to
+//! The outbox: tags to purge, committed with the data they speak of, until a relay has taken them to
 //! the purge log.
 //!
 //! A write announces its tags in its own transaction, so that there is never a change without its purge, nor a purge

@@ -41,12 +41,10 @@ use crate::{
 const TIDEGATE_LSN: HeaderName = HeaderName::from_static("tidegate-lsn");
 /// In place of a position: only the primary is known to show it.
 const PRIMARY: HeaderValue = HeaderValue::from_static("primary");
-/// How long the replica may take to say where it is, a new connection included.
-pub(crate) const CHECK: Duration = Duration::from_millis(250);
 /// How long a replica that failed to say so is left alone.
 const REST: Duration = Duration::from_secs(1);
 /// How long reading the position after a write may take.
-const STAMP: Duration = Duration::from_secs(1);
+const STAMP: Duration = Duration::from_secs(5);
 
 /// The primary, and a replica where there is one. Cheap to clone.
 #[derive(Clone)]
@@ -58,6 +56,8 @@ pub(crate) struct Servers {
 
 struct Replica {
     pool: PgPool,
+    /// How long it may take to say where it is, a new connection included.
+    deadline: Duration,
     /// The identifier that the primary's cluster shares with its standbys.
     system: i64,
     rests_until: Mutex<Option<Instant>>,
@@ -84,7 +84,11 @@ impl Servers {
     ///
     /// # Errors
     /// When the primary does not say which cluster it is.
-    pub(crate) async fn with_replica(self, pool: PgPool) -> Result<Self, sqlx::Error> {
+    pub(crate) async fn with_replica(
+        self,
+        pool: PgPool,
+        deadline: Duration,
+    ) -> Result<Self, sqlx::Error> {
         let system = sqlx::query_scalar!(
             r#"SELECT system_identifier AS "system!" FROM pg_control_system()"#
         )
@@ -92,6 +96,7 @@ impl Servers {
         .await?;
         let replica = Replica {
             pool,
+            deadline,
             system,
             rests_until: Mutex::new(None),
         };
@@ -150,7 +155,7 @@ impl Replica {
             let place = place(&mut connection).await?;
             Ok::<_, sqlx::Error>((connection, place))
         };
-        let (connection, place) = match timeout(CHECK, asking).await {
+        let (connection, place) = match timeout(self.deadline, asking).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => return Err(self.failed(&error.to_string())),
             Err(_) => return Err(self.failed("it took too long")),
@@ -266,7 +271,7 @@ impl FromRef<Servers> for PgPool {
 struct Attempt(Arc<AtomicBool>);
 
 /// Lets a replica answer reads, does those that it fails again on the primary, and says in the answer to a write from
-/// which position on it is seen.
+/// which position on it is seen; in that to a read which demanded the primary, how far that has come.
 pub(crate) async fn direct(
     State(servers): State<Servers>,
     mut request: Request,
@@ -276,6 +281,19 @@ pub(crate) async fn direct(
         let mut answer = next.run(request).await;
         let lsn = seen_from(&servers, answer.status()).await;
         answer.headers_mut().insert(TIDEGATE_LSN, lsn);
+        return answer;
+    }
+    let mut demands = request.headers().get_all(TIDEGATE_LSN).iter();
+    if demands.next() == Some(&PRIMARY) && demands.next().is_none() {
+        if servers.replica.is_some() {
+            servers.metrics.fell_back(Fallback::Unreadable);
+        }
+        // Whoever does not know what to ask for is told: the position that this read shows, or a later one.
+        let mut answer = next.run(request).await;
+        let lsn = seen_from(&servers, answer.status()).await;
+        if lsn != PRIMARY {
+            answer.headers_mut().insert(TIDEGATE_LSN, lsn);
+        }
         return answer;
     }
     if servers.replica.is_none() {

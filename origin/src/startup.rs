@@ -44,6 +44,8 @@ const ACQUIRE: Duration = Duration::from_secs(2);
 const STATEMENT: Duration = Duration::from_secs(5);
 /// How long a statement may run on the replica, before the primary is asked instead.
 const REPLICA_STATEMENT: Duration = Duration::from_secs(2);
+/// Connections of a relay by itself: one delivers, one listens, one tells how many rows wait.
+const RELAY_CONNECTIONS: u32 = 3;
 /// How long requests may take to end once we stop.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -66,6 +68,9 @@ pub enum StartError {
     /// The database's tables cannot be brought up to date.
     #[error("cannot migrate the database: {0}")]
     Migration(#[from] MigrateError),
+    /// The database has no outbox, or an older one.
+    #[error("the database has no outbox ({0}): run what `tidegate relay --print-sql` prints")]
+    Outbox(#[source] sqlx::Error),
     /// The database does not say which one it is, so that its replica could not be told from others.
     #[error("cannot ask the database for its identity: {0}")]
     Identity(#[source] sqlx::Error),
@@ -116,11 +121,11 @@ impl Origin {
             // No question whether a connection lives: where it is, is asked before each use.
             let replica = PgPoolOptions::new()
                 .max_connections(config.pool_max)
-                .acquire_timeout(replicas::CHECK)
+                .acquire_timeout(config.replica_deadline)
                 .test_before_acquire(false)
                 .connect_lazy_with(replica);
             servers = servers
-                .with_replica(replica)
+                .with_replica(replica, config.replica_deadline)
                 .await
                 .map_err(StartError::Identity)?;
         }
@@ -174,6 +179,85 @@ impl Origin {
         }
         // A task that panicked has said so already.
         let _ = self.relay.await;
+        let _ = timeout(DRAIN, self.servers.close()).await;
+    }
+}
+
+/// A relay by itself, for a database whose tables are not ours. Dropping it stops it without waiting.
+pub struct Relay {
+    address: Option<SocketAddr>,
+    servers: Servers,
+    stop: watch::Sender<()>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Relay {
+    /// Relays tags from the outbox to `sink`, and shows its metrics and its health at `listen`.
+    ///
+    /// # Errors
+    /// When the database cannot be reached within five seconds, has no outbox as [`outbox::WATCHING`] makes it, or the
+    /// address cannot be listened on.
+    ///
+    /// [`outbox::WATCHING`]: crate::outbox::WATCHING
+    pub async fn start(
+        database_url: &str,
+        listen: Option<SocketAddr>,
+        sink: Arc<dyn PurgeSink>,
+    ) -> Result<Self, StartError> {
+        let options = connection(database_url, STATEMENT)?;
+        reach(&options).await?;
+        let pool = PgPoolOptions::new()
+            .max_connections(RELAY_CONNECTIONS)
+            .acquire_timeout(ACQUIRE)
+            .connect_lazy_with(options);
+        sqlx::query("SELECT tidegate_lsn() FROM outbox LIMIT 0")
+            .execute(&pool)
+            .await
+            .map_err(StartError::Outbox)?;
+        let metrics = Arc::new(Metrics::new());
+        let servers = Servers::new(pool.clone(), metrics.clone());
+        let (stop, stopped) = watch::channel(());
+        let mut tasks = Vec::new();
+        let mut address = None;
+        if let Some(wanted) = listen {
+            let unable = |source| StartError::Listen {
+                address: wanted,
+                source,
+            };
+            let listener = TcpListener::bind(wanted).await.map_err(unable)?;
+            let listens = listener.local_addr().map_err(unable)?;
+            let router = metrics::routes()
+                .merge(health::routes())
+                .with_state(servers.clone());
+            tasks.push(tokio::spawn(serve(listener, router, stopped.clone())));
+            address = Some(listens);
+        }
+        tasks.push(tokio::spawn(relay(pool, sink, metrics, until(stopped))));
+        match address {
+            Some(address) => tracing::info!(%address, "the relay runs and listens"),
+            None => tracing::info!("the relay runs"),
+        }
+        Ok(Self {
+            address,
+            servers,
+            stop,
+            tasks,
+        })
+    }
+
+    /// Where it listens, if it does.
+    pub fn addr(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// Stops the relay and closes the connections. What it has not delivered stays in the outbox.
+    pub async fn shutdown(self) {
+        drop(self.stop);
+        for mut task in self.tasks {
+            if timeout(DRAIN, &mut task).await.is_err() {
+                task.abort();
+            }
+        }
         let _ = timeout(DRAIN, self.servers.close()).await;
     }
 }

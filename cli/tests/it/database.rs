@@ -3,10 +3,11 @@
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use tidegate_services::{Postgres, psql};
+use tidegate_services::{Postgres, Redis, psql};
 
 use crate::command::{finish, tidegate};
 use crate::http::{Answer, get};
@@ -113,16 +114,104 @@ fn free() -> String {
 }
 
 #[test]
-fn the_sql_for_a_database_of_ones_own_can_be_printed_and_run_without_any_setting() {
-    let printed = finish(tidegate().args(["origin", "--print-sql"]));
-    assert_eq!(printed.code, Some(0), "{}", printed.err);
+fn a_database_of_ones_own_is_watched_by_the_printed_sql_and_relayed_by_itself() {
     let postgres = Postgres::ephemeral().unwrap();
+    let redis = Redis::ephemeral().unwrap();
+    let relay = |command: &mut Command| {
+        command
+            .args(["relay", "--listen", "127.0.0.1:0"])
+            .env("DATABASE_URL", postgres.url())
+            .env("REDIS_URL", redis.url());
+    };
+    let mut early = tidegate();
+    relay(&mut early);
+    let refused = finish(&mut early);
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.err.contains("relay --print-sql"), "{}", refused.err);
+
+    let printed = finish(tidegate().args(["relay", "--print-sql"]));
+    assert_eq!(printed.code, Some(0), "{}", printed.err);
     psql(&postgres.url(), &printed.out).unwrap();
-    let tags = psql(
-        &postgres.url(),
+    let statements =
         "CREATE TABLE products (id int); SELECT tidegate_watch('products', 'product', 'id');
-         INSERT INTO products VALUES (7); SELECT tags FROM outbox;",
-    )
-    .unwrap();
-    assert_eq!(tags.trim(), "{product:7}");
+                      INSERT INTO products VALUES (7);";
+    psql(&postgres.url(), statements).unwrap();
+    let mut command = tidegate();
+    relay(&mut command);
+    let relay = Running::start(&mut command);
+    let delivered = |answer: &Answer| answer.body.contains("tidegate_outbox_tags_total 1");
+    until(
+        &relay.address,
+        "/metrics",
+        "the tag is delivered",
+        delivered,
+    );
+    assert_eq!(get(&relay.address, "/health").status, 200);
+    let tables = psql(
+        &postgres.url(),
+        "SELECT count(*) FROM pg_tables WHERE schemaname = 'public';",
+    );
+    assert_eq!(tables.unwrap().trim(), "2", "it made tables of its own");
+}
+
+#[test]
+fn what_falls_by_an_update_is_fetched_from_a_replica_that_shows_it_and_from_no_other() {
+    let postgres = Postgres::ephemeral().unwrap();
+    let replica = postgres.replica().unwrap();
+    let redis = Redis::ephemeral().unwrap();
+    let folder = folder();
+    let origin = Running::start(
+        tidegate()
+            .args(["origin", "--listen", "127.0.0.1:0", "--seed"])
+            .env("DATABASE_URL", postgres.url())
+            .env("DATABASE_REPLICA_URL", replica.url())
+            .env("TIDEGATE_REPLICA_DEADLINE_MS", "30000")
+            .env("REDIS_URL", redis.url())
+            .env("TIDEGATE_SERVICE_TOKEN", "secret"),
+    );
+    let file = folder.path().join("edge.toml");
+    let text = format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\nworkers = 1\n[redis]\nurl = \"{}\"\n\
+         [origins.app]\nurl = \"http://{}\"\nreplicas = true\nheaders = {{ \"x-service-token\" = \"secret\" }}\n\
+         [[routes]]\npath = \"/\"\norigin = \"app\"\n",
+        redis.url(),
+        origin.address
+    );
+    fs::write(&file, text).expect("the folder is ours");
+    let edge = Running::start(tidegate().args(["run", "-c"]).arg(&file));
+    const PATH: &str = "/read/document/welcome";
+    let update_and_see = |text: &str| {
+        let update = format!("UPDATE documents SET data = '\"{text}\"' WHERE key = 'welcome';");
+        psql(&postgres.url(), &update).unwrap();
+        until(&edge.address, PATH, "the change is shown", |answer| {
+            answer.body.contains(text)
+        });
+    };
+    let counted = |metric: &str| {
+        let metrics = get(&origin.address, "/metrics").body;
+        let mut lines = metrics.lines();
+        let value = lines.find_map(|line| line.strip_prefix(metric)?.trim().parse().ok());
+        value.unwrap_or(0.0)
+    };
+    let reads = || counted("tidegate_replica_reads_total ");
+    let end = Instant::now() + PATIENCE;
+    for round in 0.. {
+        update_and_see(&format!("early {round}"));
+        if reads() > 0.0 {
+            break;
+        }
+        assert!(Instant::now() < end, "the replica is never read");
+    }
+
+    psql(&replica.url(), "SELECT pg_wal_replay_pause();").unwrap();
+    let state = "SELECT pg_get_wal_replay_pause_state();";
+    while psql(&replica.url(), state).unwrap().trim() != "paused" {
+        assert!(Instant::now() < end, "the replica never holds");
+    }
+    let before = reads();
+    for round in 0..5 {
+        update_and_see(&format!("late {round}"));
+    }
+    assert_eq!(reads(), before, "a replica that is behind was read");
+    assert!(counted("tidegate_replica_fallbacks_total{reason=\"Behind\"} ") >= 5.0);
 }

@@ -1,6 +1,6 @@
 //! A replica answers what it is known to show, and nothing else, before real servers that stream from each other.
 
-use std::os::unix::fs::PermissionsExt;
+use std::{os::unix::fs::PermissionsExt, time::Duration};
 
 use hyper::StatusCode;
 use serde_json::{Value, json};
@@ -220,7 +220,12 @@ async fn a_replica_that_takes_connections_and_says_nothing_is_given_up() {
         "postgres://postgres@{}/tidegate",
         silent.local_addr().unwrap()
     );
-    let house = House::with_replica(primary.url(), url).await;
+    let config = tidegate_origin::Config {
+        replica_url: Some(url),
+        replica_deadline: Duration::from_millis(50),
+        ..config(primary.url())
+    };
+    let house = House::told(config).await;
     let lsn = write(&house, 1).await;
     assert_eq!(read(&house, &lsn).await, 1);
     assert_eq!(fallbacks(&house, "Unavailable").await, 1.0);
@@ -276,6 +281,8 @@ async fn the_answer_to_every_write_says_from_where_on_it_is_seen() {
     assert!(refused.status.is_client_error());
     assert!(refused.header("tidegate-lsn").parse::<Lsn>().is_ok());
     assert_eq!(house.get(DOCUMENT).await.header("tidegate-lsn"), "");
+    let demanded = house.get_from(DOCUMENT, "primary").await;
+    assert!(demanded.header("tidegate-lsn").parse::<Lsn>().is_ok());
 }
 
 #[tokio::test]

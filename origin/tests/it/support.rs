@@ -64,6 +64,8 @@ pub(crate) fn config(database_url: String) -> Config {
         pool_min: 2,
         pool_max: 10,
         replica_url: None,
+        // A busy machine makes nobody's replica late.
+        replica_deadline: PATIENCE,
     }
 }
 
@@ -171,14 +173,19 @@ impl House {
             replica_url: Some(replica_url),
             ..config(database_url)
         };
-        Self::told(config, Sink::new(false)).await
+        Self::told(config).await
+    }
+
+    /// An origin with settings of the test's own.
+    pub(crate) async fn told(config: Config) -> Self {
+        Self::started(config, Sink::new(false)).await
     }
 
     pub(crate) async fn with(database_url: String, sink: Arc<Sink>) -> Self {
-        Self::told(config(database_url), sink).await
+        Self::started(config(database_url), sink).await
     }
 
-    async fn told(config: Config, sink: Arc<Sink>) -> Self {
+    async fn started(config: Config, sink: Arc<Sink>) -> Self {
         let pool = PgPoolOptions::new()
             .max_connections(2)
             .connect_lazy(&config.database_url)

@@ -140,23 +140,24 @@ async fn whoever_may_write_the_table_needs_no_right_to_the_outbox_and_no_path_to
     )
     .await;
     assert_eq!(house.outbox().await, ["document:a"]);
+    // One connection throughout: what is refused leaves its transaction open.
+    let mut connection = house.pool.acquire().await.unwrap();
     let refused = sqlx::raw_sql(AssertSqlSafe(format!(
         "BEGIN; GRANT CREATE ON SCHEMA public TO {role}; SET LOCAL ROLE {role}; CREATE TABLE mine (id int);
          SELECT tidegate_watch('mine', 'document', 'id')"
     )))
-    .execute(&house.pool)
+    .execute(&mut *connection)
     .await
     .expect_err("anybody may purge anything");
     assert!(
         refused.to_string().contains("permission denied"),
         "{refused}"
     );
-    run(&house.pool, "ROLLBACK").await;
-    run(
-        &house.pool,
-        &format!("DROP OWNED BY {role}; DROP ROLE {role}"),
-    )
-    .await;
+    let tidy = format!("ROLLBACK; DROP OWNED BY {role}; DROP ROLE {role}");
+    sqlx::raw_sql(AssertSqlSafe(tidy))
+        .execute(&mut *connection)
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
