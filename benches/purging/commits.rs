@@ -36,6 +36,7 @@ pub(crate) fn run(rounds: usize) {
         pool_min: 2,
         pool_max: 10,
         replica_url: None,
+        replica_deadline: tidegate_origin::REPLICA_DEADLINE,
     };
     let (origin, mut database) = runtime.block_on(async {
         let origin = Origin::start(config, sink)

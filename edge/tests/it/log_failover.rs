@@ -75,13 +75,9 @@ async fn a_lost_tail_is_noticed_where_its_place_was_given_out_again() {
         while recorded(&second, "edge.test/more").await == 0 {}
     })
     .await;
-    assert_eq!(
-        pair.edges[1].get("/a").await.text(),
-        "old",
-        "nobody has told"
-    );
+    // Another server may have lost anything, whoever tells of it.
+    assert_eq!(pair.edges[1].get("/a").await.text(), "new");
     pair.ways[0].lead_to(&second);
-    is_new(&pair.edges[1], "/a").await;
     for edge in &pair.edges {
         is_asked_about(edge, "/b").await;
     }
