@@ -9,6 +9,11 @@
 //! is valid still, which is the one load a hit costs. `head` only grows within this process, so
 //! it also tells a replaced log from the old one.
 
+mod newest;
+#[cfg(test)]
+mod simulation;
+mod table;
+
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::Hasher;
@@ -19,11 +24,12 @@ use arc_swap::ArcSwap;
 use siphasher::sip::SipHasher13;
 use tidegate_semantics::{Standing, Timestamp};
 
+pub use newest::{Needed, Newest};
+
 use super::canonical::{AsWritten, Canonical};
 use super::lsn::Lsn;
-use super::newest::Newest;
 use super::record::{COUNTER_BITS, Mode, Position, Record, Scope, host_of};
-use super::table::Table;
+use table::Table;
 
 /// Prefixes kept; the next one becomes a purge of its host.
 const MAX_PREFIXES: usize = 256;

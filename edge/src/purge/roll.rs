@@ -5,6 +5,9 @@
 //! when it wrote. Both are dated by Redis's own clock, as records are, so that no machine's clock
 //! counts. What cannot be read in either is passed over: it says nothing for any edge.
 
+mod attend;
+mod own;
+
 use std::collections::BTreeMap;
 use std::sync::Once;
 use std::time::Duration;
@@ -14,8 +17,11 @@ use redis::streams::{StreamId, StreamRangeReply, StreamReadReply};
 use redis::{RedisError, Script, Value};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use attend::attend;
+pub use own::Own;
+
+use super::log::{Stream, to_position};
 use super::record::{COUNTER_BITS, Position};
-use super::stream::{Stream, to_position};
 
 /// How often an edge says that it is there, unless it trusts its cache for a shorter time.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(1);

@@ -13,9 +13,9 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::{Client, RedisError, Script, ScriptInvocation, Value};
 
-use super::lsn::Lsn;
-use super::record::{COUNTER_BITS, Position, Record, Scope};
-use super::roll::{Call, Roll};
+use crate::purge::lsn::Lsn;
+use crate::purge::record::{COUNTER_BITS, Position, Record, Scope};
+use crate::purge::roll::{Call, Roll};
 
 /// Entries kept; a follower that was away for longer raises its floor.
 const MAX_LENGTH: usize = 100_000;
@@ -112,15 +112,15 @@ pub struct Stream {
     client: Client,
     key: String,
     /// What edges say of themselves, and what they have acknowledged; see `roll`.
-    pub(super) edges: String,
-    pub(super) acks: String,
+    pub(in crate::purge) edges: String,
+    pub(in crate::purge) acks: String,
     append: Script,
     connection: Mutex<Option<MultiplexedConnection>>,
 }
 
 /// One entry of the stream.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(in crate::purge) struct Entry {
     pub seq: u64,
     /// `None` for what is no entry of any log; it counts as a hard record of everything.
     pub place: Option<Place>,
@@ -132,7 +132,7 @@ pub(super) struct Entry {
 
 /// Where an entry stands in its log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(in crate::purge) struct Place {
     pub epoch: u64,
     /// The `seq` of the entry before it.
     pub previous: u64,
@@ -242,7 +242,7 @@ impl Stream {
     }
 
     /// A connection of its own for a follower, whose reads block.
-    pub(super) async fn connect(&self) -> Result<MultiplexedConnection, RedisError> {
+    pub(in crate::purge) async fn connect(&self) -> Result<MultiplexedConnection, RedisError> {
         let config = redis::AsyncConnectionConfig::new()
             .set_connection_timeout(Some(Duration::from_secs(1)))
             .set_response_timeout(None);
@@ -319,7 +319,7 @@ impl Stream {
     ///
     /// # Errors
     /// When the server cannot be asked. Entries whose ids do not fit are left out.
-    pub(super) async fn newest(
+    pub(in crate::purge) async fn newest(
         &self,
         connection: &mut MultiplexedConnection,
         count: usize,
@@ -414,7 +414,7 @@ fn position(epoch: &str, id: &str) -> Result<Position, AppendError> {
 }
 
 /// What [`Position`] writes; `None` for what is none.
-pub(super) fn to_position(text: &str) -> Option<Position> {
+pub(in crate::purge) fn to_position(text: &str) -> Option<Position> {
     let (epoch, id) = text.split_once(':')?;
     Some(Position {
         epoch: to_epoch(epoch)?,
