@@ -1,6 +1,7 @@
 //! The log as the rest of the edge uses it: read the fence, append, and know whether to trust it.
 
 mod again;
+mod entry;
 mod follow;
 mod journey;
 mod stream;
@@ -13,9 +14,9 @@ use std::time::Duration;
 use tidegate_semantics::Timestamp;
 use tokio::sync::{Notify, watch};
 
+pub(super) use entry::to_position;
 pub(crate) use follow::{Followed, follow};
 pub use stream::Stream;
-pub(super) use stream::to_position;
 
 use super::index::Index;
 use super::record::{COUNTER_BITS, Position, Record};

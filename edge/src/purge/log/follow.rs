@@ -27,7 +27,8 @@ use tidegate_semantics::Timestamp;
 use tokio::sync::watch;
 
 use super::Log;
-use super::stream::{AppendError, BATCH, Entry, ReadError, Stream};
+use super::entry::Entry;
+use super::stream::{AppendError, BATCH, ReadError, Stream};
 use crate::purge::record::Position;
 
 /// How long one read waits; also how often a silent log is looked after.
@@ -298,7 +299,7 @@ mod tests {
 
     use tidegate_semantics::Standing;
 
-    use super::super::stream::Place;
+    use super::super::entry::Place;
     use super::*;
     use crate::clock::Clock;
     use crate::purge::index::{Index, Verdict};
