@@ -4,42 +4,35 @@
 //! log. A stored response keeps the position that this edge had applied when its fetch began, its
 //! fence. It may be used only if no record after the fence matches.
 //!
-//! This room holds the log, what it says of an entry, how it is followed, who else follows it and
-//! how far, and how purges are ordered. It knows nothing of entries, keys or requests.
+//! - `record`, `lsn`, `canonical`: what a record says, and by which URL.
+//! - `index`: what the records applied here say of an entry.
+//! - `log`: where records are kept and read from, in this process or in Redis.
+//! - `roll`: which edges follow the log, and how far each has come.
+//! - `orders`: how purges are ordered, and the receipts for them.
+//! - `seen`: how far somebody who wrote has seen the log.
+//!
+//! It knows nothing of entries, keys or requests.
 
-mod again;
-mod attend;
 mod canonical;
-mod follow;
 mod index;
-mod journey;
 mod log;
 mod lsn;
-mod newest;
-mod order;
 mod orders;
-mod receipt;
-mod recent;
 mod record;
 mod roll;
 mod seen;
-#[cfg(test)]
-mod simulation;
-mod stream;
-mod table;
 
 pub use canonical::Canonical;
-pub use index::{Index, Marks, Verdict};
-pub use log::{Log, NotRecorded};
+pub use index::{Index, Marks, Needed, Newest, Verdict};
+pub use log::{Log, NotRecorded, Stream};
 pub use lsn::{Lsn, NoLsn};
-pub use newest::{Needed, Newest};
-pub use order::{Order, Patience, Wait, to_timeout};
-pub use orders::{NotTaken, Orders, Own};
-pub use receipt::{Attendant, Receipt, State};
-pub use recent::{Recent, Unlisted};
+pub use orders::{
+    Attendant, NotTaken, Order, Orders, Patience, Receipt, Recent, State, Unlisted, Wait,
+    to_timeout,
+};
 pub use record::{Mode, Position, Record, Scope, host_of, url};
+pub use roll::Own;
 pub use seen::{Invalid, LIFETIME, Seal, Seen};
-pub use stream::Stream;
 
-pub(crate) use attend::attend;
-pub(crate) use follow::{Followed, follow};
+pub(crate) use log::{Followed, follow};
+pub(crate) use roll::attend;

@@ -9,10 +9,10 @@
 //! - `flights.rs`: what becomes of a fetch that a record overtakes, in both tiers, for those who
 //!   wait for it, and for a 304 (`edge/src/proxy`, `edge/src/cache`).
 //! - `replaced.rs`: what a follower makes of a log that was trimmed, lost its tail, was emptied or
-//!   came back (`edge/src/purge/follow.rs`, `log.rs`).
+//!   came back (`edge/src/purge/log/follow.rs`).
 //!
 //! Each has a table of rules to break, and each broken rule has to be found: that is how we know
-//! that the models can fail. What they leave out is in `docs/decisions/0009`.
+//! that the models can fail. What they leave out is in `docs/decisions/0012`.
 
 #![cfg(test)]
 

@@ -9,78 +9,41 @@
 //! is valid still, which is the one load a hit costs. `head` only grows within this process, so
 //! it also tells a replaced log from the old one.
 
+mod marks;
+mod newest;
+mod prefixes;
+#[cfg(test)]
+mod simulation;
+mod table;
+mod unrecorded;
+mod verdict;
+
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::hash::Hasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence as barrier};
 
-use arc_swap::ArcSwap;
-use siphasher::sip::SipHasher13;
 use tidegate_semantics::{Standing, Timestamp};
+
+pub use marks::Marks;
+pub use newest::{Needed, Newest};
+pub use verdict::Verdict;
 
 use super::canonical::{AsWritten, Canonical};
 use super::lsn::Lsn;
-use super::newest::Newest;
-use super::record::{COUNTER_BITS, Mode, Position, Record, Scope, host_of};
-use super::table::Table;
-
-/// Prefixes kept; the next one becomes a purge of its host.
-const MAX_PREFIXES: usize = 256;
-/// Records kept that could not be written to the log; one more becomes `all`.
-const MAX_UNRECORDED: usize = 256;
-
-/// What an entry is called in the log: its URL, its host and its tags, hashed.
-#[derive(Clone, Debug)]
-pub struct Marks {
-    url: Box<str>,
-    hashes: Box<[u64]>,
-}
-
-impl Marks {
-    /// Bytes on the heap.
-    pub fn weight(&self) -> usize {
-        self.url.len() + self.hashes.len() * size_of::<u64>()
-    }
-
-    /// `authority/path?query`, canonical.
-    pub fn url(&self) -> &str {
-        &self.url
-    }
-}
-
-/// What the log says of an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It may be used as `Standing` allows.
-    Usable(Standing),
-    /// A hard record after its fence matches: it is gone.
-    Purged,
-}
-
-impl Verdict {
-    /// What two verdicts on one entry come to.
-    pub fn and(self, other: Verdict) -> Verdict {
-        use Standing::{BelowFloor, SoftPurged, Valid};
-        match (self, other) {
-            (Verdict::Purged, _) | (_, Verdict::Purged) => Verdict::Purged,
-            (Verdict::Usable(one), Verdict::Usable(other)) => Verdict::Usable(match (one, other) {
-                (BelowFloor, _) | (_, BelowFloor) => BelowFloor,
-                (SoftPurged(one), SoftPurged(other)) => SoftPurged(one.max(other)),
-                (Valid, standing) | (standing, Valid) => standing,
-            }),
-        }
-    }
-}
+use super::record::{COUNTER_BITS, Mode, Position, Record};
+use marks::{Marking, Named};
+use prefixes::{Full, Prefixes};
+use table::Table;
+use unrecorded::Unrecorded;
 
 /// See the module.
 pub struct Index {
-    keys: (u64, u64),
-    urls: Box<dyn Canonical>,
+    marking: Marking,
     hard: Table,
     soft: Table,
-    prefixes: ArcSwap<Vec<Prefix>>,
-    unrecorded: ArcSwap<HashMap<Record, u64>>,
+    prefixes: Prefixes,
+    unrecorded: Unrecorded,
     epoch: AtomicU64,
     seq: AtomicU64,
     floor: AtomicU64,
@@ -89,22 +52,18 @@ pub struct Index {
     has_replicas: bool,
 }
 
-struct Prefix {
-    url: String,
-    hard: u64,
-    soft: u64,
-}
-
 impl Index {
     /// An empty index with `2^slots` cells a row; 20 is the size for production (32 MiB in all).
     pub fn new(slots: u32, keys: (u64, u64)) -> Index {
         Index {
-            keys,
-            urls: Box::new(AsWritten),
+            marking: Marking {
+                keys,
+                urls: Box::new(AsWritten),
+            },
             hard: Table::new(slots),
             soft: Table::new(slots),
-            prefixes: ArcSwap::default(),
-            unrecorded: ArcSwap::default(),
+            prefixes: Prefixes::default(),
+            unrecorded: Unrecorded::default(),
             epoch: AtomicU64::new(0),
             seq: AtomicU64::new(0),
             floor: AtomicU64::new(0),
@@ -116,7 +75,9 @@ impl Index {
 
     /// The same index for URLs that are canonical by these rules.
     pub fn with_urls(self, urls: Box<dyn Canonical>) -> Index {
-        Index { urls, ..self }
+        let keys = self.marking.keys;
+        let marking = Marking { keys, urls };
+        Index { marking, ..self }
     }
 
     /// The same index, where an origin may read from replicas.
@@ -140,22 +101,12 @@ impl Index {
 
     /// The URL by which `url` is known here.
     pub fn canonical<'a>(&self, url: &'a str) -> Cow<'a, str> {
-        self.urls.url(url)
+        self.marking.urls.url(url)
     }
 
     /// The marks of an entry with this URL and these tags.
     pub fn marks<'a>(&self, url: &str, tags: impl IntoIterator<Item = &'a str>) -> Marks {
-        let url = self.canonical(url);
-        let own = [
-            self.hash(Kind::Url, &url),
-            self.hash(Kind::Host, host_of(&url)),
-            self.hash(Kind::All, ""),
-        ];
-        let tags = tags.into_iter().map(|tag| self.hash(Kind::Tag, tag));
-        Marks {
-            url: url.into(),
-            hashes: own.into_iter().chain(tags).collect(),
-        }
+        self.marking.marks(url, tags)
     }
 
     /// Judges an entry fetched at `fence`. `checked` is where the entry remembers the `head` at
@@ -217,11 +168,7 @@ impl Index {
     /// How many orders match that the log does not have yet. They have no position: what was
     /// fetched before one of them and what after cannot be told apart by a fence.
     pub fn unrecorded_orders(&self, marks: &Marks) -> u64 {
-        let unrecorded = self.unrecorded.load();
-        let matching = unrecorded
-            .iter()
-            .filter(|(record, _)| self.matches(record, marks));
-        matching.map(|(_, orders)| orders).sum()
+        self.unrecorded.count(|record| self.matches(record, marks))
     }
 
     /// How far the database had got by the newest record applied.
@@ -235,17 +182,14 @@ impl Index {
         if let Some(lsn) = record.lsn {
             self.newest.raise(lsn, position.seq);
         }
-        let table = match record.mode {
-            Mode::Hard => &self.hard,
-            Mode::Soft => &self.soft,
-        };
-        match &record.scope {
-            Scope::Url(url) => table.raise(self.url_hash(url), position.seq),
-            Scope::Tag(tag) => table.raise(self.hash(Kind::Tag, tag), position.seq),
-            Scope::Host(host) => table.raise(self.hash(Kind::Host, host), position.seq),
-            Scope::All => table.raise(self.hash(Kind::All, ""), position.seq),
-            Scope::Prefix(prefix) => {
-                self.apply_prefix(&self.urls.prefix(prefix), record.mode, position.seq);
+        let table = self.table(record.mode);
+        match self.marking.named(&record.scope) {
+            Named::Hash(hash) => table.raise(hash, position.seq),
+            Named::Prefix(prefix) => {
+                let entered = self.prefixes.raise(&prefix, record.mode, position.seq);
+                if let Err(Full) = entered {
+                    table.raise(self.marking.beyond(&prefix), position.seq);
+                }
             }
         }
         self.advance(position);
@@ -278,7 +222,7 @@ impl Index {
         barrier(Ordering::Release);
         self.hard.clear();
         self.soft.clear();
-        self.prefixes.store(Default::default());
+        self.prefixes.clear();
         self.floor.store(floor, Ordering::Release);
         self.advance(start);
     }
@@ -297,35 +241,20 @@ impl Index {
         for lsn in records.iter().filter_map(|record| record.lsn) {
             self.newest.raise(lsn, seq);
         }
-        let records: Vec<Record> = records.iter().map(Record::postponed).collect();
-        self.change_unrecorded(|all| {
-            let new = records.iter().filter(|record| !all.contains_key(record));
-            let everything = [Record::hard(Scope::All).with_lsn(Lsn::PRIMARY)];
-            let in_force = if all.len() + new.count() <= MAX_UNRECORDED {
-                &records[..]
-            } else {
-                &everything
-            };
-            for record in in_force {
-                *all.entry(record.clone()).or_default() += 1;
-            }
-        });
+        self.unrecorded.add(records);
+        self.publish();
     }
 
     /// The records that are in force here alone, and how often each was ordered.
     pub fn unrecorded(&self) -> Arc<HashMap<Record, u64>> {
-        self.unrecorded.load_full()
+        self.unrecorded.all()
     }
 
     /// The log has these now, and they were applied at their positions. What was ordered since
     /// [`Index::unrecorded`] returned them stays in force: it may be newer than those positions.
     pub fn recorded(&self, recorded: &HashMap<Record, u64>) {
-        self.change_unrecorded(|all| {
-            all.retain(|record, ordered| {
-                *ordered -= recorded.get(record).copied().unwrap_or(0).min(*ordered);
-                *ordered > 0
-            });
-        });
+        self.unrecorded.remove(recorded);
+        self.publish();
     }
 
     /// The last position applied. Only the applier may rely on its two halves belonging together.
@@ -346,122 +275,51 @@ impl Index {
         self.head.fetch_add(1, Ordering::Release);
     }
 
-    fn change_unrecorded(&self, change: impl Fn(&mut HashMap<Record, u64>)) {
-        self.unrecorded.rcu(|records| {
-            let mut records = HashMap::clone(records);
-            change(&mut records);
-            records
-        });
-        self.publish();
-    }
-
     fn is_unrecorded(&self, marks: &Marks) -> bool {
-        let unrecorded = self.unrecorded.load();
-        unrecorded.keys().any(|record| self.matches(record, marks))
+        self.unrecorded.any(|record| self.matches(record, marks))
     }
 
     fn matches(&self, record: &Record, marks: &Marks) -> bool {
-        match &record.scope {
-            Scope::Url(url) => marks.hashes.contains(&self.url_hash(url)),
-            Scope::Tag(tag) => marks.hashes.contains(&self.hash(Kind::Tag, tag)),
-            Scope::Host(host) => marks.hashes.contains(&self.hash(Kind::Host, host)),
-            Scope::Prefix(prefix) => marks.url.starts_with(&*self.urls.prefix(prefix)),
-            Scope::All => true,
+        self.marking.named(&record.scope).matches(marks)
+    }
+
+    fn table(&self, mode: Mode) -> &Table {
+        match mode {
+            Mode::Hard => &self.hard,
+            Mode::Soft => &self.soft,
         }
     }
 
+    /// The numbers of the last records that match, hard and soft; 0 where there is none.
     fn latest(&self, marks: &Marks) -> (u64, u64) {
         let (mut hard, mut soft) = (0, 0);
-        for hash in &marks.hashes {
+        for hash in marks.hashes() {
             hard = hard.max(self.hard.highest(*hash));
             soft = soft.max(self.soft.highest(*hash));
         }
-        for prefix in self.prefixes.load().iter() {
-            if marks.url.starts_with(&prefix.url) {
-                hard = hard.max(prefix.hard);
-                soft = soft.max(prefix.soft);
-            }
-        }
-        (hard, soft)
+        let (of_prefixes_hard, of_prefixes_soft) = self.prefixes.highest(marks.url());
+        (hard.max(of_prefixes_hard), soft.max(of_prefixes_soft))
     }
-
-    fn apply_prefix(&self, url: &str, mode: Mode, seq: u64) {
-        let prefixes = self.prefixes.load();
-        let mut changed: Vec<Prefix> = prefixes
-            .iter()
-            .map(|prefix| Prefix {
-                url: prefix.url.clone(),
-                ..*prefix
-            })
-            .collect();
-        let at = changed.iter().position(|prefix| prefix.url == url);
-        if at.is_none() && changed.len() == MAX_PREFIXES {
-            let table = if mode == Mode::Hard {
-                &self.hard
-            } else {
-                &self.soft
-            };
-            // One that ends within the host may begin the names of many.
-            let hash = if url.contains('/') {
-                self.hash(Kind::Host, host_of(url))
-            } else {
-                self.hash(Kind::All, "")
-            };
-            table.raise(hash, seq);
-            return;
-        }
-        let at = at.unwrap_or_else(|| {
-            changed.push(Prefix {
-                url: url.to_owned(),
-                hard: 0,
-                soft: 0,
-            });
-            changed.len() - 1
-        });
-        match mode {
-            Mode::Hard => changed[at].hard = seq,
-            Mode::Soft => changed[at].soft = seq,
-        }
-        self.prefixes.store(changed.into());
-    }
-
-    fn url_hash(&self, url: &str) -> u64 {
-        self.hash(Kind::Url, &self.canonical(url))
-    }
-
-    fn hash(&self, kind: Kind, value: &str) -> u64 {
-        let mut hasher = SipHasher13::new_with_keys(self.keys.0, self.keys.1);
-        hasher.write_u8(kind as u8);
-        hasher.write(value.as_bytes());
-        hasher.finish()
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Kind {
-    Url,
-    Tag,
-    Host,
-    All,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::purge::record::Scope;
 
     const EPOCH: u64 = 7;
 
-    fn index() -> Index {
+    pub(super) fn index() -> Index {
         let index = Index::new(10, (1, 2));
         index.begin_epoch(at(10));
         index
     }
 
-    fn at(seq: u64) -> Position {
+    pub(super) fn at(seq: u64) -> Position {
         Position { epoch: EPOCH, seq }
     }
 
-    fn judged(index: &Index, fence: Position) -> Verdict {
+    pub(super) fn judged(index: &Index, fence: Position) -> Verdict {
         let marks = index.marks("example.org/a/b?c", ["red", "blue"]);
         index.judge(&marks, fence, &AtomicU64::new(0))
     }
@@ -577,66 +435,5 @@ mod tests {
         assert_eq!(index.judge(&marks, at(10), &checked), valid);
         index.apply(at(12), &Record::hard(Scope::Tag("red".to_owned())));
         assert_eq!(index.judge(&marks, at(10), &checked), Verdict::Purged);
-    }
-
-    #[test]
-    fn too_many_prefixes_become_purges_of_their_hosts() {
-        let index = index();
-        for number in 0..MAX_PREFIXES as u64 {
-            let prefix = Scope::Prefix(format!("elsewhere.org/{number}"));
-            index.apply(at(20 + number), &Record::hard(prefix));
-        }
-        assert_eq!(judged(&index, at(10)), Verdict::Usable(Standing::Valid));
-        let one_more = Scope::Prefix("example.org/nothing/like/it".to_owned());
-        index.apply(at(9_000), &Record::hard(one_more));
-        assert_eq!(judged(&index, at(10)), Verdict::Purged);
-    }
-
-    #[test]
-    fn a_prefix_that_ends_within_the_host_purges_all_it_begins_also_when_there_are_too_many() {
-        let index = index();
-        for number in 0..MAX_PREFIXES as u64 {
-            let prefix = Scope::Prefix(format!("elsewhere.org/{number}"));
-            index.apply(at(20 + number), &Record::hard(prefix));
-        }
-        index.apply(at(9_000), &Record::hard(Scope::Prefix("exam".to_owned())));
-        assert_eq!(judged(&index, at(10)), Verdict::Purged);
-    }
-
-    #[test]
-    fn unrecorded_purges_hold_until_each_of_them_is_recorded() {
-        let index = index();
-        let valid = Verdict::Usable(Standing::Valid);
-        // Whatever its fence: no position can tell what came first.
-        let judged = || judged(&index, at(1 << 60));
-        let record = [Record::hard(Scope::Tag("red".to_owned()))];
-        index.apply_unrecorded(&record);
-        let first = index.unrecorded();
-        index.apply_unrecorded(&record);
-        assert_eq!(judged(), Verdict::Purged);
-        index.recorded(&first);
-        assert_eq!(judged(), Verdict::Purged, "the second is newer");
-        index.recorded(&index.unrecorded());
-        assert_eq!(judged(), valid);
-    }
-
-    #[test]
-    fn unrecorded_purges_stay_few_whatever_is_ordered() {
-        let index = index();
-        let tag = |number: usize| [Record::hard(Scope::Tag(number.to_string()))];
-        for _ in 0..2 {
-            (0..MAX_UNRECORDED).for_each(|number| index.apply_unrecorded(&tag(number)));
-        }
-        let valid = Verdict::Usable(Standing::Valid);
-        assert_eq!(
-            judged(&index, at(1 << 60)),
-            valid,
-            "repeats are not counted"
-        );
-        (0..2 * MAX_UNRECORDED).for_each(|number| index.apply_unrecorded(&tag(number)));
-        assert_eq!(judged(&index, at(1 << 60)), Verdict::Purged);
-        assert_eq!(index.unrecorded().len(), MAX_UNRECORDED + 1);
-        index.recorded(&index.unrecorded());
-        assert_eq!(judged(&index, at(1 << 60)), valid);
     }
 }

@@ -1,5 +1,11 @@
 //! The log as the rest of the edge uses it: read the fence, append, and know whether to trust it.
 
+mod again;
+mod entry;
+mod follow;
+mod journey;
+mod stream;
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,12 +14,16 @@ use std::time::Duration;
 use tidegate_semantics::Timestamp;
 use tokio::sync::{Notify, watch};
 
+pub(super) use entry::to_position;
+pub(crate) use follow::{Followed, follow};
+pub use stream::Stream;
+
 use super::index::Index;
-use super::journey::{Journey, Way};
 use super::record::{COUNTER_BITS, Position, Record};
 use super::roll::Call;
-use super::stream::{AppendError, Stream};
 use crate::clock::Clock;
+use journey::{Journey, Way};
+use stream::AppendError;
 
 /// Records that a log in this process remembers for those who ask what was purged.
 pub(super) const REMEMBERED: usize = 200;

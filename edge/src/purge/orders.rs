@@ -4,18 +4,27 @@
 //! purges follow from requests that were carried out: to drop one would leave a stored response
 //! behind that everybody has reason to think gone.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+mod order;
+mod receipt;
+mod recent;
+
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tidegate_semantics::Timestamp;
 use tokio::sync::Semaphore;
 
+pub use order::{Order, Patience, Wait, to_timeout};
+pub use receipt::{Attendant, Receipt, State};
+pub use recent::{Recent, Unlisted};
+
 use super::log::Log;
-use super::order::{MAX_RECORDS, Patience, Wait};
+use super::roll::Own;
 use crate::config;
 use crate::error::Failure;
 use crate::gcra::{self, Window};
 use crate::telemetry::Metrics;
+use order::MAX_RECORDS;
 
 /// Orders that wait for other edges at one time; a further one is answered without waiting.
 const WAITING: usize = 64;
@@ -23,44 +32,6 @@ const WAITING: usize = 64;
 const LISTING: usize = 2;
 /// How long an order waits that does not say.
 const USUAL_WAIT: Duration = Duration::from_secs(2);
-
-/// What this edge is called among those that follow its log.
-pub struct Own {
-    instance: Mutex<Arc<str>>,
-    pub region: String,
-}
-
-impl Own {
-    /// By these names; a random one for an instance without.
-    pub fn new(instance: Option<&str>, region: &str) -> Own {
-        let instance = instance.map_or_else(suffix, str::to_owned);
-        Own {
-            instance: Mutex::new(instance.into()),
-            region: region.to_owned(),
-        }
-    }
-
-    /// The name of this edge.
-    pub fn instance(&self) -> Arc<str> {
-        Arc::clone(&self.named())
-    }
-
-    /// Takes another name, since a second edge goes by ours.
-    pub(super) fn rename(&self) -> Arc<str> {
-        let new: Arc<str> = format!("{}-{}", self.instance(), suffix()).into();
-        *self.named() = Arc::clone(&new);
-        new
-    }
-
-    fn named(&self) -> MutexGuard<'_, Arc<str>> {
-        self.instance.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Eight hexadecimal digits.
-fn suffix() -> String {
-    format!("{:08x}", crate::random::word() >> 32)
-}
 
 /// Why an order is not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

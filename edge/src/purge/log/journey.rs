@@ -1,6 +1,6 @@
 //! The way of a record that was appended, from the log back to the edge that appended it.
 
-use super::record::Position;
+use crate::purge::record::Position;
 
 /// A record on its way.
 #[derive(Clone, Copy, Debug)]

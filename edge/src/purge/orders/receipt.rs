@@ -12,12 +12,11 @@ use redis::RedisError;
 use redis::aio::MultiplexedConnection;
 use serde::Serialize;
 
-use super::log::NotRecorded;
+use super::Orders;
 use super::order::{Patience, Wait};
-use super::orders::Orders;
-use super::record::{Position, Record};
-use super::roll::{Ack, Call, has_applied, millis};
-use super::stream::Stream;
+use crate::purge::log::{NotRecorded, Stream};
+use crate::purge::record::{Position, Record};
+use crate::purge::roll::{Ack, Call, has_applied, millis};
 
 /// Added to what is asked of Redis until it is given up: a stopped server keeps connections open.
 const GRACE: Duration = Duration::from_millis(100);

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
-use super::lsn::Lsn;
-use super::record::{Mode, Record, Scope, url};
 use crate::config::parse_duration;
+use crate::purge::lsn::Lsn;
+use crate::purge::record::{Mode, Record, Scope, url};
 
 /// The body of `POST /purge`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use proptest::prelude::*;
 use tidegate_semantics::Standing;
 
-use super::index::{Index, Marks, Verdict};
-use super::record::{Mode, Position, Record, Scope, host_of};
+use super::{Index, Marks, Verdict};
+use crate::purge::record::{Mode, Position, Record, Scope, host_of};
 
 const PATHS: [&str; 6] = [
     "a.org/",

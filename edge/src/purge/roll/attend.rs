@@ -13,11 +13,10 @@ use redis::aio::MultiplexedConnection;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::follow::Followed;
-use super::orders::Orders;
-use super::record::Position;
-use super::roll::{HEARTBEAT, Presence, millis};
-use super::stream::Stream;
+use super::{HEARTBEAT, Presence, millis};
+use crate::purge::log::{Followed, Stream};
+use crate::purge::orders::Orders;
+use crate::purge::record::Position;
 
 /// Between two acknowledgements: so many edges times so many purges reach the log's Redis.
 const PACE: Duration = Duration::from_millis(5);

@@ -26,9 +26,10 @@ use redis::aio::MultiplexedConnection;
 use tidegate_semantics::Timestamp;
 use tokio::sync::watch;
 
-use super::log::Log;
-use super::record::Position;
-use super::stream::{AppendError, BATCH, Entry, ReadError, Stream};
+use super::Log;
+use super::entry::Entry;
+use super::stream::{AppendError, BATCH, ReadError, Stream};
+use crate::purge::record::Position;
 
 /// How long one read waits; also how often a silent log is looked after.
 const BLOCK: Duration = Duration::from_millis(250);
@@ -298,11 +299,11 @@ mod tests {
 
     use tidegate_semantics::Standing;
 
-    use super::super::index::{Index, Verdict};
-    use super::super::record::{Record, Scope};
-    use super::super::stream::Place;
+    use super::super::entry::Place;
     use super::*;
     use crate::clock::Clock;
+    use crate::purge::index::{Index, Verdict};
+    use crate::purge::record::{Record, Scope};
 
     const BELOW: Verdict = Verdict::Usable(Standing::BelowFloor);
     const VALID: Verdict = Verdict::Usable(Standing::Valid);

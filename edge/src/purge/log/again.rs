@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::Log;
 use super::journey::{Journey, Way};
-use super::log::Log;
-use super::record::Record;
 use super::stream::{AppendError, Stream};
+use crate::purge::record::Record;
 
 /// The pause before an append is tried again; it doubles up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);

@@ -11,12 +11,11 @@ use redis::RedisError;
 use redis::aio::MultiplexedConnection;
 use serde::Serialize;
 
-use super::log::REMEMBERED;
-use super::orders::Orders;
+use super::Orders;
 use super::receipt::{Attendant, State};
-use super::record::{Position, Record};
-use super::roll::{Ack, Roll, has_applied, millis};
-use super::stream::Stream;
+use crate::purge::log::{REMEMBERED, Stream};
+use crate::purge::record::{Position, Record};
+use crate::purge::roll::{Ack, Roll, has_applied, millis};
 
 /// Reads of acknowledgements for one list.
 const PAGES: usize = 10;
@@ -193,8 +192,8 @@ fn first_to_reach(acks: &[Ack], position: Position) -> Option<Option<u64>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::record::COUNTER_BITS;
     use super::*;
+    use crate::purge::record::COUNTER_BITS;
 
     #[test]
     fn the_first_acknowledgement_tells_the_time_if_one_before_it_is_known() {

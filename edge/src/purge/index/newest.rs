@@ -10,8 +10,8 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::lsn::Lsn;
-use super::record::COUNTER_BITS;
+use crate::purge::lsn::Lsn;
+use crate::purge::record::COUNTER_BITS;
 
 /// Longer than it takes from reading a database's position to the record that carries it: who
 /// stamps records appends them at once, or stamps them anew. As a distance of positions.
@@ -116,10 +116,10 @@ mod tests {
     use std::borrow::Cow;
     use std::sync::{Arc, OnceLock};
 
-    use super::super::canonical::Canonical;
-    use super::super::index::Index;
-    use super::super::record::{Position, Record, Scope};
     use super::*;
+    use crate::purge::canonical::Canonical;
+    use crate::purge::index::Index;
+    use crate::purge::record::{Position, Record, Scope};
 
     /// Looks at the index while a URL is entered there.
     #[derive(Clone, Default)]
