@@ -140,6 +140,8 @@ async fn what_no_log_could_use_is_refused_where_it_is_written() {
         "'{ü}'",
         &format!("ARRAY['{long}']"),
         "array_fill('t'::text, ARRAY[100000])",
+        "'{{a,b},{c,d}}'",
+        "'[0:1]={a,b}'",
     ] {
         let insert = format!("INSERT INTO outbox (tags) VALUES ({tags})");
         let refused = sqlx::raw_sql(AssertSqlSafe(insert))
