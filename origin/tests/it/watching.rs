@@ -1,7 +1,7 @@
 //! Tables of any shape are watched by the shipped triggers, and what cannot be watched is refused with a reason.
 
 use sqlx::{AssertSqlSafe, PgPool, postgres::PgPoolOptions};
-use tidegate_origin::outbox::WATCHING;
+use tidegate_origin::{Relay, outbox::WATCHING};
 
 use crate::support::{House, database};
 
@@ -430,4 +430,27 @@ async fn a_table_is_watched_from_any_path_and_its_triggers_stay_when_they_are_as
     )
     .await;
     assert_eq!(house.outbox().await, ["all", "document:a"]);
+}
+
+#[tokio::test]
+async fn a_relay_that_does_not_look_where_the_outbox_is_says_so() {
+    let url = database().await;
+    let refused = async || {
+        let relay = Relay::start(&url, None, House::sink()).await;
+        relay.err().unwrap().to_string()
+    };
+    let nowhere = refused().await;
+    assert!(nowhere.contains("--print-sql"), "{nowhere}");
+    let pool = PgPoolOptions::new()
+        .max_connections(1)
+        .connect(&url)
+        .await
+        .unwrap();
+    run(&pool, "CREATE SCHEMA apart; SET search_path = apart").await;
+    run(&pool, WATCHING).await;
+    let elsewhere = refused().await;
+    assert!(
+        elsewhere.contains("search_path") && elsewhere.contains("apart"),
+        "{elsewhere}"
+    );
 }
