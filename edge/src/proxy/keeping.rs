@@ -165,6 +165,7 @@ impl Place {
             marks: index.marks(&self.url, all_tags.iter().map(String::as_str)),
             tags: all_tags,
             fence: times.fence,
+            requested_at: times.requested_at,
         })
     }
 
@@ -207,7 +208,8 @@ impl Place {
             fence: times.fence,
             fetched_at: times.received_at,
         };
-        Some(self.entry(stored, times.requested_at))
+        // It keeps its own name: purges of that URL are about these bytes.
+        Some(entry(stored, stale.marks.url(), &self.proxy, times.requested_at))
     }
 
     /// Reads a body to its end, for all who wait and for the tiers. `gap` is what is stored before
@@ -274,7 +276,7 @@ impl Place {
             self.proxy.count_not_stored(Refusal::PartialContent.into());
             return;
         };
-        let entry = self.entry(stored, asked_at);
+        let entry = entry(stored, &self.url, &self.proxy, asked_at);
         self.keep(&entry);
         drop(lead);
         self.keep_in_region(&entry).await;
@@ -308,6 +310,12 @@ impl Place {
         let lease = self.lease.take();
         let proxy = &self.proxy;
         if self.was_purged(entry) {
+            // The next one who asks fetches what others may share, unless they cannot know.
+            if let Some(lease) = lease
+                && proxy.log.index().unrecorded_orders(&entry.marks) == 0
+            {
+                lease.end();
+            }
             return;
         }
         let parts = self.parts.as_parts();
@@ -387,11 +395,6 @@ impl Place {
                 && are_of_one_representation(&known.headers, headers);
             is_of_it.then_some(known)
         })
-    }
-
-    fn entry(&self, stored: Stored, asked_at: Timestamp) -> Arc<Entry> {
-        let entry = Entry::new(stored, &self.url, self.proxy.log.index());
-        Arc::new(entry.since(asked_at))
     }
 
     fn tags(&self, headers: &HeaderMap) -> Vec<String> {
@@ -476,6 +479,12 @@ pub(super) fn take_surrogate_fields(headers: &mut HeaderMap) -> HeaderMap {
 }
 
 /// Fields that do not pin the buffer they were read into.
+/// An entry for `url`, brought by an exchange that began at `asked_at`.
+fn entry(stored: Stored, url: &str, proxy: &Proxy, asked_at: Timestamp) -> Arc<Entry> {
+    let entry = Entry::new(stored, url, proxy.log.index());
+    Arc::new(entry.since(asked_at))
+}
+
 fn owned(headers: &HeaderMap) -> HeaderMap {
     let copy = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
         let copied = http::HeaderValue::from_bytes(value.as_bytes()).ok()?;
