@@ -9,13 +9,9 @@ use tidegate_edge::config::Config;
 use tidegate_services::Redis;
 
 use crate::support::edge::Builder;
-use crate::support::{Answer, Edge, Gate, Origin, answer, patiently, secs};
+use crate::support::{Answer, Edge, Gate, Origin, answer, fresh, patiently, secs};
 
 const LSN: &str = "tidegate-lsn";
-
-fn fresh(body: &str) -> Answer {
-    answer(body).with("cache-control", "max-age=60")
-}
 
 /// An edge whose origin says that it reads from replicas.
 fn before(origin: &Origin) -> Builder {

@@ -14,7 +14,7 @@ pub(crate) mod origin;
 pub(crate) mod way;
 pub(crate) mod wire;
 
-pub(crate) use answer::{Answer, answer};
+pub(crate) use answer::{Answer, answer, fresh};
 pub(crate) use client::Response;
 pub(crate) use edge::Edge;
 pub(crate) use gate::Gate;
