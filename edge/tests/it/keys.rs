@@ -2,7 +2,7 @@
 
 use tidegate_edge::config::Config;
 
-use crate::redis::{started, stored};
+use crate::support::redis::{started, stored};
 use crate::support::{Edge, Fields, Gate, Origin, fresh, patiently, secs};
 
 /// Says what it was asked for.

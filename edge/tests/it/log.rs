@@ -3,43 +3,15 @@
 use std::time::Duration;
 
 use redis::AsyncCommands;
-use redis::aio::MultiplexedConnection;
-use redis::streams::StreamRangeReply;
 use tidegate_services::Redis;
 
+use crate::support::redis::{LOG, add, connected, recorded, started};
 use crate::support::{Answer, Edge, Origin, Way, answer, patiently, secs};
 
-pub(crate) const LOG: &str = "tidegate:log";
 const ALL: &str = r#"{"scope":"all"}"#;
 
 fn fresh(body: &str) -> Answer {
     answer(body).with("cache-control", "max-age=3600")
-}
-
-pub(crate) fn started() -> Redis {
-    Redis::ephemeral().expect("redis-server is installed")
-}
-
-pub(crate) async fn connected(redis: &Redis) -> MultiplexedConnection {
-    let client = redis::Client::open(redis.url()).unwrap();
-    patiently("redis", client.get_multiplexed_async_connection())
-        .await
-        .unwrap()
-}
-
-pub(crate) async fn add(redis: &Redis, id: &str, fields: &[(&str, &str)]) {
-    let mut connection = connected(redis).await;
-    let _: String = connection.xadd(LOG, id, fields).await.unwrap();
-}
-
-/// How many entries of the log contain this.
-pub(crate) async fn recorded(redis: &Redis, text: &str) -> usize {
-    let mut connection = connected(redis).await;
-    let log: StreamRangeReply = connection.xrange_all(LOG).await.unwrap();
-    let entries = log.ids.iter();
-    entries
-        .filter(|entry| format!("{entry:?}").contains(text))
-        .count()
 }
 
 /// The epoch that a purge was recorded in.

@@ -4,8 +4,8 @@ use redis::AsyncCommands;
 use redis::streams::StreamRangeReply;
 use tidegate_services::Redis;
 
-use crate::log::{LOG, add, connected, epoch};
-use crate::redis::started;
+use crate::log::epoch;
+use crate::support::redis::{LOG, add, connected, started};
 use crate::support::{Answer, Edge, Origin, Way, answer, patiently};
 
 pub(crate) fn fresh(body: &str) -> Answer {

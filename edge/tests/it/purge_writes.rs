@@ -2,9 +2,8 @@
 
 use tidegate_services::Redis;
 
-use crate::log::recorded;
-use crate::redis::started;
 use crate::support::client::Connection;
+use crate::support::redis::{recorded, started};
 use crate::support::{Answer, Edge, Gate, Origin, Way, answer, fresh, patiently};
 
 /// A write invalidates by its URL, by what it names, by groups, and by a plugin's tags.

@@ -1,26 +1,15 @@
 //! What somebody who purges is told of the other edges.
 
 use redis::AsyncCommands;
-use redis::aio::MultiplexedConnection;
 use redis::streams::StreamRangeReply;
 use serde_json::Value;
 use tidegate_services::Redis;
 
 use crate::support::edge::{Builder, PURGE_TOKEN};
+use crate::support::redis::{connected, started};
 use crate::support::{Edge, Origin, Response, Way, patiently};
 
 const ALL: &str = r#"{"tags": ["t"], "wait": "all", "timeout": "20s"}"#;
-
-fn started() -> Redis {
-    Redis::ephemeral().expect("redis-server is installed")
-}
-
-async fn connected(redis: &Redis) -> MultiplexedConnection {
-    let client = redis::Client::open(redis.url()).unwrap();
-    patiently("redis", client.get_multiplexed_async_connection())
-        .await
-        .unwrap()
-}
 
 /// An edge of this name and region, which shares this Redis.
 fn named(origin: &Origin, redis: &Redis, instance: &str, region: &str) -> Builder {

@@ -9,6 +9,7 @@ use tidegate_edge::config::Config;
 use tidegate_services::Redis;
 
 use crate::support::edge::Builder;
+use crate::support::redis::started;
 use crate::support::{Answer, Edge, Gate, Origin, answer, fresh, patiently, secs};
 
 const LSN: &str = "tidegate-lsn";
@@ -16,10 +17,6 @@ const LSN: &str = "tidegate-lsn";
 /// An edge whose origin says that it reads from replicas.
 fn before(origin: &Origin) -> Builder {
     Edge::before(origin).with("origins.app.replicas = true")
-}
-
-fn started() -> Redis {
-    Redis::ephemeral().expect("redis-server is installed")
 }
 
 /// What the origin was asked for last.

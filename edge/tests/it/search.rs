@@ -1,7 +1,7 @@
 //! Queries that are equivalent because the origin says so (No-Vary-Search).
 
-use crate::redis::{started, stored};
 use crate::support::origin::Asked;
+use crate::support::redis::{started, stored};
 use crate::support::{Edge, Fields, Gate, Origin, answer, fresh, patiently, secs};
 
 const NO_UTM: &str = "params=(\"utm\")";

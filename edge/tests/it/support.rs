@@ -11,6 +11,7 @@ pub(crate) mod gate;
 pub(crate) mod http2;
 pub(crate) mod orders;
 pub(crate) mod origin;
+pub(crate) mod redis;
 pub(crate) mod way;
 pub(crate) mod wire;
 
