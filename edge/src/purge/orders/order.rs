@@ -204,31 +204,16 @@ mod tests {
 
     #[test]
     fn an_order_that_means_nothing_says_why() {
-        let of = |order: Order| order.into_records().expect_err("refused");
-        assert!(of(Order::default()).contains("nothing to purge"));
-        let prefixes = vec!["example.org".to_owned()];
-        assert!(
-            of(Order {
-                prefixes,
-                ..Order::default()
-            })
-            .contains("no path")
-        );
-        let tags = vec!["a b".to_owned()];
-        assert!(
-            of(Order {
-                tags,
-                ..Order::default()
-            })
-            .contains("white space")
-        );
-        let urls = vec!["/only/a/path".to_owned()];
-        assert!(
-            of(Order {
-                urls,
-                ..Order::default()
-            })
-            .contains("host")
-        );
+        for (order, reason) in [
+            ("{}", "nothing to purge"),
+            (r#"{"prefixes": ["example.org"]}"#, "no path"),
+            (r#"{"hosts": ["example.org/"]}"#, "has a path"),
+            (r#"{"tags": ["a b"]}"#, "white space"),
+            (r#"{"urls": ["/only/a/path"]}"#, "host"),
+        ] {
+            let read: Order = serde_json::from_str(order).expect(order);
+            let refused = read.into_records().expect_err(order);
+            assert!(refused.contains(reason), "{order}: {refused}");
+        }
     }
 }
