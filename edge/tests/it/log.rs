@@ -233,32 +233,33 @@ async fn many_purges_that_could_not_be_recorded_are_appended_once() {
     }
 }
 
+/// An edge that gives up appends by this way soon.
+fn by_way(origin: &Origin, redis: &Redis, way: &Way) -> Edge {
+    let log = format!("log = {{ url = {:?}, deadline = \"300ms\" }}", way.url());
+    Edge::before(origin).redis(redis).with(&log).start()
+}
+
+async fn until_purged(edge: &Edge, path: &str) {
+    patiently("a purge", async {
+        while edge.purge(path).await.status != 200 {}
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_purge_over_a_connection_that_went_silent_is_recorded_over_another() {
     let redis = started();
     let way = Way::to(&redis);
     let origin = Origin::always(fresh("x"));
-    let edge = Edge::before(&origin)
-        .redis(&redis)
-        .with(&format!(
-            "log = {{ url = {:?}, deadline = \"300ms\" }}",
-            way.url()
-        ))
-        .start();
-    patiently("a purge", async {
-        while edge.purge("/before").await.status != 200 {}
-    })
-    .await;
+    let edge = by_way(&origin, &redis, &way);
+    until_purged(&edge, "/before").await;
     way.silence();
     assert_eq!(edge.purge("/silent").await.status, 503);
     patiently("the record in the log", async {
         while recorded(&redis, "edge.test/silent").await == 0 {}
     })
     .await;
-    patiently("a purge", async {
-        while edge.purge("/after").await.status != 200 {}
-    })
-    .await;
+    until_purged(&edge, "/after").await;
 }
 
 #[tokio::test]
@@ -266,17 +267,8 @@ async fn an_append_again_that_goes_silent_is_given_up_too() {
     let redis = started();
     let way = Way::to(&redis);
     let origin = Origin::always(fresh("x"));
-    let edge = Edge::before(&origin)
-        .redis(&redis)
-        .with(&format!(
-            "log = {{ url = {:?}, deadline = \"300ms\" }}",
-            way.url()
-        ))
-        .start();
-    patiently("a purge", async {
-        while edge.purge("/before").await.status != 200 {}
-    })
-    .await;
+    let edge = by_way(&origin, &redis, &way);
+    until_purged(&edge, "/before").await;
     // Connections are accepted and scripts wait, so that the silence falls into an append.
     let connection = connected(&redis).await;
     let client = |argument: &'static [&'static str]| {
