@@ -22,7 +22,7 @@ pub(crate) use attend::attend;
 pub use own::Own;
 
 use super::log::to_position;
-use super::record::{COUNTER_BITS, Position};
+use super::record::Position;
 
 /// How often an edge says that it is there, unless it trusts its cache for a shorter time.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -50,7 +50,7 @@ pub(super) struct Presence {
 impl Presence {
     /// Whether it says that it has applied `position`: a position of another log says nothing.
     pub fn has_applied(&self, position: Position) -> bool {
-        to_position(&self.position).is_some_and(|applied| has_applied(applied, position))
+        to_position(&self.position).is_some_and(|applied| applied.has_reached(position))
     }
 
     /// The JSON in front of the time.
@@ -60,16 +60,6 @@ impl Presence {
         json.push_str(",\"heard\":");
         json
     }
-}
-
-/// Whether who stands at `applied` has applied what stands at `position`.
-pub(super) fn has_applied(applied: Position, position: Position) -> bool {
-    applied.epoch == position.epoch && applied.seq >= position.seq
-}
-
-/// Milliseconds of Redis's clock at which a record was appended.
-pub(super) fn millis(position: Position) -> u64 {
-    position.seq >> COUNTER_BITS
 }
 
 /// The edges on the roll at one moment.
@@ -141,6 +131,7 @@ fn warn_once() {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::purge::record::COUNTER_BITS;
 
     fn text(text: &str) -> Value {
         Value::BulkString(text.as_bytes().to_vec())

@@ -29,8 +29,7 @@ impl Seen {
     /// Whether an edge that has applied the log up to `applied` has got as far. What is in another
     /// log cannot be compared, and has not.
     pub fn is_reached_by(&self, applied: Position) -> bool {
-        self.position
-            .is_some_and(|seen| seen.epoch == applied.epoch && seen.seq <= applied.seq)
+        self.position.is_some_and(|seen| applied.has_reached(seen))
     }
 }
 

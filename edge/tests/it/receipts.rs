@@ -1,26 +1,15 @@
 //! What somebody who purges is told of the other edges.
 
 use redis::AsyncCommands;
-use redis::aio::MultiplexedConnection;
 use redis::streams::StreamRangeReply;
 use serde_json::Value;
 use tidegate_services::Redis;
 
 use crate::support::edge::{Builder, PURGE_TOKEN};
+use crate::support::redis::{connected, started};
 use crate::support::{Edge, Origin, Response, Way, patiently};
 
 const ALL: &str = r#"{"tags": ["t"], "wait": "all", "timeout": "20s"}"#;
-
-fn started() -> Redis {
-    Redis::ephemeral().expect("redis-server is installed")
-}
-
-async fn connected(redis: &Redis) -> MultiplexedConnection {
-    let client = redis::Client::open(redis.url()).unwrap();
-    patiently("redis", client.get_multiplexed_async_connection())
-        .await
-        .unwrap()
-}
 
 /// An edge of this name and region, which shares this Redis.
 fn named(origin: &Origin, redis: &Redis, instance: &str, region: &str) -> Builder {
@@ -44,6 +33,14 @@ async fn on_roll(redis: &Redis) -> Vec<String> {
 /// Returns when exactly these are on the roll.
 async fn until_on_roll(redis: &Redis, names: &[&str]) {
     patiently("the roll", async { while on_roll(redis).await != names {} }).await;
+}
+
+/// Edges a and b of one region, b with its log by this way, when both are on the roll.
+async fn pair(origin: &Origin, redis: &Redis, way: &Way) -> (Edge, Edge) {
+    let a = named(origin, redis, "a", "fra").start();
+    let b = by_way(named(origin, redis, "b", "fra"), way).start();
+    until_on_roll(redis, &["a", "b"]).await;
+    (a, b)
 }
 
 fn json(response: &Response) -> Value {
@@ -226,9 +223,7 @@ async fn the_roll_is_fixed_when_the_purge_is_recorded() {
     let redis = started();
     let way = Way::to(&redis);
     let origin = Origin::answers("x");
-    let a = named(&origin, &redis, "a", "fra").start();
-    let _b = by_way(named(&origin, &redis, "b", "fra"), &way).start();
-    until_on_roll(&redis, &["a", "b"]).await;
+    let (a, _b) = pair(&origin, &redis, &way).await;
     way.hold();
     let before = acks(&redis, "a").await;
     let mut asked = a.admin("POST", "/purge").body(ALL).begin().await;
@@ -265,9 +260,7 @@ async fn who_finds_too_many_waiting_is_answered_without_waiting() {
     let redis = started();
     let way = Way::to(&redis);
     let origin = Origin::answers("x");
-    let a = named(&origin, &redis, "a", "fra").start();
-    let _b = by_way(named(&origin, &redis, "b", "fra"), &way).start();
-    until_on_roll(&redis, &["a", "b"]).await;
+    let (a, _b) = pair(&origin, &redis, &way).await;
     way.hold();
     let mut waiting = Vec::new();
     for _ in 0..64 {
@@ -301,9 +294,7 @@ async fn many_purges_are_acknowledged_at_once() {
     let redis = started();
     let way = Way::to(&redis);
     let origin = Origin::answers("x");
-    let a = named(&origin, &redis, "a", "fra").start();
-    let _b = by_way(named(&origin, &redis, "b", "fra"), &way).start();
-    until_on_roll(&redis, &["a", "b"]).await;
+    let (a, _b) = pair(&origin, &redis, &way).await;
     way.hold();
     let before = acks(&redis, "b").await;
     for _ in 0..10 {

@@ -9,21 +9,14 @@ use tidegate_edge::config::Config;
 use tidegate_services::Redis;
 
 use crate::support::edge::Builder;
-use crate::support::{Answer, Edge, Gate, Origin, answer, patiently, secs};
+use crate::support::redis::started;
+use crate::support::{Answer, Edge, Gate, Origin, answer, fresh, patiently, secs};
 
 const LSN: &str = "tidegate-lsn";
-
-fn fresh(body: &str) -> Answer {
-    answer(body).with("cache-control", "max-age=60")
-}
 
 /// An edge whose origin says that it reads from replicas.
 fn before(origin: &Origin) -> Builder {
     Edge::before(origin).with("origins.app.replicas = true")
-}
-
-fn started() -> Redis {
-    Redis::ephemeral().expect("redis-server is installed")
 }
 
 /// What the origin was asked for last.

@@ -4,15 +4,11 @@ use tidegate_edge::config::Config;
 use tidegate_services::Redis;
 
 use crate::support::edge::Builder;
-use crate::support::{Answer, Edge, Gate, Origin, Response, Way, answer, patiently, secs};
+use crate::support::{Answer, Edge, Gate, Origin, Response, Way, answer, fresh, patiently, secs};
 
 const LSN: &str = "tidegate-lsn";
 const SEEN: &str = "tidegate-seen";
 const KEY: &str = "log.key = \"sixteen bytes or more\"";
-
-fn fresh(body: &str) -> Answer {
-    answer(body).with("cache-control", "max-age=60")
-}
 
 fn by_header(builder: Builder) -> Builder {
     builder.with(KEY).route("read_your_writes = \"header\"")

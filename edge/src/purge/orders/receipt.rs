@@ -16,7 +16,7 @@ use super::Orders;
 use super::order::{Patience, Wait};
 use crate::purge::log::{NotRecorded, Stream};
 use crate::purge::record::{Position, Record};
-use crate::purge::roll::{Ack, Call, has_applied, millis};
+use crate::purge::roll::{Ack, Call};
 
 /// Added to what is asked of Redis until it is given up: a stopped server keeps connections open.
 const GRACE: Duration = Duration::from_millis(100);
@@ -69,10 +69,10 @@ impl Attendant {
     fn heed(&mut self, ack: &Ack, position: Position) {
         if !self.has_applied()
             && *ack.instance == self.instance
-            && has_applied(ack.position, position)
+            && ack.position.has_reached(position)
         {
             self.state = State::Applied;
-            self.applied_ms = Some(ack.millis().saturating_sub(millis(position)));
+            self.applied_ms = Some(ack.millis().saturating_sub(position.millis()));
         }
     }
 }
@@ -175,7 +175,7 @@ impl Orders {
             applied_ms: None,
         });
         // Another log may have been taken up meanwhile, which says nothing of this position.
-        let own = if has_applied(self.log.fence(), position) {
+        let own = if self.log.fence().has_reached(position) {
             (State::Applied, u64::try_from(taken.as_millis()).ok())
         } else {
             (State::Waiting, None)
@@ -250,7 +250,7 @@ impl Waiting<'_> {
                 Some(presence) if presence.has_applied(self.position) => {
                     edge.state = State::Applied;
                     // It was then at the latest.
-                    let heard = presence.heard.saturating_sub(millis(self.position));
+                    let heard = presence.heard.saturating_sub(self.position.millis());
                     edge.applied_ms = Some(heard);
                 }
                 Some(presence) if roll.is_heard(presence) => {}

@@ -15,7 +15,7 @@ use super::Orders;
 use super::receipt::{Attendant, State};
 use crate::purge::log::{REMEMBERED, Stream};
 use crate::purge::record::{Position, Record};
-use crate::purge::roll::{Ack, Roll, has_applied, millis};
+use crate::purge::roll::{Ack, Roll};
 
 /// Reads of acknowledgements for one list.
 const PAGES: usize = 10;
@@ -95,7 +95,7 @@ impl Purged {
         let applied = edges.iter().filter(|edge| edge.state == State::Applied);
         Purged {
             position: position.to_string(),
-            at: millis(position),
+            at: position.millis(),
             record,
             applied: applied.clone().count(),
             max_ms: applied.filter_map(|edge| edge.applied_ms).max(),
@@ -166,7 +166,7 @@ async fn acks_around(
     for _ in 0..PAGES {
         let (page, older) = stream.acks_before(connection, &before).await?;
         for ack in page {
-            if !has_applied(ack.position, oldest) {
+            if !ack.position.has_reached(oldest) {
                 unsure.remove(&*ack.instance);
             }
             acks.entry(ack.instance.clone()).or_default().push(ack);
@@ -185,8 +185,8 @@ async fn acks_around(
 fn first_to_reach(acks: &[Ack], position: Position) -> Option<Option<u64>> {
     let at = acks
         .iter()
-        .position(|ack| has_applied(ack.position, position))?;
-    let took = acks[at].millis().saturating_sub(millis(position));
+        .position(|ack| ack.position.has_reached(position))?;
+    let took = acks[at].millis().saturating_sub(position.millis());
     Some((at > 0).then_some(took))
 }
 

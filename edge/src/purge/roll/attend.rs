@@ -13,7 +13,7 @@ use redis::aio::MultiplexedConnection;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{HEARTBEAT, Presence, millis};
+use super::{HEARTBEAT, Presence};
 use crate::purge::log::{Followed, Stream};
 use crate::purge::orders::Orders;
 use crate::purge::record::Position;
@@ -138,11 +138,7 @@ impl Attendant<'_> {
 
     /// Says that this edge is there and, where that is news, acknowledges what it has applied.
     async fn speak(&mut self, position: Position, is_news: bool) -> Result<(), Unheard> {
-        // Out of its place while it is used: one that failed is not used again.
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => self.stream.connect().await?,
-        };
+        let mut connection = self.connection().await?;
         let own = &self.orders.own;
         let instance = own.instance();
         let presence = Presence {
@@ -164,7 +160,7 @@ impl Attendant<'_> {
                 .acknowledged
                 .is_some_and(|last| last.epoch == position.epoch)
             {
-                let passed = Duration::from_millis(now.saturating_sub(millis(position)));
+                let passed = Duration::from_millis(now.saturating_sub(position.millis()));
                 self.orders.metrics.purge_apply.observe(passed);
             }
             self.acknowledged = Some(position);
@@ -187,11 +183,17 @@ impl Attendant<'_> {
         Ok(())
     }
 
+    /// The connection there is, or a new one. Out of its place while it is used: one that failed is
+    /// not used again.
+    async fn connection(&mut self) -> Result<MultiplexedConnection, RedisError> {
+        match self.connection.take() {
+            Some(connection) => Ok(connection),
+            None => self.stream.connect().await,
+        }
+    }
+
     async fn leave(&mut self) -> Result<(), RedisError> {
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => self.stream.connect().await?,
-        };
+        let mut connection = self.connection().await?;
         let instance = self.orders.own.instance();
         self.stream.leave(&mut connection, &instance).await
     }
