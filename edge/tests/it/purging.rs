@@ -248,7 +248,7 @@ async fn an_order_that_cannot_be_meant_is_refused_and_says_why() {
 async fn a_purge_by_a_field_that_names_nothing_is_refused() {
     let origin = Origin::always(fresh("x"));
     let edge = Edge::before(&origin).start();
-    fill(&edge, &["/a"]).await;
+    edge.fill(&["/a"]).await;
     for (field, value) in [
         ("cache-groups", "start page"),
         ("surrogate-key", " "),
@@ -262,7 +262,7 @@ async fn a_purge_by_a_field_that_names_nothing_is_refused() {
         assert_eq!(refused.status, 400, "{field}");
         assert!(refused.text().contains(field), "{}", refused.text());
     }
-    assert!(is_stored(&edge, "/a").await, "nothing else was purged");
+    assert!(edge.is_stored("/a").await, "nothing else was purged");
 }
 
 #[tokio::test]
