@@ -6,6 +6,9 @@
 
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use http::StatusCode;
 
 use serde_json::{Value, json};
 use tidegate_edge::purge::{Lsn, Record, Scope, Stream};
@@ -15,6 +18,11 @@ use tokio::task::JoinSet;
 use crate::admin::Admin;
 use crate::environment::{admin_token, set};
 use crate::failure::Failure;
+
+/// Tags in one order to an edge: few, so that the limits of an edge let them through one after the other.
+const CHUNK: usize = 250;
+/// Until an edge that had enough of orders is asked again.
+const PAUSE: Duration = Duration::from_millis(250);
 
 type Appending<'a> = Pin<Box<dyn Future<Output = Result<(), SinkError>> + Send + 'a>>;
 
@@ -68,11 +76,15 @@ impl PurgeSink for Log {
     }
 }
 
-/// Hard records of the tags. Where it is not known how far a replica must be to show the changes, none is.
+/// How far a replica must be to show the changes. Where that is not known, none is.
+fn lsn_of(seen: Option<tidegate_origin::Lsn>) -> Lsn {
+    seen.and_then(|seen| seen.to_string().parse().ok())
+        .unwrap_or(Lsn::PRIMARY)
+}
+
+/// Hard records of the tags.
 fn records(tags: Vec<String>, seen: Option<tidegate_origin::Lsn>) -> Vec<Record> {
-    let lsn = seen
-        .and_then(|seen| seen.to_string().parse().ok())
-        .unwrap_or(Lsn::PRIMARY);
+    let lsn = lsn_of(seen);
     let tags = tags.into_iter().map(Scope::Tag);
     tags.map(|tag| Record::hard(tag).with_lsn(lsn)).collect()
 }
@@ -84,14 +96,13 @@ impl PurgeSink for Edges {
     /// All edges are told, also when one of them does not take it: that one alone must not keep stale what others show.
     fn append(&self, tags: Vec<String>, seen: Option<tidegate_origin::Lsn>) -> Appending<'_> {
         Box::pin(async move {
-            let mut order = json!({ "tags": tags });
-            if let Some(seen) = seen {
-                order["lsn"] = seen.to_string().into();
-            }
-            let order = Arc::new(order);
+            let lsn = lsn_of(seen).to_string();
+            let orders = tags.chunks(CHUNK);
+            let orders = orders.map(|tags| json!({ "tags": tags, "lsn": lsn }));
+            let orders: Arc<[Value]> = orders.collect();
             let mut telling = JoinSet::new();
             for edge in &self.0 {
-                telling.spawn(tell(Arc::clone(edge), Arc::clone(&order)));
+                telling.spawn(tell(Arc::clone(edge), Arc::clone(&orders)));
             }
             let told = telling.join_all().await;
             told.into_iter()
@@ -101,16 +112,22 @@ impl PurgeSink for Edges {
     }
 }
 
-async fn tell(edge: Arc<Admin>, order: Arc<Value>) -> Result<(), String> {
-    let (status, text) = edge.post("/purge", &order).await?;
-    if status.is_success() {
-        return Ok(());
+/// Sends one order after the other. An edge that takes no more for now is asked again, for as long as the relay waits.
+async fn tell(edge: Arc<Admin>, orders: Arc<[Value]>) -> Result<(), String> {
+    for order in &*orders {
+        loop {
+            let (status, text) = edge.post("/purge", order).await?;
+            if status.is_success() {
+                break;
+            }
+            if status != StatusCode::TOO_MANY_REQUESTS {
+                let address = edge.address();
+                return Err(format!("{address} answered {status}: {}", text.trim()));
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
     }
-    Err(format!(
-        "{} answered {status}: {}",
-        edge.address(),
-        text.trim()
-    ))
+    Ok(())
 }
 
 /// No edge at all: for an origin that runs alone.

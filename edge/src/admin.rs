@@ -214,6 +214,10 @@ async fn from_json<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T,
         .await
         .map_err(|error| error.to_string())?
         .to_bytes();
+    // A list would be taken for the members in their order.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err("body: not a JSON object".to_owned());
+    }
     serde_json::from_slice(&body).map_err(|error| format!("body: {error}"))
 }
 

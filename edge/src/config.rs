@@ -34,6 +34,7 @@ pub use tiers::{Cache, Log, Redis};
 pub use units::parse_duration;
 
 use tiers::check_redis_url;
+use units::check_not_zero;
 
 /// A whole configuration, checked: every route names an origin and plugins that exist.
 #[derive(Clone, Debug, Deserialize)]
@@ -169,6 +170,7 @@ impl Config {
                 }
             }
         }
+        check_not_zero("cache.sweep_interval", self.cache.sweep_interval)?;
         if self.cache.max_entry > self.cache.memory {
             return Err(format!(
                 "cache.max_entry ({} bytes) is larger than cache.memory ({} bytes)",

@@ -269,7 +269,11 @@ fn check_scheme(uri: &Uri) -> Result<(), Failure> {
     }
 }
 
-fn canonical(authority: Authority) -> Result<Authority, Failure> {
+/// An authority in the spelling by which everything here knows it.
+///
+/// # Errors
+/// When it is none that a request may name.
+pub fn canonical(authority: Authority) -> Result<Authority, Failure> {
     let text = authority.as_str();
     if text.contains('@') || authority.host().is_empty() {
         return Err(Failure::BadRequest(NO_HOST));

@@ -31,8 +31,8 @@ pub struct Metrics {
     encodings: Family<CodingLabel, Counter>,
     encoding_saved: Family<CodingLabel, Counter>,
     /// Purge records accepted, and those that could not be recorded.
-    pub purges: Counter,
-    pub purges_not_recorded: Counter,
+    purges: Counter,
+    purges_not_recorded: Counter,
     /// Tokens that clients brought of their writes, by what came of them.
     pub seen_tokens: Family<Reason, Counter>,
     purge_requests: Family<OutcomeLabel, Counter>,
@@ -208,6 +208,14 @@ impl Metrics {
             result,
         };
         self.upstream.get_or_create(&labels).inc();
+    }
+
+    /// Counts records of one purge, and whether they were recorded.
+    pub fn count_purges(&self, records: usize, are_recorded: bool) {
+        self.purges.inc_by(records as u64);
+        if !are_recorded {
+            self.purges_not_recorded.inc_by(records as u64);
+        }
     }
 
     /// Counts one request to purge, by what came of it.

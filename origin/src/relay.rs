@@ -30,7 +30,7 @@ const CHANNEL: &str = "tidegate_outbox";
 /// How often the relay looks even when nothing woke it.
 const POLL: Duration = Duration::from_secs(1);
 /// How many tags are appended at once.
-const CHUNK: usize = 1_000;
+const CHUNK: usize = 2_000;
 /// How long one append may take.
 const APPEND: Duration = Duration::from_secs(10);
 /// The pauses after failures: the first, and the longest.
@@ -167,13 +167,17 @@ impl Relay {
     }
 }
 
-/// Takes up to 200 rows, the oldest first, that no other relay holds.
+/// Takes the oldest rows that no other relay holds: up to 200, and no more than come to 2,000 tags, which is what one row
+/// may have. So a batch is one append, and what was appended is never kept waiting for what was not.
 async fn take(connection: &mut sqlx::PgConnection) -> Result<Taken, sqlx::Error> {
     let at = Instant::now();
     // The columns are made when their row has been found: it was committed before the position was read. How long a row
     // waited is measured by the clock that dated it.
     let rows = sqlx::query!(
-        r#"DELETE FROM outbox WHERE id IN (SELECT id FROM outbox ORDER BY id LIMIT 200 FOR UPDATE SKIP LOCKED)
+        r#"WITH oldest AS (SELECT id, cardinality(tags) AS size FROM outbox ORDER BY id LIMIT 200 FOR UPDATE SKIP LOCKED),
+                counted AS (SELECT id, sum(size) OVER (ORDER BY id) AS so_far, row_number() OVER (ORDER BY id) AS place
+                    FROM oldest)
+           DELETE FROM outbox WHERE id IN (SELECT id FROM counted WHERE so_far <= 2000 OR place = 1)
            RETURNING array_remove(tags, NULL) AS "tags!",
                extract(epoch FROM clock_timestamp() - created_at)::float8 AS "waited!", tidegate_lsn() AS "seen!""#
     )

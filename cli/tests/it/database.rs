@@ -83,6 +83,7 @@ fn a_plain_update_purges_edges_that_share_no_redis() {
         let file = folder.path().join(format!("{}.toml", admin.replace(':', "-")));
         let text = format!(
             "[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"{admin}\"\nadmin_token = \"admin\"\nworkers = 1\n\
+             [purge]\nrecord_limit = \"1000/s\"\n\
              [origins.app]\nurl = \"http://{}\"\nheaders = {{ \"x-service-token\" = \"secret\" }}\n\
              [[routes]]\npath = \"/\"\norigin = \"app\"\n",
             origin.address
@@ -95,8 +96,15 @@ fn a_plain_update_purges_edges_that_share_no_redis() {
     for edge in &edges {
         until(&edge.address, &path, "it is stored", Answer::is_hit);
     }
+    // More than the edges take at once stands before it in the outbox.
     let update = format!(
-        "UPDATE courses SET title = 'Changed by hand' WHERE id = {};",
+        "INSERT INTO documents SELECT n::text, '1' FROM generate_series(1, 2700) n;
+         BEGIN;
+         UPDATE documents SET data = '2' WHERE key::int <= 900;
+         UPDATE documents SET data = '2' WHERE key::int BETWEEN 901 AND 1800;
+         UPDATE documents SET data = '2' WHERE key::int > 1800;
+         COMMIT;
+         UPDATE courses SET title = 'Changed by hand' WHERE id = {};",
         course.trim()
     );
     psql(&postgres.url(), &update).unwrap();

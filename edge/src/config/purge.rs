@@ -43,6 +43,9 @@ impl Default for Purge {
 
 impl Purge {
     pub(super) fn check(&self) -> Result<(), String> {
+        if let Some(token) = &self.token {
+            token.check_token("purge.token")?;
+        }
         check_not_zero("purge.longest_wait", self.longest_wait)
     }
 }

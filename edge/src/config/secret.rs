@@ -21,6 +21,19 @@ impl Secret {
         &self.0
     }
 
+    /// Refuses what no request could carry as a token, or what everybody could guess.
+    ///
+    /// # Errors
+    /// What is wrong with the value of `setting`, which is not shown.
+    pub(super) fn check_token(&self, setting: &str) -> Result<(), String> {
+        if self.0.is_empty() || !self.0.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(format!(
+                "{setting} is no token: it must be of visible ASCII characters, and not empty"
+            ));
+        }
+        Ok(())
+    }
+
     /// Whether a request carries it as `Authorization: Bearer`. How long comparing takes does not
     /// tell how much was right.
     pub fn is_carried_by(&self, headers: &HeaderMap) -> bool {

@@ -93,6 +93,9 @@ impl Server {
                 ));
             }
         }
+        if let Some(token) = &self.admin_token {
+            token.check_token("server.admin_token")?;
+        }
         check_not_zero("server.header_timeout", self.header_timeout)?;
         check_not_zero("server.write_timeout", self.write_timeout)?;
         if let Some(header) = &self.client_address_header {

@@ -6,7 +6,7 @@ use redis::IntoConnectionInfo as _;
 use serde::Deserialize;
 
 use super::secret::Secret;
-use super::units::{byte_size, duration};
+use super::units::{byte_size, check_not_zero, duration};
 
 /// `[cache]`: the budgets of the tiers in memory.
 #[derive(Clone, Debug, Deserialize)]
@@ -119,6 +119,8 @@ impl Log {
         if let Some(url) = &self.url {
             check_redis_url("log.url", url)?;
         }
+        check_not_zero("log.trust", self.trust)?;
+        check_not_zero("log.deadline", self.deadline)?;
         match &self.key {
             Some(key) if key.expose().len() < MIN_KEY => {
                 Err(format!("log.key is shorter than {MIN_KEY} bytes"))

@@ -15,6 +15,9 @@ use crate::exchange::Exchange;
 use crate::purge::{Mode, Patience, Receipt, Record, Scope, Wait, to_timeout};
 use crate::telemetry::Outcome;
 
+/// The fields in which a request names what is to be purged in place of its URL.
+const TAG_FIELDS: [&str; 4] = ["surrogate-key", "cache-tag", "xkey", "cache-groups"];
+
 impl Proxy {
     pub(super) async fn purge(&self, exchange: &Exchange) -> Answer {
         match &self.settings.purge_token {
@@ -47,8 +50,8 @@ impl Proxy {
         let patience = self
             .patience(&exchange.headers)
             .map_err(Failure::NotMeant)?;
-        let soft = exchange
-            .headers
+        let headers = &exchange.headers;
+        let soft = headers
             .get("fastly-soft-purge")
             .is_some_and(|value| value == "1");
         let mode = if soft { Mode::Soft } else { Mode::Hard };
@@ -58,6 +61,9 @@ impl Proxy {
             &exchange.headers,
         );
         let scopes = if named.is_empty() {
+            if let Some(field) = TAG_FIELDS.iter().find(|name| headers.contains_key(**name)) {
+                return Err(Failure::NotMeant(format!("{field}: names nothing")));
+            }
             vec![Scope::Url(purge_url(exchange))]
         } else {
             named.into_iter().map(Scope::Tag).collect()

@@ -343,6 +343,8 @@ impl Passing {
         if !records.is_empty() {
             // Not recorded, it is in force here all the same, and is tried again.
             let position = self.proxy.log.append(&records).await.ok();
+            let metrics = &self.proxy.metrics;
+            metrics.count_purges(records.len(), position.is_some());
             seen = Some(Seen { position, lsn });
             // What is stored of this answer must not fall by its own records, but by any other.
             let applied = self.proxy.log.index().changes().wrapping_sub(before);

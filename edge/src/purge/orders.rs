@@ -4,6 +4,7 @@
 //! purges follow from requests that were carried out: to drop one would leave a stored response
 //! behind that everybody has reason to think gone.
 
+mod named;
 mod order;
 mod receipt;
 mod recent;

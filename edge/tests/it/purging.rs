@@ -231,6 +231,8 @@ async fn an_order_that_cannot_be_meant_is_refused_and_says_why() {
         (r#"{"urls": ["/a"]}"#, "does not begin with a host"),
         (r#"{"prefixes": ["edge.test"]}"#, "has no path"),
         (r#"{"tags": ["a b"]}"#, "white space"),
+        (r#"{"hosts": ["*.edge.test"]}"#, "no pattern"),
+        ("[[], [], [], [], true]", "body: not a JSON object"),
     ] {
         let refused = edge.order(order).await;
         assert_eq!(refused.status, 400, "{order}");
@@ -240,6 +242,27 @@ async fn an_order_that_cannot_be_meant_is_refused_and_says_why() {
             refused.text()
         );
     }
+}
+
+#[tokio::test]
+async fn a_purge_by_a_field_that_names_nothing_is_refused() {
+    let origin = Origin::always(fresh("x"));
+    let edge = Edge::before(&origin).start();
+    edge.fill(&["/a"]).await;
+    for (field, value) in [
+        ("cache-groups", "start page"),
+        ("surrogate-key", " "),
+        ("cache-tag", ""),
+        ("xkey", ""),
+    ] {
+        let purge = edge
+            .request("PURGE", "/a")
+            .with("authorization", PURGE_TOKEN);
+        let refused = purge.with(field, value).send().await;
+        assert_eq!(refused.status, 400, "{field}");
+        assert!(refused.text().contains(field), "{}", refused.text());
+    }
+    assert!(edge.is_stored("/a").await, "nothing else was purged");
 }
 
 #[tokio::test]

@@ -121,6 +121,26 @@ const REFUSED: &[(&str, &str)] = &[
         "url must not carry credentials",
     ),
     (
+        "[server]\nadmin_token = \"\"\n[[routes]]\norigin = \"app\"\n[origins.app]\nurl = \"http://a\"",
+        "server.admin_token is no token",
+    ),
+    (
+        "[purge]\ntoken = \"two words\"\n[[routes]]\norigin = \"app\"\n[origins.app]\nurl = \"http://a\"",
+        "purge.token is no token",
+    ),
+    (
+        "[cache]\nsweep_interval = \"0s\"\n[[routes]]\norigin = \"app\"\n[origins.app]\nurl = \"http://a\"",
+        "cache.sweep_interval is zero",
+    ),
+    (
+        "[log]\ntrust = \"0s\"\n[[routes]]\norigin = \"app\"\n[origins.app]\nurl = \"http://a\"",
+        "log.trust is zero",
+    ),
+    (
+        "[log]\ndeadline = \"0s\"\n[[routes]]\norigin = \"app\"\n[origins.app]\nurl = \"http://a\"",
+        "log.deadline is zero",
+    ),
+    (
         "[server]\nlisten = \"nowhere\"\n[origins.app]\nurl = \"http://a\"\n[[routes]]\norigin = \"app\"",
         "line 2",
     ),

@@ -89,15 +89,9 @@ impl Orders {
         patience: Patience,
     ) -> Result<Receipt, NotRecorded> {
         let records = &self.log.index().ordered(records)[..];
-        let count = records.len() as u64;
-        self.metrics.purges.inc_by(count);
-        match self.recorded(records, patience).await {
-            Ok(receipt) => Ok(receipt),
-            Err(error) => {
-                self.metrics.purges_not_recorded.inc_by(count);
-                Err(error)
-            }
-        }
+        let receipt = self.recorded(records, patience).await;
+        self.metrics.count_purges(records.len(), receipt.is_ok());
+        receipt
     }
 
     /// Carries out a request: as [`Orders::carry_out`], and counted as one.
