@@ -38,6 +38,7 @@ mod writes;
 mod yours;
 
 mod admin;
+mod distrust;
 mod drain;
 mod framing;
 mod messages;
