@@ -20,7 +20,7 @@ use super::job::{Delivery, Job};
 use super::lookup::{Missing, Unusable};
 use super::respond::{not_modified, serves};
 use super::waiting::Nearby;
-use super::{Answer, Proxy, Route};
+use super::{Answer, Proxy, Route, yours};
 use crate::body::Body;
 use crate::cache::{Entry, Found, Head, Key, Landing, Lead, Role, Tier};
 use crate::error::Failure;
@@ -425,7 +425,7 @@ impl Missing {
         let stale = self.stale.as_ref().map(|stale| stale.reason.name());
         CacheStatus {
             fwd: Some(self.why),
-            detail: self.ahead.map(|_| "read-your-writes").or(stale),
+            detail: yours::detail(self.ahead).or(stale),
             ..CacheStatus::default()
         }
     }

@@ -225,7 +225,7 @@ impl Job {
         let asked = proxy.ask_replicas(upstream, &mut outbound.headers, self.at_least);
         let requested_at = proxy.clock.now();
         let mut request = outbound.with_body(Body::Empty);
-        relay_interim(&mut request, self.informer.as_ref());
+        relay_interim(&mut request, self.informer.as_ref(), &self.place.route);
         let answer = upstream.send(request).await;
         let result = answer.as_ref().map_or_else(Failure::name, |_| "ok");
         proxy.metrics.count_upstream(upstream.name(), result);
@@ -234,7 +234,8 @@ impl Job {
             requested_at,
             received_at: proxy.clock.now(),
         };
-        let response = answer?;
+        let mut response = answer?;
+        self.place.route.drop_tokens(response.headers_mut());
         proxy.told_lsn(response.extensions(), asked);
         Ok((response, times))
     }
@@ -328,14 +329,20 @@ impl Job {
 }
 
 /// Sends the origin's interim responses on to the client, without their hop-by-hop fields.
-pub(super) fn relay_interim(request: &mut http::Request<Body>, informer: Option<&Informer>) {
+pub(super) fn relay_interim(
+    request: &mut http::Request<Body>,
+    informer: Option<&Informer>,
+    route: &Arc<Route>,
+) {
     let Some(informer) = informer.cloned() else {
         return;
     };
+    let route = Arc::clone(route);
     hyper::ext::on_informational(request, move |interim| {
         let mut headers = interim.headers().clone();
         tidegate_semantics::strip_hop_by_hop(&mut headers);
         strip_lsn(&mut headers);
+        route.drop_tokens(&mut headers);
         headers.remove(http::header::CONTENT_LENGTH);
         informer.push(interim.status(), &headers);
     });

@@ -36,6 +36,7 @@ mod sweeping;
 mod validation;
 mod writes;
 mod yours;
+mod yours_tokens;
 
 mod admin;
 mod distrust;
