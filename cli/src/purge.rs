@@ -59,11 +59,12 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
     let answer = runtime(1)?.block_on(admin.post_patiently("/purge", &order, waits));
     let (status, text) = answer.map_err(Failure::failed)?;
     if !status.is_success() {
-        return Err(Failure::failed(format!(
-            "{} answered {status}: {}",
-            arguments.admin,
-            text.trim()
-        )));
+        let why = format!("{} answered {status}: {}", arguments.admin, text.trim());
+        return Err(match status {
+            // What can be meant is for the edge to say: it knows its limits, and what a URL is.
+            StatusCode::BAD_REQUEST => Failure::refused(why),
+            _ => Failure::failed(why),
+        });
     }
     println!("{}", text.trim_end());
     if status == StatusCode::ACCEPTED {
