@@ -142,10 +142,14 @@ pub(crate) fn successful(
 ) -> Result<(StatusCode, String), Failure> {
     match answer.map_err(Failure::failed)? {
         (status, text) if status.is_success() => Ok((status, text)),
-        (status, text) => Err(Failure::failed(format!(
-            "{edge} answered {status}: {}",
-            text.trim()
-        ))),
+        (status, text) => {
+            let why = format!("{edge} answered {status}: {}", text.trim());
+            Err(match status {
+                // What can be meant is for the edge to say: it knows its limits, and what a URL is.
+                StatusCode::BAD_REQUEST => Failure::refused(why),
+                _ => Failure::failed(why),
+            })
+        }
     }
 }
 

@@ -36,6 +36,11 @@ impl Shared {
         let (joined, joining) = watch::channel(false);
         let following = purge::follow(self.log.clone(), joining);
         let attendance = purge::attend(Arc::clone(&self.orders), following.clone(), joined);
+        let (orders, mut drained) = (Arc::clone(&self.orders), draining.clone());
+        tokio::spawn(async move {
+            let _ = drained.wait_for(|drain| *drain).await;
+            orders.drain();
+        });
         // `start` waits for exactly this one.
         let _ = followed.send(following.clone());
         self.administer(listener, draining, ending, following).await;
