@@ -77,6 +77,8 @@ pub(crate) struct Metrics {
     failures: Family<FailureLabel, Counter>,
     /// What stood in the outbox and is no tag.
     pub(crate) unusable_tags: Counter,
+    /// Rows of the outbox that the database could not give.
+    pub(crate) unusable_rows: Counter,
     /// Reads that the replica answered.
     pub(crate) replica_reads: Counter,
     fallbacks: Family<FallbackLabel, Counter>,
@@ -93,6 +95,7 @@ impl Metrics {
             tags: Counter::default(),
             failures: Family::default(),
             unusable_tags: Counter::default(),
+            unusable_rows: Counter::default(),
             replica_reads: Counter::default(),
             fallbacks: Family::default(),
             replica_lag: Gauge::default(),
@@ -127,6 +130,11 @@ impl Metrics {
             "outbox_unusable_tags",
             "What stood in the outbox and is no tag",
             metrics.unusable_tags.clone(),
+        );
+        registry.register(
+            "outbox_unusable_rows",
+            "Rows of the outbox that the database could not give, and that were set aside",
+            metrics.unusable_rows.clone(),
         );
         registry.register(
             "replica_reads",
@@ -196,7 +204,8 @@ async fn show(State(servers): State<Servers>) -> Response {
 async fn outbox(pool: &PgPool) -> Result<(i64, f64), sqlx::Error> {
     let row = sqlx::query!(
         r#"SELECT (SELECT count(*) FROM (SELECT FROM outbox LIMIT 100000) AS counted) AS "waiting!",
-                  coalesce((SELECT extract(epoch FROM clock_timestamp() - created_at)::float8
+                  coalesce((SELECT CASE WHEN pg_catalog.isfinite(created_at)
+                                   THEN extract(epoch FROM pg_catalog.clock_timestamp() - created_at)::float8 END
                             FROM outbox ORDER BY id LIMIT 1), 0) AS "oldest!""#
     )
     .fetch_one(pool)

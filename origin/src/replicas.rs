@@ -15,6 +15,7 @@
 
 use std::{
     ops::{Deref, DerefMut},
+    pin::pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -43,6 +44,8 @@ const TIDEGATE_LSN: HeaderName = HeaderName::from_static("tidegate-lsn");
 const PRIMARY: HeaderValue = HeaderValue::from_static("primary");
 /// How long a replica that failed to say so is left alone.
 const REST: Duration = Duration::from_secs(1);
+/// How long a read may take on the replica. Its statements end before; this is for a server that has stopped in the midst.
+const READ: Duration = Duration::from_secs(3);
 /// How long reading the position after a write may take.
 const STAMP: Duration = Duration::from_secs(5);
 
@@ -173,7 +176,7 @@ impl Replica {
     fn failed(&self, reason: &str) -> Fallback {
         tracing::warn!(
             reason,
-            "the replica does not say where it is: the primary is read instead"
+            "the replica does not answer: the primary is read instead"
         );
         *self.rest() = Some(Instant::now() + REST);
         Fallback::Unavailable
@@ -296,16 +299,25 @@ pub(crate) async fn direct(
         }
         return answer;
     }
-    if servers.replica.is_none() {
+    let Some(replica) = &servers.replica else {
         return next.run(request).await;
-    }
+    };
     let (parts, body) = request.into_parts();
     // What a read's body says matters to nobody here, so the second attempt has none.
     let again = Request::from_parts(parts.clone(), Body::empty());
     request = Request::from_parts(parts, body);
     let attempt = Attempt::default();
     request.extensions_mut().insert(attempt.clone());
-    let answer = next.clone().run(request).await;
+    let mut reading = pin!(next.clone().run(request));
+    let answer = match timeout(READ, &mut reading).await {
+        Ok(answer) => answer,
+        Err(_) if attempt.0.load(Ordering::Relaxed) => {
+            replica.failed("it stopped in the midst of a read");
+            servers.metrics.fell_back(Fallback::Failed);
+            return next.run(again).await;
+        }
+        Err(_) => reading.await,
+    };
     if answer.status().is_server_error() && attempt.0.load(Ordering::Relaxed) {
         servers.metrics.fell_back(Fallback::Failed);
         return next.run(again).await;

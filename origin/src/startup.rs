@@ -9,7 +9,7 @@ use std::{
 
 use axum::{Router, extract::DefaultBodyLimit, middleware};
 use sqlx::{
-    ConnectOptions, Connection,
+    ConnectOptions, Connection, PgConnection, PgPool,
     migrate::MigrateError,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
@@ -42,6 +42,10 @@ const ATTEMPT: Duration = Duration::from_secs(2);
 const ACQUIRE: Duration = Duration::from_secs(2);
 /// How long a statement may run.
 const STATEMENT: Duration = Duration::from_secs(5);
+/// How long a migration waits for a lock. Who comes after it waits as long.
+const LOCK: Duration = Duration::from_secs(1);
+/// How long locks that others hold keep a start waiting.
+const LOCKED: Duration = Duration::from_secs(60);
 /// How long a statement may run on the replica, before the primary is asked instead.
 const REPLICA_STATEMENT: Duration = Duration::from_secs(2);
 /// Connections of a relay by itself: one delivers, one listens, one tells how many rows wait.
@@ -71,6 +75,15 @@ pub enum StartError {
     /// The database has no outbox, or an older one.
     #[error("the database has no outbox ({0}): run what `tidegate relay --print-sql` prints")]
     Outbox(#[source] sqlx::Error),
+    /// The outbox stands where names are not looked for.
+    #[error(
+        "the outbox stands in a schema that the search_path of the database's role lacks ({schemas}): \
+         add it (ALTER ROLE ... SET search_path)"
+    )]
+    Path {
+        /// Where there is one: mostly one schema.
+        schemas: String,
+    },
     /// The database does not say which one it is, so that its replica could not be told from others.
     #[error("cannot ask the database for its identity: {0}")]
     Identity(#[source] sqlx::Error),
@@ -114,7 +127,7 @@ impl Origin {
             .max_connections(config.pool_max)
             .acquire_timeout(ACQUIRE)
             .connect_lazy_with(options);
-        sqlx::migrate!("./migrations").run(&pool).await?;
+        migrate(&config.database_url).await?;
         let metrics = Arc::new(Metrics::new());
         let mut servers = Servers::new(pool.clone(), metrics.clone());
         if let Some(replica) = replica {
@@ -210,10 +223,7 @@ impl Relay {
             .max_connections(RELAY_CONNECTIONS)
             .acquire_timeout(ACQUIRE)
             .connect_lazy_with(options);
-        sqlx::query("SELECT tidegate_lsn() FROM outbox LIMIT 0")
-            .execute(&pool)
-            .await
-            .map_err(StartError::Outbox)?;
+        has_outbox(&pool).await?;
         let metrics = Arc::new(Metrics::new());
         let servers = Servers::new(pool.clone(), metrics.clone());
         let (stop, stopped) = watch::channel(());
@@ -260,6 +270,26 @@ impl Relay {
         }
         let _ = timeout(DRAIN, self.servers.close()).await;
     }
+}
+
+async fn has_outbox(pool: &PgPool) -> Result<(), StartError> {
+    let looked = sqlx::query("SELECT tidegate_lsn() FROM outbox LIMIT 0");
+    let Err(error) = looked.execute(pool).await else {
+        return Ok(());
+    };
+    // It may be complete elsewhere; where it is on the path and something of it is missing, it is an older one.
+    let elsewhere: Result<Option<String>, _> = sqlx::query_scalar(
+        "SELECT pg_catalog.string_agg(nspname::text, ', ' ORDER BY nspname)
+         FROM pg_catalog.pg_class JOIN pg_catalog.pg_namespace AS own ON own.oid = relnamespace
+         WHERE relname = 'outbox' AND pg_catalog.to_regclass('outbox') IS NULL
+             AND EXISTS (SELECT FROM pg_catalog.pg_proc WHERE pronamespace = own.oid AND proname = 'tidegate_lsn')",
+    )
+    .fetch_one(pool)
+    .await;
+    Err(match elsewhere {
+        Ok(Some(schemas)) => StartError::Path { schemas },
+        Ok(None) | Err(_) => StartError::Outbox(error),
+    })
 }
 
 /// All routes, behind the token.
@@ -317,29 +347,60 @@ fn connection(url: &str, statement: Duration) -> Result<PgConnectOptions, StartE
         .disable_statement_logging())
 }
 
+/// Brings the tables up to date, on a connection of its own: what takes long may, and a lock that others hold is waited
+/// for in short turns, between which they get on.
+async fn migrate(url: &str) -> Result<(), StartError> {
+    let options =
+        connection(url, Duration::ZERO)?.options([("lock_timeout", LOCK.as_millis().to_string())]);
+    let end = Instant::now() + LOCKED;
+    loop {
+        let mut connection = PgConnection::connect_with(&options)
+            .await
+            .map_err(MigrateError::Execute)?;
+        let migrated = sqlx::migrate!("./migrations").run(&mut connection).await;
+        // It may still hold the lock by which one of us at a time migrates; closing it gives that back.
+        let _ = connection.close().await;
+        match migrated {
+            Err(error) if is_locked(&error) && Instant::now() < end => {
+                tracing::warn!(%error, "the tables are in use: migrating again");
+                sleep(LOCK / 2).await;
+            }
+            migrated => return Ok(migrated?),
+        }
+    }
+}
+
+/// Whether a lock was not to be had in time (`lock_not_available`).
+fn is_locked(error: &MigrateError) -> bool {
+    let (MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) = error else {
+        return false;
+    };
+    let refused = error.as_database_error().and_then(|refused| refused.code());
+    refused.is_some_and(|code| code == "55P03")
+}
+
 /// Tries to connect until it works, the answer is final, or patience ends.
 async fn reach(options: &PgConnectOptions) -> Result<(), StartError> {
     let end = Instant::now() + PATIENCE;
     loop {
-        let (reason, is_final) =
-            match timeout(ATTEMPT, sqlx::PgConnection::connect_with(options)).await {
-                Ok(Ok(connection)) => {
-                    // The pool makes its own; that this one closes badly matters to nobody.
-                    let _ = connection.close().await;
-                    return Ok(());
-                }
-                Ok(Err(error)) => {
-                    // A server that is starting up answers too (class 57); other answers do not change by waiting.
-                    let code = error
-                        .as_database_error()
-                        .and_then(|refused| refused.code().map(String::from));
-                    (
-                        error.to_string(),
-                        code.is_some_and(|code| !code.starts_with("57")),
-                    )
-                }
-                Err(_) => (format!("no answer within {} s", ATTEMPT.as_secs()), false),
-            };
+        let (reason, is_final) = match timeout(ATTEMPT, PgConnection::connect_with(options)).await {
+            Ok(Ok(connection)) => {
+                // The pool makes its own; that this one closes badly matters to nobody.
+                let _ = connection.close().await;
+                return Ok(());
+            }
+            Ok(Err(error)) => {
+                // A server that is starting up answers too (class 57); other answers do not change by waiting.
+                let code = error
+                    .as_database_error()
+                    .and_then(|refused| refused.code().map(String::from));
+                (
+                    error.to_string(),
+                    code.is_some_and(|code| !code.starts_with("57")),
+                )
+            }
+            Err(_) => (format!("no answer within {} s", ATTEMPT.as_secs()), false),
+        };
         if is_final || Instant::now() >= end {
             return Err(StartError::Database {
                 host: format!("{}:{}", options.get_host(), options.get_port()),

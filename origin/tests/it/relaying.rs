@@ -140,6 +140,8 @@ async fn what_no_log_could_use_is_refused_where_it_is_written() {
         "'{ü}'",
         &format!("ARRAY['{long}']"),
         "array_fill('t'::text, ARRAY[100000])",
+        "'{{a,b},{c,d}}'",
+        "'[0:1]={a,b}'",
     ] {
         let insert = format!("INSERT INTO outbox (tags) VALUES ({tags})");
         let refused = sqlx::raw_sql(AssertSqlSafe(insert))
@@ -171,6 +173,96 @@ async fn what_stood_in_the_outbox_before_it_was_refused_does_not_keep_others_wai
     assert_eq!(house.sink.received().len(), 100_002);
     let unusable = house.metric("tidegate_outbox_unusable_tags_total").await;
     assert_eq!(unusable, Some(2.0));
+}
+
+#[tokio::test]
+async fn rows_of_odd_shapes_and_dates_are_delivered_like_others() {
+    let house = House::open().await;
+    house
+        .sql(
+            "BEGIN;
+             ALTER TABLE outbox DROP CONSTRAINT outbox_tags_check, DROP CONSTRAINT outbox_created_at_check;
+             INSERT INTO outbox (tags) VALUES ('{{a,b},{c,d}}'), ('[0:1]={e,f}'), ('[3:4]={g,NULL}');
+             INSERT INTO outbox (tags, created_at) VALUES ('{h}', 'infinity'), ('{i}', '-infinity'), ('{behind}', now());
+             COMMIT",
+        )
+        .await;
+    house
+        .sink
+        .wait_for(&["a", "b", "c", "d", "e", "f", "g", "h", "i", "behind"])
+        .await;
+    patiently("the outbox is empty", || is_empty(&house)).await;
+    assert_eq!(house.metric("tidegate_outbox_rows").await, Some(0.0));
+}
+
+#[tokio::test]
+async fn a_row_that_the_database_cannot_give_is_set_aside_and_keeps_nobody_waiting() {
+    let house = House::open().await;
+    house
+        .sql(
+            "BEGIN;
+             CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'damaged'; END$$;
+             CREATE TRIGGER keep BEFORE DELETE ON outbox FOR EACH ROW WHEN (OLD.tags[1] = 'bad') EXECUTE FUNCTION keep();
+             INSERT INTO outbox (tags) VALUES ('{before}'), ('{bad}'), ('{behind}');
+             INSERT INTO outbox (tags) SELECT ARRAY['t' || n] FROM generate_series(1, 300) AS n;
+             INSERT INTO outbox (tags) VALUES ('{bad,two}'), ('{last}');
+             COMMIT",
+        )
+        .await;
+    house
+        .sink
+        .wait_for(&["before", "behind", "t1", "t300", "last"])
+        .await;
+    patiently("all others are gone", || async {
+        house.outbox().await == ["bad", "two"]
+    })
+    .await;
+    house
+        .sql("INSERT INTO outbox (tags) VALUES ('{new}')")
+        .await;
+    house.sink.wait_for(&["new"]).await;
+    let aside = house.metric("tidegate_outbox_unusable_rows_total").await;
+    assert_eq!(aside, Some(2.0));
+    assert!(!house.sink.received().iter().any(|tag| tag == "bad"));
+}
+
+#[tokio::test]
+async fn what_is_behind_tags_that_are_refused_is_offered_and_so_is_what_is_written_later() {
+    let house = House::with_full_outbox().await;
+    *house.sink.detests.lock().unwrap() = Some("refused");
+    house
+        .sql(
+            "INSERT INTO outbox (tags) VALUES ('{refused}');
+             INSERT INTO outbox (tags) SELECT ARRAY['t' || n] FROM generate_series(1, 1000) AS n",
+        )
+        .await;
+    house.sink.refuses.store(false, Ordering::Relaxed);
+    house.sink.wait_for(&["t200", "t1000"]).await;
+    for later in ["x", "y", "z"] {
+        sqlx::query("INSERT INTO outbox (tags) VALUES (ARRAY[$1])")
+            .bind(later)
+            .execute(&house.pool)
+            .await
+            .unwrap();
+        house.sink.wait_for(&[later]).await;
+    }
+    // Written without an end: what was refused gets its turn all the same.
+    *house.sink.detests.lock().unwrap() = None;
+    let mut number = 0;
+    patiently("what was refused is offered again", || {
+        number += 1;
+        let (house, number) = (&house, number);
+        async move {
+            sqlx::query("INSERT INTO outbox (tags) VALUES (ARRAY['w' || $1::int])")
+                .bind(number)
+                .execute(&house.pool)
+                .await
+                .unwrap();
+            house.sink.received().iter().any(|tag| tag == "refused")
+        }
+    })
+    .await;
+    patiently("the outbox is empty", || is_empty(&house)).await;
 }
 
 #[tokio::test]

@@ -7,6 +7,10 @@ use serde_json::{Value, json};
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use tidegate_origin::{Lsn, Origin};
 use tidegate_services::Postgres;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
 
 use crate::support::{House, config, patiently};
 
@@ -246,6 +250,53 @@ async fn a_read_that_fails_on_the_replica_is_done_again_on_the_primary() {
     assert_eq!(read(&house, "1:0/1").await, 1);
     assert_eq!(fallbacks(&house, "Failed").await, 1.0);
     assert_eq!(replica_reads(&house).await, 1.0);
+}
+
+/// Stands before a server until somebody asks for documents; from then on nothing of that connection goes through, in
+/// neither direction, and it stays open.
+async fn stops_in_the_midst(server: &str) -> String {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let here = listener.local_addr().unwrap().to_string();
+    let there = server.split(['@', '/']).nth(3).unwrap().to_owned();
+    let url = server.replace(&there, &here);
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut server = TcpStream::connect(&there).await.unwrap();
+            tokio::spawn(async move {
+                let (mut asked, mut answered) = ([0; 8192], [0; 8192]);
+                loop {
+                    tokio::select! {
+                        read = client.read(&mut asked) => match read {
+                            Ok(length @ 1..) if !asked[..length].windows(9).any(|word| word == b"documents") =>
+                                server.write_all(&asked[..length]).await.unwrap(),
+                            Ok(1..) => std::future::pending().await,
+                            _ => return,
+                        },
+                        read = server.read(&mut answered) => match read {
+                            Ok(length @ 1..) => client.write_all(&answered[..length]).await.unwrap(),
+                            _ => return,
+                        },
+                    }
+                }
+            });
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn a_replica_that_stops_in_the_midst_of_a_read_is_not_waited_for() {
+    let primary = Postgres::ephemeral().unwrap();
+    let replica = primary.replica().unwrap();
+    let url = stops_in_the_midst(&replica.url()).await;
+    let house = House::with_replica(primary.url(), url).await;
+    let lsn = write(&house, 1).await;
+    replayed(&pool(&replica), &lsn).await;
+    let reading = tokio::time::timeout(Duration::from_secs(30), read(&house, &lsn));
+    assert_eq!(reading.await.expect("the primary is never asked"), 1);
+    assert_eq!(fallbacks(&house, "Failed").await, 1.0);
+    assert_eq!(read(&house, &lsn).await, 1);
+    assert_eq!(fallbacks(&house, "Unavailable").await, 1.0);
 }
 
 #[tokio::test]

@@ -75,6 +75,8 @@ pub(crate) struct Sink {
     pub(crate) refuses: AtomicBool,
     /// Takes what it is given, and never says so.
     pub(crate) hangs: AtomicBool,
+    /// An append with this tag is refused.
+    pub(crate) detests: Mutex<Option<&'static str>>,
     received: watch::Sender<Vec<String>>,
     seen: Mutex<Vec<Option<Lsn>>>,
 }
@@ -85,6 +87,7 @@ impl Sink {
             failures: AtomicUsize::new(0),
             refuses: AtomicBool::new(refuses),
             hangs: AtomicBool::new(false),
+            detests: Mutex::default(),
             received: watch::Sender::new(Vec::new()),
             seen: Mutex::default(),
         })
@@ -119,6 +122,10 @@ impl PurgeSink for Sink {
         Box::pin(async move {
             if self.refuses.load(Ordering::Relaxed) {
                 return Err(SinkError("closed".to_owned()));
+            }
+            let detested = *self.detests.lock().unwrap();
+            if detested.is_some_and(|detested| tags.iter().any(|tag| tag == detested)) {
+                return Err(SinkError("told to refuse this one".to_owned()));
             }
             let fails = self
                 .failures

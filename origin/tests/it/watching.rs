@@ -1,7 +1,7 @@
 //! Tables of any shape are watched by the shipped triggers, and what cannot be watched is refused with a reason.
 
 use sqlx::{AssertSqlSafe, PgPool, postgres::PgPoolOptions};
-use tidegate_origin::outbox::WATCHING;
+use tidegate_origin::{Relay, outbox::WATCHING};
 
 use crate::support::{House, database};
 
@@ -175,16 +175,20 @@ async fn what_cannot_be_watched_is_refused_with_a_reason() {
         ),
         ("'titles', 'a', 'title'", "titles is no table"),
         (
+            "'outbox', 'a', 'id'",
+            "outbox is where changes are announced",
+        ),
+        (
             "'courses', 'a', 'number'",
-            "table courses has no column 'number'",
+            "table public.courses has no column 'number'",
         ),
         (
             "'courses', 'a', 'id, title'",
-            "table courses has no column 'id, title'",
+            "table public.courses has no column 'id, title'",
         ),
         (
             "'courses', 'a', 'ctid'",
-            "table courses has no column 'ctid'",
+            "table public.courses has no column 'ctid'",
         ),
         ("'courses', 'a b', 'id'", "kind 'a b' is not 1 to 32"),
         ("'courses', NULL, 'id'", "kind NULL is not 1 to 32"),
@@ -239,4 +243,214 @@ async fn a_statement_that_touches_a_hundred_thousand_rows_is_two_tags_and_one_th
     )
     .await;
     assert_eq!(house.outbox().await, ["table:things"]);
+}
+
+/// A role of the test's own, and what takes it away again.
+async fn role(house: &House) -> (String, String) {
+    let role: String = sqlx::query_scalar("SELECT 'mallory_of_' || current_database()")
+        .fetch_one(&house.pool)
+        .await
+        .unwrap();
+    run(
+        &house.pool,
+        &format!(
+            "CREATE ROLE {role}; CREATE TABLE ran_as (who text); GRANT INSERT ON ran_as TO PUBLIC"
+        ),
+    )
+    .await;
+    let tidy = format!("DROP OWNED BY {role} CASCADE; DROP ROLE {role}");
+    (role, tidy)
+}
+
+/// The roles that code of somebody else's has run as.
+async fn ran_as(house: &House) -> Vec<String> {
+    sqlx::query_scalar("SELECT DISTINCT who FROM ran_as")
+        .fetch_all(&house.pool)
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn nobody_who_may_create_beside_the_outbox_makes_the_triggers_run_code_of_his() {
+    let house = House::with_full_outbox().await;
+    let (role, tidy) = role(&house).await;
+    let name_it = "INSERT INTO public.ran_as VALUES (current_user)";
+    // Each fits the triggers' arguments better than what the server has of that name.
+    run(
+        &house.pool,
+        &format!(
+            "GRANT CREATE ON SCHEMA public TO {role}; SET ROLE {role};
+             CREATE FUNCTION public.cardinality(text[]) RETURNS int LANGUAGE plpgsql AS
+                 $$BEGIN {name_it}; RETURN pg_catalog.cardinality($1); END$$;
+             CREATE FUNCTION public.array_remove(text[], text) RETURNS text[] LANGUAGE plpgsql AS
+                 $$BEGIN {name_it}; RETURN pg_catalog.array_remove($1, $2); END$$;
+             CREATE FUNCTION public.array_ndims(text[]) RETURNS int LANGUAGE plpgsql AS
+                 $$BEGIN {name_it}; RETURN 1; END$$;
+             CREATE FUNCTION public.unnest(text[]) RETURNS SETOF text LANGUAGE plpgsql AS
+                 $$BEGIN {name_it}; RETURN QUERY SELECT pg_catalog.unnest($1); END$$;
+             CREATE FUNCTION public.format(text, text) RETURNS text LANGUAGE plpgsql AS
+                 $$BEGIN {name_it}; RETURN pg_catalog.format($1, $2); END$$;
+             CREATE FUNCTION public.joined(text[], text[]) RETURNS text[] LANGUAGE plpgsql AS
+                 $$BEGIN {name_it}; RETURN pg_catalog.array_cat($1, $2); END$$;
+             CREATE OPERATOR public.|| (FUNCTION = public.joined, LEFTARG = text[], RIGHTARG = text[]);
+             CREATE FUNCTION public.tidegate_tag(text, name) RETURNS text LANGUAGE plpgsql AS
+                 $$BEGIN {name_it}; RETURN $1; END$$;
+             RESET ROLE;
+             INSERT INTO documents VALUES ('a', '1'), ('b', '1');
+             UPDATE documents SET data = '2' WHERE key = 'a';
+             DELETE FROM documents"
+        ),
+    )
+    .await;
+    assert_eq!(ran_as(&house).await, Vec::<String>::new());
+    assert_eq!(house.outbox().await, ["document:a", "document:b"]);
+    run(&house.pool, &tidy).await;
+}
+
+#[tokio::test]
+async fn the_owner_of_a_watched_table_makes_the_triggers_run_no_cast_of_his() {
+    let house = House::with_full_outbox().await;
+    let (role, tidy) = role(&house).await;
+    run(
+        &house.pool,
+        &format!(
+            "CREATE SCHEMA his AUTHORIZATION {role}; CREATE TABLE his.things (id int);
+             SELECT tidegate_watch('his.things', 'thing', 'id');
+             ALTER TABLE his.things OWNER TO {role}; SET ROLE {role};
+             CREATE TYPE his.key AS (x int);
+             CREATE FUNCTION his.text_of(his.key) RETURNS text LANGUAGE plpgsql AS
+                 $$BEGIN INSERT INTO public.ran_as VALUES (current_user); RETURN 'x'; END$$;
+             CREATE CAST (his.key AS text) WITH FUNCTION his.text_of(his.key);
+             ALTER TABLE his.things DROP COLUMN id; ALTER TABLE his.things ADD COLUMN id his.key;
+             INSERT INTO his.things VALUES (ROW(1)), (NULL); RESET ROLE"
+        ),
+    )
+    .await;
+    assert_eq!(ran_as(&house).await, Vec::<String>::new());
+    assert_eq!(house.outbox().await, ["thing:%281%29"]);
+    run(&house.pool, &tidy).await;
+}
+
+#[tokio::test]
+async fn what_somebody_else_laid_out_under_our_names_is_not_taken_for_ours() {
+    let house = House::with_full_outbox().await;
+    let (role, tidy) = role(&house).await;
+    for laid_out in [
+        "CREATE TABLE outbox (id bigint, tags text[], created_at timestamptz)",
+        "CREATE FUNCTION tidegate_tag(kind text, value text) RETURNS text LANGUAGE sql AS $$SELECT $1$$",
+    ] {
+        let mut transaction = house.pool.begin().await.unwrap();
+        let before = format!(
+            "CREATE SCHEMA own; GRANT ALL ON SCHEMA own TO {role}; SET LOCAL search_path = own; SET LOCAL ROLE {role};
+             {laid_out}; RESET ROLE"
+        );
+        sqlx::raw_sql(AssertSqlSafe(before))
+            .execute(&mut *transaction)
+            .await
+            .unwrap();
+        let refused = sqlx::raw_sql(WATCHING)
+            .execute(&mut *transaction)
+            .await
+            .expect_err(laid_out);
+        assert!(
+            refused.to_string().contains("belongs to another role"),
+            "{refused}"
+        );
+        transaction.rollback().await.unwrap();
+    }
+    run(&house.pool, &tidy).await;
+}
+
+#[tokio::test]
+async fn a_key_has_one_tag_whatever_the_session_prints_it_as_and_two_keys_that_compare_equal_have_two()
+ {
+    let house = House::with_full_outbox().await;
+    run(
+        &house.pool,
+        r"CREATE TABLE reports (day date, at timestamptz, raw bytea, every interval, size float8);
+          SELECT tidegate_watch('reports', name, name) FROM unnest(ARRAY['day', 'at', 'raw', 'every', 'size']) AS name;
+          CREATE COLLATION nocase (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+          CREATE TABLE pages (slug text COLLATE nocase PRIMARY KEY);
+          SELECT tidegate_watch('pages', 'page', 'slug');
+          BEGIN;
+          SET LOCAL DateStyle = 'SQL, DMY'; SET LOCAL TimeZone = 'Asia/Tokyo'; SET LOCAL bytea_output = 'escape';
+          SET LOCAL IntervalStyle = 'iso_8601'; SET LOCAL extra_float_digits = -9;
+          INSERT INTO reports VALUES ('2026-11-02', '2026-11-02 10:00Z', '\x00ff', '1 day 2 hours', 0.1::float4);
+          INSERT INTO pages VALUES ('About');
+          UPDATE pages SET slug = 'about';
+          COMMIT",
+    )
+    .await;
+    assert_eq!(
+        house.outbox().await,
+        [
+            "at:2026-11-02%2010%3A00%3A00%2B00",
+            "day:2026-11-02",
+            "every:1%20day%2002%3A00%3A00",
+            "page:About",
+            "page:about",
+            "raw:%5Cx00ff",
+            "size:0.10000000149011612",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_table_is_watched_from_any_path_and_its_triggers_stay_when_they_are_as_wanted() {
+    let house = House::with_full_outbox().await;
+    let triggers = async || -> Vec<(String, i64)> {
+        sqlx::query_as(
+            "SELECT tgname::text, oid::bigint FROM pg_trigger WHERE tgrelid = 'documents'::regclass
+                AND tgname LIKE 'tidegate%' ORDER BY tgname",
+        )
+        .fetch_all(&house.pool)
+        .await
+        .unwrap()
+    };
+    let watch = "BEGIN; SET LOCAL search_path = ''; SELECT public.tidegate_watch('public.documents', 'document', 'key'); COMMIT";
+    let before = triggers().await;
+    assert_eq!(before.len(), 4);
+    run(&house.pool, watch).await;
+    assert_eq!(triggers().await, before);
+    run(
+        &house.pool,
+        "ALTER TABLE documents DISABLE TRIGGER tidegate_document_update",
+    )
+    .await;
+    run(&house.pool, watch).await;
+    let after = triggers().await;
+    assert_eq!(
+        after.iter().filter(|one| before.contains(one)).count(),
+        3,
+        "{before:?} {after:?}"
+    );
+    run(
+        &house.pool,
+        "SELECT tidegate_watch('documents', 'document', 'key', 'all'); INSERT INTO documents VALUES ('a', '1')",
+    )
+    .await;
+    assert_eq!(house.outbox().await, ["all", "document:a"]);
+}
+
+#[tokio::test]
+async fn a_relay_that_does_not_look_where_the_outbox_is_says_so() {
+    let url = database().await;
+    let refused = async || {
+        let relay = Relay::start(&url, None, House::sink()).await;
+        relay.err().unwrap().to_string()
+    };
+    let nowhere = refused().await;
+    assert!(nowhere.contains("--print-sql"), "{nowhere}");
+    let pool = PgPoolOptions::new()
+        .max_connections(1)
+        .connect(&url)
+        .await
+        .unwrap();
+    run(&pool, "CREATE SCHEMA apart; SET search_path = apart").await;
+    run(&pool, WATCHING).await;
+    let elsewhere = refused().await;
+    assert!(
+        elsewhere.contains("search_path") && elsewhere.contains("apart"),
+        "{elsewhere}"
+    );
 }
