@@ -11,6 +11,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
+use crate::failure::Failure;
+
 /// An edge waits for its log, or for the origin that it explains, and then answers at once.
 const DEADLINE: Duration = Duration::from_secs(30);
 /// A receipt is short, and a list of purges not long; whoever sends more is not an edge.
@@ -127,6 +129,27 @@ impl Admin {
             .await?
             .to_bytes();
         Ok((status, String::from_utf8_lossy(&body).into_owned()))
+    }
+}
+
+/// What `edge` answered, where that says that it has done what it was asked for.
+///
+/// # Errors
+/// When it says otherwise, or nothing.
+pub(crate) fn successful(
+    edge: &str,
+    answer: Result<(StatusCode, String), String>,
+) -> Result<(StatusCode, String), Failure> {
+    match answer.map_err(Failure::failed)? {
+        (status, text) if status.is_success() => Ok((status, text)),
+        (status, text) => {
+            let why = format!("{edge} answered {status}: {}", text.trim());
+            Err(match status {
+                // What can be meant is for the edge to say: it knows its limits, and what a URL is.
+                StatusCode::BAD_REQUEST => Failure::refused(why),
+                _ => Failure::failed(why),
+            })
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use http::StatusCode;
 use serde_json::{Map, Value};
 use tidegate_edge::config::parse_duration;
 
-use crate::admin::Admin;
+use crate::admin::{Admin, successful};
 use crate::environment::admin_token;
 use crate::failure::Failure;
 use crate::stop::runtime;
@@ -57,14 +57,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
     let waits = arguments.timeout.unwrap_or_default();
     let order = order(&arguments);
     let answer = runtime(1)?.block_on(admin.post_patiently("/purge", &order, waits));
-    let (status, text) = answer.map_err(Failure::failed)?;
-    if !status.is_success() {
-        return Err(Failure::failed(format!(
-            "{} answered {status}: {}",
-            arguments.admin,
-            text.trim()
-        )));
-    }
+    let (status, text) = successful(&arguments.admin, answer)?;
     println!("{}", text.trim_end());
     if status == StatusCode::ACCEPTED {
         return Err(Failure::failed(format!(

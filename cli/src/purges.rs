@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::Args;
 use serde::Deserialize;
 
-use crate::admin::Admin;
+use crate::admin::{Admin, successful};
 use crate::environment::admin_token;
 use crate::failure::Failure;
 use crate::stop::runtime;
@@ -50,14 +50,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
     let admin = Admin::at(&arguments.admin, admin_token()).map_err(Failure::refused)?;
     let path = format!("/purges?limit={}", arguments.limit);
     let answer = runtime(1)?.block_on(admin.get(&path));
-    let (status, text) = answer.map_err(Failure::failed)?;
-    if !status.is_success() {
-        return Err(Failure::failed(format!(
-            "{} answered {status}: {}",
-            arguments.admin,
-            text.trim()
-        )));
-    }
+    let (_, text) = successful(&arguments.admin, answer)?;
     if arguments.json {
         println!("{}", text.trim_end());
         return Ok(());

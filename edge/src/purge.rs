@@ -32,7 +32,7 @@ pub use orders::{
 };
 pub use record::{Mode, Position, Record, Scope, host_of, url};
 pub use roll::Own;
-pub use seen::{Invalid, LIFETIME, Seal, Seen};
+pub use seen::{Invalid, LIFETIME, Seal, Seen, Token};
 
 pub(crate) use log::{Followed, follow};
 pub(crate) use roll::attend;

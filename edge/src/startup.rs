@@ -5,6 +5,7 @@
 //! Redis connection and hot entries; the memory tier, the purge index, the compiled plugins and
 //! the metrics are shared.
 
+mod control;
 mod sweeper;
 mod urls;
 mod worker;
@@ -20,13 +21,12 @@ use http::HeaderValue;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
-use crate::admin::Admin;
 use crate::cache::{Cache, KeyPolicy, Memory};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::filters::{Chain, LocalLimits, PluginError, Plugins};
 use crate::proxy::Settings;
-use crate::purge::{self, Followed, Index, Log, Orders, Own, Seal, Stream};
+use crate::purge::{Followed, Index, Log, Orders, Own, Seal, Stream};
 use crate::server::{self, Handler};
 use crate::telemetry::Metrics;
 use sweeper::Sweeper;
@@ -280,79 +280,6 @@ impl Shared {
         let interval = self.config.cache.sweep_interval;
         Sweeper::start(memory.clone(), log.clone(), metrics.clone(), interval)
             .map_err(StartError::Worker)
-    }
-
-    fn start_control(
-        self: &Arc<Self>,
-        listener: Option<std::net::TcpListener>,
-        draining: watch::Receiver<bool>,
-        ending: watch::Receiver<bool>,
-        followed: mpsc::SyncSender<Followed>,
-    ) -> Result<JoinHandle<()>, StartError> {
-        let shared = Arc::clone(self);
-        start_thread("tidegate-control".to_owned(), move |runtime| {
-            runtime.block_on(shared.control(listener, draining, ending, followed));
-        })
-    }
-
-    async fn control(
-        self: Arc<Self>,
-        listener: Option<std::net::TcpListener>,
-        draining: watch::Receiver<bool>,
-        ending: watch::Receiver<bool>,
-        followed: mpsc::SyncSender<Followed>,
-    ) {
-        let (joined, joining) = watch::channel(false);
-        let following = purge::follow(self.log.clone(), joining);
-        let attendance = purge::attend(Arc::clone(&self.orders), following.clone(), joined);
-        // `start` waits for exactly this one.
-        let _ = followed.send(following.clone());
-        self.administer(listener, draining, ending, following).await;
-        attendance.leave().await;
-    }
-
-    /// Serves administration, if that is asked for, until the workers have ended.
-    async fn administer(
-        &self,
-        listener: Option<std::net::TcpListener>,
-        draining: watch::Receiver<bool>,
-        mut ending: watch::Receiver<bool>,
-        following: Followed,
-    ) {
-        let Some(listener) = listener else {
-            let _ = ending.wait_for(|ended| *ended).await;
-            return;
-        };
-        let is_local = listener
-            .local_addr()
-            .is_ok_and(|address| address.ip().is_loopback());
-        // It explains as a worker would answer.
-        let explains = match self.worker().await {
-            Ok(worker) => Arc::new(worker),
-            Err(error) => {
-                // The workers say the same, and the start fails by it.
-                tracing::debug!(error, "no administration");
-                return;
-            }
-        };
-        let admin = Arc::new(Admin {
-            explains,
-            name: self.settings.name.clone(),
-            clock: self.clock.clone(),
-            log: self.log.clone(),
-            orders: Arc::clone(&self.orders),
-            memory: self.memory.clone(),
-            metrics: self.metrics.clone(),
-            token: self.config.server.admin_token.clone(),
-            is_local,
-            followed: following,
-            draining: draining.clone(),
-        });
-        let serving = self.serve(listener, admin, ending.clone());
-        if self.within_drain(draining, serving).await.is_none() {
-            tracing::warn!("administration was still under way when the drain ended");
-        }
-        let _ = ending.wait_for(|ended| *ended).await;
     }
 
     fn start_worker(

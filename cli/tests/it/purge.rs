@@ -70,6 +70,23 @@ fn a_refusal_ends_with_1_and_is_shown() {
 }
 
 #[test]
+fn an_order_that_makes_no_sense_to_the_edge_ends_with_2() {
+    for (answer, code) in [
+        ("400 Bad Request", 2),
+        ("429 Too Many Requests", 1),
+        ("503 Service Unavailable", 1),
+    ] {
+        let answer = format!("HTTP/1.1 {answer}\r\ncontent-length: 11\r\n\r\nwhat it is\n").leak();
+        let (admin, served) = answering(answer);
+        let ended = finish(tidegate().args(["purge", "--tag", "a b", "--admin", &admin]));
+        served.join().unwrap();
+        assert_eq!(ended.code, Some(code), "{}", ended.err);
+        assert!(ended.err.contains("what it is"), "{}", ended.err);
+        assert_eq!(ended.out, "");
+    }
+}
+
+#[test]
 fn an_edge_that_is_not_there_is_named() {
     let free = TcpListener::bind("127.0.0.1:0")
         .unwrap()

@@ -64,7 +64,7 @@ impl Entry {
     }
 
     /// When the exchange began that brought it, as far as it is known here.
-    pub(super) fn asked_at(&self) -> Timestamp {
+    pub fn asked_at(&self) -> Timestamp {
         self.asked_at.unwrap_or(self.fetched_at)
     }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, StatusCode};
-use tidegate_semantics::{Terms, Vary};
+use tidegate_semantics::{Terms, Timestamp, Vary};
 use tokio::sync::watch;
 
 use super::entry::Entry;
@@ -58,6 +58,8 @@ pub struct Head {
     pub tags: Vec<String>,
     pub marks: Marks,
     pub fence: Position,
+    /// When the origin was asked.
+    pub requested_at: Timestamp,
 }
 
 /// What a request that needs a fetch shall do.

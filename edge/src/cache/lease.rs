@@ -50,11 +50,13 @@ redis.call('SET', KEYS[1], ARGV[1] .. ARGV[2], 'PX', ARGV[4])
 return {'held'}
 ";
 
-/// Leaves the mark at KEYS[1] for ARGV[2] milliseconds, if the token ARGV[1] holds the lease.
+/// Leaves the mark at KEYS[1] for ARGV[2] milliseconds, or nothing for none, if the token ARGV[1]
+/// holds the lease.
 const LEAVE: &str = r"
 local held = redis.pcall('GET', KEYS[1])
 if type(held) == 'string' and held:sub(1, 32) == ARGV[1] then
-  redis.call('SET', KEYS[1], 'alone', 'PX', ARGV[2])
+  if ARGV[2] == '0' then redis.call('DEL', KEYS[1])
+  else redis.call('SET', KEYS[1], 'alone', 'PX', ARGV[2]) end
 end
 return 0
 ";
@@ -201,6 +203,7 @@ impl Claim {
             key: self.regional.lease_key(&self.name),
             token: self.token.clone(),
             is_due: true,
+            leaves: ALONE_FOR,
         }
     }
 }
@@ -213,12 +216,19 @@ pub struct Lease {
     pub(super) key: String,
     pub(super) token: String,
     is_due: bool,
+    /// For how long the mark stands that it leaves.
+    leaves: Duration,
 }
 
 impl Lease {
     /// Whether a body of so many bytes can be shared in the region at all.
     pub fn covers(&self, length: u64) -> bool {
         self.regional.takes(length)
+    }
+
+    /// Gives it back without a mark: what came of it is of no use, and what comes next may be.
+    pub fn end(mut self) {
+        self.leaves = Duration::ZERO;
     }
 
     /// Storing the response gave it back.
@@ -242,8 +252,9 @@ impl Drop for Lease {
             std::mem::take(&mut self.key),
             std::mem::take(&mut self.token),
         );
+        let leaves = self.leaves;
         runtime.spawn(async move {
-            let millis = u64::try_from(ALONE_FOR.as_millis()).unwrap_or(u64::MAX);
+            let millis = u64::try_from(leaves.as_millis()).unwrap_or(u64::MAX);
             let mut call = scripts.leave.key(key);
             call.arg(token).arg(millis);
             if let Err(error) = redis.script::<()>(&call).await {

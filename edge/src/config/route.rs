@@ -1,9 +1,11 @@
 //! Which requests go where, and what the cache and the filters do about them.
 
+use std::fmt;
 use std::time::Duration;
 
 use http::uri::Authority;
-use serde::Deserialize;
+use serde::de::{Error, Visitor};
+use serde::{Deserialize, Deserializer};
 use tidegate_semantics::{Policy, StatusPattern};
 
 use super::compression::Compression;
@@ -34,13 +36,37 @@ pub enum Ranges {
 }
 
 /// How the token travels by which a client reads its own writes at every edge.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadYourWrites {
     /// As the cookie `tidegate-seen`.
     Cookie,
     /// As the field `Tidegate-Seen`, which the client sends back.
     Header,
+}
+
+impl<'de> Deserialize<'de> for ReadYourWrites {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ReadYourWrites, D::Error> {
+        deserializer.deserialize_any(Way)
+    }
+}
+
+/// Reads a way of the token's. Whoever writes `true` is told which ways there are.
+struct Way;
+
+impl Visitor<'_> for Way {
+    type Value = ReadYourWrites;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("\"cookie\" or \"header\"")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<ReadYourWrites, E> {
+        match text {
+            "cookie" => Ok(ReadYourWrites::Cookie),
+            "header" => Ok(ReadYourWrites::Header),
+            _ => Err(E::unknown_variant(text, &["cookie", "header"])),
+        }
+    }
 }
 
 /// `[[routes]]`: the first whose host and path fit decides.

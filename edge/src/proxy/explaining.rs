@@ -254,7 +254,7 @@ impl Proxy {
                 told.tell("purges", "purge log", "a later record matches: unusable");
                 return Prospect::Ask(missing(Forwarded::Miss));
             }
-            Verdict::Usable(Standing::Valid) if self.must_ask(exchange, route, &entry) => {
+            Verdict::Usable(_) if self.must_ask(exchange.now, route, entry.asked_at()) => {
                 told.tell("log", "config", "not heard for log.trust: to be validated");
                 Standing::BelowFloor
             }

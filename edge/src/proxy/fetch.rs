@@ -20,7 +20,7 @@ use super::job::{Delivery, Job};
 use super::lookup::{Missing, Unusable};
 use super::respond::{not_modified, serves};
 use super::waiting::Nearby;
-use super::{Answer, Proxy, Route};
+use super::{Answer, Proxy, Route, yours};
 use crate::body::Body;
 use crate::cache::{Entry, Found, Head, Key, Landing, Lead, Role, Tier};
 use crate::error::Failure;
@@ -82,7 +82,7 @@ impl Proxy {
                         missing.marks = Some(head.marks.clone());
                         continue;
                     }
-                    if !self.is_fresh(exchange, route, &head.terms) {
+                    if !self.is_fresh(exchange, route, (&head.terms, head.requested_at)) {
                         break;
                     }
                     let Some(reader) = filling.reader() else {
@@ -118,7 +118,7 @@ impl Proxy {
                         flight = begin;
                         continue;
                     }
-                    if !self.is_fresh(exchange, route, &entry.terms) {
+                    if !self.is_fresh(exchange, route, (&entry.terms, entry.asked_at())) {
                         break;
                     }
                     self.metrics.collapsed.inc();
@@ -189,10 +189,17 @@ impl Proxy {
     }
 
     /// Whether others than the one who asked may have a response without asking themselves.
-    fn is_fresh(&self, exchange: &Exchange, route: &Route, terms: &Terms) -> bool {
+    /// It was asked for at `asked_at`.
+    fn is_fresh(
+        &self,
+        exchange: &Exchange,
+        route: &Route,
+        (terms, asked_at): (&Terms, Timestamp),
+    ) -> bool {
         let now = self.clock.now();
         let request = &exchange.headers;
         reuse(request, terms, now, Standing::Valid, &route.policy) == Reuse::Fresh
+            && !self.must_ask(now, route, asked_at)
     }
 
     async fn lead(
@@ -379,6 +386,7 @@ impl Proxy {
         let (request, terms) = (&exchange.headers, &unusable.entry.terms);
         let decided = reuse(request, terms, now, standing, &route.policy);
         unusable.stale_if_error
+            && !self.must_ask(now, route, unusable.entry.asked_at())
             && match decided {
                 Reuse::Validate { stale_if_error, .. } => stale_if_error,
                 decided => decided != Reuse::Unsatisfiable,
@@ -417,7 +425,7 @@ impl Missing {
         let stale = self.stale.as_ref().map(|stale| stale.reason.name());
         CacheStatus {
             fwd: Some(self.why),
-            detail: self.ahead.map(|_| "read-your-writes").or(stale),
+            detail: yours::detail(self.ahead).or(stale),
             ..CacheStatus::default()
         }
     }

@@ -4,19 +4,17 @@
 //! The log position is read before the request is sent; what comes of the fetch carries it as its
 //! fence, so a purge that overtakes the fetch wins.
 
+mod rest;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, CONTENT_RANGE, COOKIE, HeaderName, IF_RANGE, RANGE};
-use http::response::Parts as ResponseHead;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http::header::{AUTHORIZATION, COOKIE, HeaderName, IF_RANGE, RANGE};
+use http::{HeaderMap, Method, Response, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
-use tidegate_semantics::{
-    are_of_one_representation, confirms, drop_conditions, make_conditional, merge_part,
-    parse_content_range, range_validator,
-};
+use tidegate_semantics::{confirms, drop_conditions, make_conditional};
 use tokio::sync::oneshot;
 
 use super::filtering::Seen;
@@ -25,7 +23,7 @@ use super::lookup::Missing;
 use super::waiting::Nearby;
 use super::{Proxy, Route, outbound};
 use crate::body::{Body, Received};
-use crate::cache::{Content, Entry, Filling, Gap, Head, Landing, Lead};
+use crate::cache::{Entry, Filling, Gap, Head, Landing, Lead};
 use crate::error::Failure;
 use crate::exchange::Exchange;
 use crate::filters::Filters;
@@ -33,6 +31,7 @@ use crate::forward::{Outbound, inbound};
 use crate::interim::Informer;
 use crate::purge::{Lsn, Marks, Position};
 use crate::upstream::strip_lsn;
+use rest::Rest;
 
 /// How long a body that is not kept waits for a client that does not read.
 pub(super) const READER_PATIENCE: Duration = Duration::from_secs(20);
@@ -226,7 +225,7 @@ impl Job {
         let asked = proxy.ask_replicas(upstream, &mut outbound.headers, self.at_least);
         let requested_at = proxy.clock.now();
         let mut request = outbound.with_body(Body::Empty);
-        relay_interim(&mut request, self.informer.as_ref());
+        relay_interim(&mut request, self.informer.as_ref(), &self.place.route);
         let answer = upstream.send(request).await;
         let result = answer.as_ref().map_or_else(Failure::name, |_| "ok");
         proxy.metrics.count_upstream(upstream.name(), result);
@@ -235,7 +234,8 @@ impl Job {
             requested_at,
             received_at: proxy.clock.now(),
         };
-        let response = answer?;
+        let mut response = answer?;
+        self.place.route.drop_tokens(response.headers_mut());
         proxy.told_lsn(response.extensions(), asked);
         Ok((response, times))
     }
@@ -329,14 +329,20 @@ impl Job {
 }
 
 /// Sends the origin's interim responses on to the client, without their hop-by-hop fields.
-pub(super) fn relay_interim(request: &mut http::Request<Body>, informer: Option<&Informer>) {
+pub(super) fn relay_interim(
+    request: &mut http::Request<Body>,
+    informer: Option<&Informer>,
+    route: &Arc<Route>,
+) {
     let Some(informer) = informer.cloned() else {
         return;
     };
+    let route = Arc::clone(route);
     hyper::ext::on_informational(request, move |interim| {
         let mut headers = interim.headers().clone();
         tidegate_semantics::strip_hop_by_hop(&mut headers);
         strip_lsn(&mut headers);
+        route.drop_tokens(&mut headers);
         headers.remove(http::header::CONTENT_LENGTH);
         informer.push(interim.status(), &headers);
     });
@@ -355,60 +361,6 @@ struct Arrival {
     times: Times,
     /// What is stored already before and after what arrives.
     gap: Option<Gap>,
-}
-
-/// The rest of a representation of which parts are stored (RFC 9111 §3.4).
-struct Rest {
-    entry: Arc<Entry>,
-    gap: Gap,
-    validator: HeaderName,
-}
-
-impl Rest {
-    /// What is missing, where it is one piece and can be asked for.
-    fn of(entry: &Arc<Entry>) -> Option<Rest> {
-        let Content::Parts(parts) = &entry.content else {
-            return None;
-        };
-        Some(Rest {
-            entry: Arc::clone(entry),
-            gap: parts.gap()?,
-            validator: range_validator(&entry.headers)?,
-        })
-    }
-
-    fn ask_for(&self, request: &mut HeaderMap) {
-        let (first, last) = (self.gap.missing.start(), self.gap.missing.end());
-        let range = HeaderValue::try_from(format!("bytes={first}-{last}"))
-            .expect("made of visible characters");
-        request.insert(RANGE, range);
-        if let Some(validator) = self.entry.headers.get(&self.validator) {
-            request.insert(IF_RANGE, validator.clone());
-        }
-    }
-
-    /// Whether a 206 has just what is missing, of the same representation.
-    fn is_completed_by(&self, response: &HeaderMap) -> bool {
-        let range = response.get(CONTENT_RANGE).and_then(parse_content_range);
-        let is_rest = range.is_some_and(|range| {
-            (range.first..=range.last) == self.gap.missing
-                && range.complete.is_none_or(|all| all == self.gap.complete())
-        });
-        is_rest
-            && announced_length(response).is_none_or(|length| length == self.gap.missing_bytes())
-            && are_of_one_representation(&self.entry.headers, response)
-    }
-
-    /// Makes of the 206 the 200 that it completes.
-    fn complete(&self, response: &mut ResponseHead) {
-        response.status = StatusCode::OK;
-        response.headers = merge_part(&self.entry.headers, &response.headers);
-        for (name, value) in &self.entry.hidden {
-            if !response.headers.contains_key(name) {
-                response.headers.append(name, value.clone());
-            }
-        }
-    }
 }
 
 /// The part that the client wants is asked for also where what is stored is validated, and under

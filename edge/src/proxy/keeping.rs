@@ -1,6 +1,8 @@
 //! What it takes to store a response: where it belongs, whether and under which terms it may be
 //! kept, and filling the tiers while it streams to those who wait.
 
+mod not_stored;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +18,8 @@ use tidegate_semantics::{
     merge_not_modified, merge_part, parse_content_range, storable, stored_fields,
     strip_surrogate_fields, tags,
 };
+
+pub(super) use not_stored::NotStored;
 
 use super::filtering::Wishes;
 use super::{Proxy, Route, client_url, key_parts, purge_url};
@@ -51,51 +55,6 @@ pub(super) struct Times {
     pub(super) fence: Position,
     pub(super) requested_at: Timestamp,
     pub(super) received_at: Timestamp,
-}
-
-/// Why a response is not stored.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum NotStored {
-    /// The rules of HTTP or the route's own forbid it.
-    Refused(Refusal),
-    /// A filter did not want it stored.
-    Plugin,
-    /// Its body is larger than the cache keeps.
-    TooLarge,
-    /// It depends on the client's address, which we tell the origin and nobody selects by.
-    VaryOnAddress,
-    /// It has a transfer coding that nobody here knows (RFC 9112 §6.3).
-    UnknownCoding,
-}
-
-impl NotStored {
-    /// The one word for it in `Cache-Status`, the log and the metric.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            NotStored::Refused(refusal) => refusal.name(),
-            NotStored::Plugin => "plugin",
-            NotStored::TooLarge => "too-large",
-            NotStored::VaryOnAddress => "vary-on-address",
-            NotStored::UnknownCoding => "transfer-coding",
-        }
-    }
-
-    /// Whether it holds for more than this request: then nobody waits for another's fetch for a
-    /// while.
-    pub(super) fn holds_for_everybody(self) -> bool {
-        !matches!(
-            self,
-            NotStored::Refused(
-                Refusal::Authorization | Refusal::RequestNoStore | Refusal::PartialContent
-            )
-        )
-    }
-}
-
-impl From<Refusal> for NotStored {
-    fn from(refusal: Refusal) -> NotStored {
-        NotStored::Refused(refusal)
-    }
 }
 
 impl Place {
@@ -165,6 +124,7 @@ impl Place {
             marks: index.marks(&self.url, all_tags.iter().map(String::as_str)),
             tags: all_tags,
             fence: times.fence,
+            requested_at: times.requested_at,
         })
     }
 
@@ -207,7 +167,13 @@ impl Place {
             fence: times.fence,
             fetched_at: times.received_at,
         };
-        Some(self.entry(stored, times.requested_at))
+        // It keeps its own name: purges of that URL are about these bytes.
+        Some(entry(
+            stored,
+            stale.marks.url(),
+            &self.proxy,
+            times.requested_at,
+        ))
     }
 
     /// Reads a body to its end, for all who wait and for the tiers. `gap` is what is stored before
@@ -274,7 +240,7 @@ impl Place {
             self.proxy.count_not_stored(Refusal::PartialContent.into());
             return;
         };
-        let entry = self.entry(stored, asked_at);
+        let entry = entry(stored, &self.url, &self.proxy, asked_at);
         self.keep(&entry);
         drop(lead);
         self.keep_in_region(&entry).await;
@@ -308,6 +274,12 @@ impl Place {
         let lease = self.lease.take();
         let proxy = &self.proxy;
         if self.was_purged(entry) {
+            // The next one who asks fetches what others may share, unless they cannot know.
+            if let Some(lease) = lease
+                && proxy.log.index().unrecorded_orders(&entry.marks) == 0
+            {
+                lease.end();
+            }
             return;
         }
         let parts = self.parts.as_parts();
@@ -387,11 +359,6 @@ impl Place {
                 && are_of_one_representation(&known.headers, headers);
             is_of_it.then_some(known)
         })
-    }
-
-    fn entry(&self, stored: Stored, asked_at: Timestamp) -> Arc<Entry> {
-        let entry = Entry::new(stored, &self.url, self.proxy.log.index());
-        Arc::new(entry.since(asked_at))
     }
 
     fn tags(&self, headers: &HeaderMap) -> Vec<String> {
@@ -476,6 +443,12 @@ pub(super) fn take_surrogate_fields(headers: &mut HeaderMap) -> HeaderMap {
 }
 
 /// Fields that do not pin the buffer they were read into.
+/// An entry for `url`, brought by an exchange that began at `asked_at`.
+fn entry(stored: Stored, url: &str, proxy: &Proxy, asked_at: Timestamp) -> Arc<Entry> {
+    let entry = Entry::new(stored, url, proxy.log.index());
+    Arc::new(entry.since(asked_at))
+}
+
 fn owned(headers: &HeaderMap) -> HeaderMap {
     let copy = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
         let copied = http::HeaderValue::from_bytes(value.as_bytes()).ok()?;

@@ -183,7 +183,7 @@ impl Proxy {
     ) -> Option<Reuse> {
         let standing = match self.judge(exchange, entry) {
             Verdict::Purged => return None,
-            Verdict::Usable(Standing::Valid) if self.must_ask(exchange, route, entry) => {
+            Verdict::Usable(_) if self.must_ask(exchange.now, route, entry.asked_at()) => {
                 Standing::BelowFloor
             }
             Verdict::Usable(standing) => standing,
@@ -197,15 +197,13 @@ impl Proxy {
         ))
     }
 
-    /// Cut off from the purge log, a route may want its entries validated once per `log.trust`.
-    pub(super) fn must_ask(&self, exchange: &Exchange, route: &Route, entry: &Entry) -> bool {
-        self.must_ask_at(exchange.now, route, entry)
-    }
-
-    /// The same at this time.
-    pub(super) fn must_ask_at(&self, now: Timestamp, route: &Route, entry: &Entry) -> bool {
+    /// Cut off from the purge log, a route may want what it has validated once per `log.trust`. What
+    /// was asked of the origin at `asked_at` is as old as that, however late it came; and what an
+    /// edge with another clock has asked for in the future is of any age.
+    pub(super) fn must_ask(&self, now: Timestamp, route: &Route, asked_at: Timestamp) -> bool {
+        let trust = self.log.trust();
         route.on_partition == OnPartition::Revalidate
             && !self.log.is_trusted(now)
-            && now.since(entry.fetched_at) > self.log.trust()
+            && (now.since(asked_at) > trust || asked_at.since(now) > trust)
     }
 }

@@ -142,7 +142,7 @@ impl Job {
         let Verdict::Usable(standing) = place.judge(entry) else {
             return false;
         };
-        let standing = if place.proxy.must_ask_at(now, &place.route, entry) {
+        let standing = if place.proxy.must_ask(now, &place.route, entry.asked_at()) {
             Standing::BelowFloor
         } else {
             standing

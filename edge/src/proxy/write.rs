@@ -20,7 +20,7 @@ use super::keeping::{Place, Times, announced_length};
 use super::lookup::Unusable;
 use super::replicas::Asked;
 use super::tunnel::Switched;
-use super::{Answer, Proxy, Route, client_url, key_parts, outbound, purge_url};
+use super::{Answer, Proxy, Route, client_url, key_parts, outbound, purge_url, yours};
 use crate::body::{self, Body};
 use crate::cache::{Content, Entry, Filling};
 use crate::error::Failure;
@@ -154,7 +154,7 @@ impl Proxy {
             outcome => outcome,
         };
         let answer = match outcome {
-            Ok(response) => passed(response, why, None),
+            Ok(response) => passed(response, why, yours::detail(ahead)),
             Err(failure) => self.failed_upstream(exchange, route, stale, failure),
         };
         (answer, Some(passing.filters))
@@ -241,7 +241,7 @@ impl Passing {
         });
         let requested_at = self.proxy.clock.now();
         let mut request = outbound.with_body(std::mem::take(&mut self.body));
-        relay_interim(&mut request, self.informer.as_ref());
+        relay_interim(&mut request, self.informer.as_ref(), &self.route);
         let upgrade = self.upgrade.take();
         let answer = match &upgrade {
             None => upstream.send(request).await.map(|answer| (answer, None)),
@@ -266,6 +266,7 @@ impl Passing {
         let trailer = trailers::announced(&head.headers).filter(|_| self.takes_trailers);
         let switched = Switched::of(tunnel, upgrade, &head.headers);
         inbound(&mut head.headers, &method, &self.proxy.settings.via);
+        self.route.drop_tokens(&mut head.headers);
         self.told = self.proxy.told_lsn(&head.extensions, self.asked);
         self.invalidated = self.invalidated_by(head.status, &head.headers);
         if let Some((place, stale)) = freshens {

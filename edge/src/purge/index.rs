@@ -37,11 +37,16 @@ use prefixes::{Full, Prefixes};
 use table::Table;
 use unrecorded::Unrecorded;
 
+/// Fewer by this power of two are the cells for what was purged under former logs.
+const FEWER: u32 = 2;
+
 /// See the module.
 pub struct Index {
     marking: Marking,
     hard: Table,
     soft: Table,
+    /// What was purged hard under the logs before this one, in fewer cells.
+    former: Table,
     prefixes: Prefixes,
     unrecorded: Unrecorded,
     epoch: AtomicU64,
@@ -62,6 +67,7 @@ impl Index {
             },
             hard: Table::new(slots),
             soft: Table::new(slots),
+            former: Table::new(slots.saturating_sub(FEWER)),
             prefixes: Prefixes::default(),
             unrecorded: Unrecorded::default(),
             epoch: AtomicU64::new(0),
@@ -121,7 +127,14 @@ impl Index {
         // Looked at first: a record is applied before it stops being unrecorded.
         let is_unrecorded = self.is_unrecorded(marks);
         let (hard, soft) = self.latest(marks);
-        if fence.epoch == epoch && hard > fence.seq || is_unrecorded {
+        let is_purged = if fence.epoch == epoch {
+            hard > fence.seq
+        } else {
+            // Numbers of two logs are not compared, but what was fetched under another one is older
+            // than every record of this, or of no use here.
+            hard > 0 || self.purged_before(marks) > fence.seq
+        };
+        if is_purged || is_unrecorded {
             return Verdict::Purged;
         }
         // A log that was replaced while we read has cleared what we read: look at its name last.
@@ -180,7 +193,7 @@ impl Index {
     pub fn apply(&self, position: Position, record: &Record) {
         // First: who finds the record applied asks the origin for what it is about.
         if let Some(lsn) = record.lsn {
-            self.newest.raise(lsn, position.seq);
+            self.newest.raise(lsn);
         }
         let table = self.table(record.mode);
         match self.marking.named(&record.scope) {
@@ -198,7 +211,7 @@ impl Index {
     /// The log was founded here: what it takes the place of may have said more of the database
     /// than anybody remembers.
     pub fn found(&self, position: Position) {
-        self.newest.doubt(position.seq);
+        self.newest.doubt();
         self.advance(position);
     }
 
@@ -214,7 +227,12 @@ impl Index {
 
     /// As [`Index::begin_epoch`], with a floor that is not where the log starts.
     pub fn begin_epoch_above(&self, start: Position, floor: u64) {
-        self.newest.begin(start.seq);
+        self.newest.doubt();
+        // What was purged stays so, whatever the log is called.
+        self.former.absorb(&self.hard);
+        for (prefix, seq) in self.prefixes.hard() {
+            self.former.raise(self.marking.beyond(&prefix), seq);
+        }
         // Everything is below the floor while the tables belong to neither log.
         self.floor.store(u64::MAX, Ordering::Relaxed);
         self.epoch.store(start.epoch, Ordering::Release);
@@ -229,7 +247,7 @@ impl Index {
 
     /// Records up to `seq` may have been missed: entries fetched before it are below the floor.
     pub fn raise_floor(&self, seq: u64) {
-        self.newest.doubt(seq);
+        self.newest.doubt();
         self.floor.fetch_max(seq, Ordering::AcqRel);
         self.publish();
     }
@@ -237,9 +255,8 @@ impl Index {
     /// What matches `records` is purged here until [`Index::recorded`] is told of each. Too many
     /// become one for everything.
     pub fn apply_unrecorded(&self, records: &[Record]) {
-        let seq = self.seq.load(Ordering::Acquire);
         for lsn in records.iter().filter_map(|record| record.lsn) {
-            self.newest.raise(lsn, seq);
+            self.newest.raise(lsn);
         }
         self.unrecorded.add(records);
         self.publish();
@@ -288,6 +305,12 @@ impl Index {
             Mode::Hard => &self.hard,
             Mode::Soft => &self.soft,
         }
+    }
+
+    /// The highest number under which one of these names was purged hard in a former log.
+    fn purged_before(&self, marks: &Marks) -> u64 {
+        let former = marks.hashes().iter().map(|hash| self.former.highest(*hash));
+        former.max().unwrap_or(0)
     }
 
     /// The numbers of the last records that match, hard and soft; 0 where there is none.

@@ -1,6 +1,7 @@
 //! The log as the rest of the edge uses it: read the fence, append, and know whether to trust it.
 
 mod again;
+mod continuity;
 mod entry;
 mod follow;
 mod journey;

@@ -13,7 +13,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tidegate_semantics::Timestamp;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 pub use order::{Order, Patience, Wait, to_timeout};
 pub use receipt::{Attendant, Receipt, State};
@@ -59,6 +59,8 @@ pub struct Orders {
     pub(super) own: Own,
     pub(super) waiting: Semaphore,
     pub(super) listing: Semaphore,
+    /// Whether the edge is being drained.
+    draining: watch::Sender<bool>,
     requests: Limit,
     records: Limit,
     longest_wait: Duration,
@@ -72,10 +74,27 @@ impl Orders {
             own,
             waiting: Semaphore::new(WAITING),
             listing: Semaphore::new(LISTING),
+            draining: watch::Sender::new(false),
             requests: Limit::new(settings.limit),
             records: Limit::new(settings.record_limit),
             longest_wait: settings.longest_wait,
         }
+    }
+
+    /// From now on nobody is kept waiting for other edges: this one is about to end.
+    pub fn drain(&self) {
+        self.draining.send_replace(true);
+    }
+
+    fn is_draining(&self) -> bool {
+        *self.draining.borrow()
+    }
+
+    /// Returns when the edge is being drained.
+    async fn drained(&self) {
+        let mut draining = self.draining.subscribe();
+        // Its sender lives as long as this.
+        let _ = draining.wait_for(|draining| *draining).await;
     }
 
     /// Counts a request of somebody who may purge. One that carries no token is not counted:

@@ -20,6 +20,40 @@ pub(super) fn take<T>(response: &mut Response<T>) {
 
 /// Removes what clients say of the origin's database, in what they send, and what the origin says
 /// in interim responses.
+///
+/// Some origins take `_` in a name for `-`, as CGI does: what they would read as ours goes too.
 pub fn strip(headers: &mut HeaderMap) {
     headers.remove(LSN);
+    let is_like_ours = |name: &&HeaderName| {
+        let letters = name.as_str().bytes();
+        name.as_str().len() == LSN.as_str().len()
+            && letters
+                .map(|letter| if letter == b'_' { b'-' } else { letter })
+                .eq(LSN.as_str().bytes())
+    };
+    while let Some(name) = headers.keys().find(is_like_ours).cloned() {
+        headers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_an_origin_may_read_as_the_field_is_removed_and_nothing_else() {
+        let mut headers = HeaderMap::new();
+        for name in [
+            "tidegate-lsn",
+            "tidegate_lsn",
+            "tidegate-lsm",
+            "tidegate-ls_",
+        ] {
+            headers.append(name, HeaderValue::from_static("1:0/1"));
+        }
+        strip(&mut headers);
+        let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["tidegate-ls_", "tidegate-lsm"]);
+    }
 }

@@ -18,12 +18,21 @@ pub struct Position {
 /// Bits of a [`Position::seq`] that count within one millisecond.
 pub const COUNTER_BITS: u32 = 20;
 
+impl Position {
+    /// When the record was appended, in milliseconds since 1970 by the log's clock.
+    pub fn millis(self) -> u64 {
+        self.seq >> COUNTER_BITS
+    }
+
+    /// Whether whoever stands here has got to `other`. What stands in another log says nothing of it.
+    pub fn has_reached(self, other: Position) -> bool {
+        self.epoch == other.epoch && self.seq >= other.seq
+    }
+}
+
 impl fmt::Display for Position {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (millis, counter) = (
-            self.seq >> COUNTER_BITS,
-            self.seq & ((1 << COUNTER_BITS) - 1),
-        );
+        let (millis, counter) = (self.millis(), self.seq & ((1 << COUNTER_BITS) - 1));
         write!(formatter, "{:016x}:{millis}-{counter}", self.epoch)
     }
 }

@@ -1,10 +1,6 @@
 //! Many requests, one fetch: who shares it, and who must not.
 
-use crate::support::{Answer, Edge, Gate, Origin, answer, patiently, secs};
-
-fn fresh(body: &str) -> Answer {
-    answer(body).with("cache-control", "max-age=60")
-}
+use crate::support::{Answer, Edge, Gate, Origin, answer, fresh, patiently, secs};
 
 /// The first request is answered when `first` opens, all others as `then` says.
 fn first_and_then(first: Answer, then: Answer) -> Origin {

@@ -13,8 +13,8 @@ use std::time::Duration;
 use redis::AsyncCommands;
 use tidegate_services::Redis;
 
-use super::log::{LOG, connected, started};
 use crate::support::edge::PURGE_TOKEN;
+use crate::support::redis::{LOG, connected, started};
 use crate::support::way::Way;
 use crate::support::{Answer, Edge, Gate, Origin, answer, patiently};
 

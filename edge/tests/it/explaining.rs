@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::redis::started;
+use crate::support::redis::started;
 use crate::support::{Edge, Origin, answer, secs};
 
 async fn explain(edge: &Edge, question: Value) -> Value {

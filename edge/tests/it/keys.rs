@@ -2,12 +2,8 @@
 
 use tidegate_edge::config::Config;
 
-use crate::redis::{started, stored};
-use crate::support::{Answer, Edge, Fields, Gate, Origin, answer, patiently, secs};
-
-fn fresh(body: &str) -> Answer {
-    answer(body).with("cache-control", "max-age=60")
-}
+use crate::support::redis::{started, stored};
+use crate::support::{Edge, Fields, Gate, Origin, fresh, patiently, secs};
 
 /// Says what it was asked for.
 fn echoing() -> Origin {

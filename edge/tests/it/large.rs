@@ -3,13 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::support::{Answer, Edge, Gate, Origin, answer, wait_until};
+use crate::support::{Answer, Edge, Gate, Origin, answer, fresh, wait_until};
 
 const LIMIT: &str = "cache.max_entry = 1000";
-
-fn fresh(body: impl Into<Vec<u8>>) -> Answer {
-    answer(body).with("cache-control", "max-age=60")
-}
 
 #[tokio::test]
 async fn a_body_over_the_limit_streams_through_whole_and_is_not_kept() {

@@ -4,8 +4,8 @@ use redis::AsyncCommands;
 use tidegate_edge::config::Config;
 use tidegate_services::Redis;
 
-use crate::redis::{connected, started};
 use crate::support::client::Connection;
+use crate::support::redis::{connected, started, stored};
 use crate::support::{Answer, Edge, Gate, Origin, answer, patiently, secs};
 
 fn fresh(body: &str) -> Answer {
@@ -195,7 +195,7 @@ async fn what_was_stored_between_looking_and_asking_is_a_hit() {
     let (here, there) = (edge(&origin, &redis), edge(&origin, &redis));
     // Redis knows the scripts from now on, and runs them in the order in which they come.
     here.get("/other").await;
-    crate::redis::stored(&redis, 1).await;
+    stored(&redis, 1).await;
     origin.next(fresh("x").after(&gate));
     let mut first = here.request("GET", "/").begin().await;
     origin.asked_for(2).await;
@@ -351,7 +351,7 @@ async fn those_who_wait_for_a_variant_that_is_none_any_more_go_at_once() {
         request.begin()
     };
     ask(&edge(&origin, &redis), "de").await.response().await;
-    crate::redis::stored(&redis, 2).await;
+    stored(&redis, 2).await;
     let edges = [(); 4].map(|()| edge(&origin, &redis));
     let mut first = ask(&edges[0], "fr").await;
     origin.asked_for(2).await;
@@ -585,7 +585,7 @@ async fn what_expired_is_refreshed_once_in_the_region() {
     let start = Edge::before(&origin).redis(&redis).with(ENDLESS);
     let there = start.on_the_clock_of(&here).start();
     here.get("/").await;
-    crate::redis::stored(&redis, 1).await;
+    stored(&redis, 1).await;
     assert_eq!(there.get("/").await.cache("detail"), Some("redis"));
     here.clock.advance(secs(100));
     assert_eq!(here.get("/").await.text(), "old");
@@ -613,7 +613,7 @@ async fn what_is_validated_in_the_foreground_is_so_once_in_the_region() {
     let start = Edge::before(&origin).redis(&redis).with(ENDLESS);
     let there = start.on_the_clock_of(&here).start();
     here.get("/").await;
-    crate::redis::stored(&redis, 1).await;
+    stored(&redis, 1).await;
     assert_eq!(there.get("/").await.cache("detail"), Some("redis"));
     here.clock.advance(secs(100));
     let confirmed = answer("").status(304).with("etag", "\"1\"");

@@ -3,43 +3,15 @@
 use std::time::Duration;
 
 use redis::AsyncCommands;
-use redis::aio::MultiplexedConnection;
-use redis::streams::StreamRangeReply;
 use tidegate_services::Redis;
 
+use crate::support::redis::{LOG, add, connected, recorded, started};
 use crate::support::{Answer, Edge, Origin, Way, answer, patiently, secs};
 
-pub(crate) const LOG: &str = "tidegate:log";
 const ALL: &str = r#"{"scope":"all"}"#;
 
 fn fresh(body: &str) -> Answer {
     answer(body).with("cache-control", "max-age=3600")
-}
-
-pub(crate) fn started() -> Redis {
-    Redis::ephemeral().expect("redis-server is installed")
-}
-
-pub(crate) async fn connected(redis: &Redis) -> MultiplexedConnection {
-    let client = redis::Client::open(redis.url()).unwrap();
-    patiently("redis", client.get_multiplexed_async_connection())
-        .await
-        .unwrap()
-}
-
-pub(crate) async fn add(redis: &Redis, id: &str, fields: &[(&str, &str)]) {
-    let mut connection = connected(redis).await;
-    let _: String = connection.xadd(LOG, id, fields).await.unwrap();
-}
-
-/// How many entries of the log contain this.
-pub(crate) async fn recorded(redis: &Redis, text: &str) -> usize {
-    let mut connection = connected(redis).await;
-    let log: StreamRangeReply = connection.xrange_all(LOG).await.unwrap();
-    let entries = log.ids.iter();
-    entries
-        .filter(|entry| format!("{entry:?}").contains(text))
-        .count()
 }
 
 /// The epoch that a purge was recorded in.
@@ -261,32 +233,33 @@ async fn many_purges_that_could_not_be_recorded_are_appended_once() {
     }
 }
 
+/// An edge that gives up appends by this way soon.
+fn by_way(origin: &Origin, redis: &Redis, way: &Way) -> Edge {
+    let log = format!("log = {{ url = {:?}, deadline = \"300ms\" }}", way.url());
+    Edge::before(origin).redis(redis).with(&log).start()
+}
+
+async fn until_purged(edge: &Edge, path: &str) {
+    patiently("a purge", async {
+        while edge.purge(path).await.status != 200 {}
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_purge_over_a_connection_that_went_silent_is_recorded_over_another() {
     let redis = started();
     let way = Way::to(&redis);
     let origin = Origin::always(fresh("x"));
-    let edge = Edge::before(&origin)
-        .redis(&redis)
-        .with(&format!(
-            "log = {{ url = {:?}, deadline = \"300ms\" }}",
-            way.url()
-        ))
-        .start();
-    patiently("a purge", async {
-        while edge.purge("/before").await.status != 200 {}
-    })
-    .await;
+    let edge = by_way(&origin, &redis, &way);
+    until_purged(&edge, "/before").await;
     way.silence();
     assert_eq!(edge.purge("/silent").await.status, 503);
     patiently("the record in the log", async {
         while recorded(&redis, "edge.test/silent").await == 0 {}
     })
     .await;
-    patiently("a purge", async {
-        while edge.purge("/after").await.status != 200 {}
-    })
-    .await;
+    until_purged(&edge, "/after").await;
 }
 
 #[tokio::test]
@@ -294,17 +267,8 @@ async fn an_append_again_that_goes_silent_is_given_up_too() {
     let redis = started();
     let way = Way::to(&redis);
     let origin = Origin::always(fresh("x"));
-    let edge = Edge::before(&origin)
-        .redis(&redis)
-        .with(&format!(
-            "log = {{ url = {:?}, deadline = \"300ms\" }}",
-            way.url()
-        ))
-        .start();
-    patiently("a purge", async {
-        while edge.purge("/before").await.status != 200 {}
-    })
-    .await;
+    let edge = by_way(&origin, &redis, &way);
+    until_purged(&edge, "/before").await;
     // Connections are accepted and scripts wait, so that the silence falls into an append.
     let connection = connected(&redis).await;
     let client = |argument: &'static [&'static str]| {

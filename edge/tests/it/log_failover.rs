@@ -5,9 +5,8 @@ use redis::AsyncCommands;
 use redis::streams::StreamRangeReply;
 use tidegate_services::Redis;
 
-use crate::log::{LOG, add, connected, recorded};
 use crate::log_lost::{Pair, fresh, is_asked_about};
-use crate::redis::started;
+use crate::support::redis::{LOG, add, connected, recorded, started};
 use crate::support::{Edge, patiently};
 
 async fn is_new(edge: &Edge, path: &str) {

@@ -4,8 +4,8 @@ use redis::AsyncCommands;
 use redis::streams::StreamRangeReply;
 use tidegate_services::Redis;
 
-use crate::log::{LOG, add, connected, epoch};
-use crate::redis::started;
+use crate::log::epoch;
+use crate::support::redis::{LOG, add, connected, started};
 use crate::support::{Answer, Edge, Origin, Way, answer, patiently};
 
 pub(crate) fn fresh(body: &str) -> Answer {
@@ -28,13 +28,6 @@ fn following(origin: &Origin, log: &str) -> Edge {
 
 const PATHS: [&str; 2] = ["/a", "/b"];
 
-async fn fill(edge: &Edge) {
-    for path in PATHS {
-        edge.get(path).await;
-        assert_eq!(edge.get(path).await.cache_status(), "hit", "{path}");
-    }
-}
-
 /// Two edges on ways of their own to one server, and what they have stored.
 pub(crate) struct Pair {
     pub(crate) origin: Origin,
@@ -48,7 +41,7 @@ impl Pair {
         let ways = [Way::to(redis), Way::to(redis)];
         let edges = [0, 1].map(|number: usize| following(&origin, &ways[number].url()));
         for edge in &edges {
-            fill(edge).await;
+            edge.fill(&PATHS).await;
         }
         Pair {
             origin,
@@ -251,7 +244,7 @@ async fn edges_that_lose_a_log_together_need_one_new_one() {
     let origin = Origin::always(fresh("old"));
     let edges = [(); 4].map(|()| following(&origin, &redis.url()));
     for edge in &edges {
-        fill(edge).await;
+        edge.fill(&PATHS).await;
     }
     assert_eq!(edges[0].purge("/b").await.status, 200);
     for edge in &edges {

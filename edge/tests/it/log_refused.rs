@@ -3,9 +3,8 @@
 use redis::AsyncCommands;
 use tidegate_services::Redis;
 
-use crate::log::{LOG, connected, recorded};
-use crate::redis::started;
 use crate::support::orders::orders;
+use crate::support::redis::{LOG, connected, recorded, started};
 use crate::support::{Answer, Edge, Gate, Origin, answer, patiently, secs};
 
 fn fresh(body: &str) -> Answer {

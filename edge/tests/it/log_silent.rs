@@ -1,6 +1,6 @@
 //! A purge log that is silent: how long the cache is used without it, and what waits for it.
 
-use crate::redis::{started, stored};
+use crate::support::redis::{started, stored};
 use crate::support::{Answer, Edge, Gate, Origin, Way, answer, patiently, secs};
 
 fn fresh(body: &str) -> Answer {

@@ -36,8 +36,10 @@ mod sweeping;
 mod validation;
 mod writes;
 mod yours;
+mod yours_tokens;
 
 mod admin;
+mod distrust;
 mod drain;
 mod framing;
 mod messages;

@@ -1,8 +1,8 @@
 //! Purges that overtake fetches: what was asked for before a purge is not used after it, whoever
 //! waits for it and wherever it is by then.
 
-use crate::redis::started;
 use crate::support::orders::{hard_orders, orders, soft_orders};
+use crate::support::redis::started;
 use crate::support::{Answer, Edge, Gate, Origin, Way, answer, patiently, secs};
 
 fn fresh(body: &str) -> Answer {

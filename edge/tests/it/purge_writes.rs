@@ -2,14 +2,9 @@
 
 use tidegate_services::Redis;
 
-use crate::log::recorded;
-use crate::redis::started;
 use crate::support::client::Connection;
-use crate::support::{Answer, Edge, Gate, Origin, Way, answer, patiently};
-
-fn fresh(body: &str) -> Answer {
-    answer(body).with("cache-control", "max-age=60")
-}
+use crate::support::redis::{recorded, started};
+use crate::support::{Answer, Edge, Gate, Origin, Way, answer, fresh, patiently};
 
 /// A write invalidates by its URL, by what it names, by groups, and by a plugin's tags.
 const INVALIDATE: &str = r#"
@@ -66,8 +61,7 @@ fn done() -> Answer {
 
 async fn fill(edge: &Edge) {
     for (path, _) in paths() {
-        edge.get(path).await;
-        assert_eq!(edge.get(path).await.cache_status(), "hit", "{path}");
+        edge.fill(&[path]).await;
     }
 }
 

@@ -1,29 +1,13 @@
 //! Purges, by whom and of what, and the races that they win.
 
 use crate::support::edge::PURGE_TOKEN;
-use crate::support::{Answer, Edge, Gate, Origin, Response, answer, patiently, secs};
-
-fn fresh(body: &str) -> Answer {
-    answer(body).with("cache-control", "max-age=60")
-}
-
-/// Fills the cache with these paths.
-async fn fill(edge: &Edge, paths: &[&str]) {
-    for path in paths {
-        edge.get(path).await;
-        assert_eq!(edge.get(path).await.cache_status(), "hit", "{path}");
-    }
-}
-
-async fn is_stored(edge: &Edge, path: &str) -> bool {
-    edge.request("HEAD", path).send().await.cache_status() == "hit"
-}
+use crate::support::{Answer, Edge, Gate, Origin, Response, answer, fresh, patiently, secs};
 
 #[tokio::test]
 async fn purge_needs_the_token() {
     let origin = Origin::always(fresh("x"));
     let edge = Edge::before(&origin).start();
-    fill(&edge, &["/a"]).await;
+    edge.fill(&["/a"]).await;
     for token in [
         None,
         Some("Bearer wrong"),
@@ -41,13 +25,13 @@ async fn purge_needs_the_token() {
             (401, Some("Bearer"))
         );
     }
-    assert!(is_stored(&edge, "/a").await);
+    assert!(edge.is_stored("/a").await);
     let receipt = edge.purge("/a").await;
     assert_eq!(receipt.status, 200);
     let receipt: serde_json::Value = serde_json::from_slice(&receipt.body).unwrap();
     assert_eq!(receipt["records"], 1);
     assert!(receipt["position"].is_string());
-    assert!(!is_stored(&edge, "/a").await);
+    assert!(!edge.is_stored("/a").await);
     assert_eq!(edge.get("/a").await.cache_status(), "fwd=miss");
     assert_eq!(edge.get("/a").await.cache_status(), "hit", "stored anew");
 }
@@ -56,9 +40,9 @@ async fn purge_needs_the_token() {
 async fn without_a_token_set_nobody_purges_in_public() {
     let origin = Origin::always(fresh("x"));
     let edge = Edge::before(&origin).without("purge").start();
-    fill(&edge, &["/a"]).await;
+    edge.fill(&["/a"]).await;
     assert_eq!(edge.purge("/a").await.status, 401);
-    assert!(is_stored(&edge, "/a").await);
+    assert!(edge.is_stored("/a").await);
     assert_eq!(origin.requests(), 1, "nor does the method reach the origin");
 }
 
@@ -84,7 +68,7 @@ async fn every_worker_heeds_a_purge_at_once() {
 async fn a_validated_response_keeps_its_tags_and_is_past_the_purges_before() {
     let origin = Origin::always(fresh("x").with("etag", "\"1\"").with("surrogate-key", "t"));
     let edge = Edge::before(&origin).start();
-    fill(&edge, &["/a"]).await;
+    edge.fill(&["/a"]).await;
     assert_eq!(
         edge.order(r#"{"tags": ["t"], "soft": true}"#).await.status,
         200
@@ -98,14 +82,14 @@ async fn a_validated_response_keeps_its_tags_and_is_past_the_purges_before() {
         "validated after the purge"
     );
     edge.order(r#"{"tags": ["t"]}"#).await;
-    assert!(!is_stored(&edge, "/a").await);
+    assert!(!edge.is_stored("/a").await);
 }
 
 #[tokio::test]
 async fn a_purge_that_overtakes_a_validation_wins() {
     let origin = Origin::always(fresh("old").with("etag", "\"1\""));
     let edge = Edge::before(&origin).start();
-    fill(&edge, &["/"]).await;
+    edge.fill(&["/"]).await;
     edge.clock.advance(secs(60));
     let gate = Gate::closed();
     origin.next(answer("").status(304).with("etag", "\"1\"").after(&gate));
@@ -125,7 +109,7 @@ async fn a_purge_that_overtakes_a_validation_wins() {
 async fn purge_takes_one_url_with_its_query_and_all_its_variants() {
     let origin = Origin::always(fresh("x").with("vary", "accept-language"));
     let edge = Edge::before(&origin).start();
-    fill(&edge, &["/a", "/a?b", "/a/b"]).await;
+    edge.fill(&["/a", "/a?b", "/a/b"]).await;
     let german = || {
         edge.request("GET", "/a")
             .with("accept-language", "de")
@@ -135,8 +119,8 @@ async fn purge_takes_one_url_with_its_query_and_all_its_variants() {
     assert_eq!(german().await.cache_status(), "hit");
     edge.purge("/a").await;
     assert_eq!(german().await.cache_status(), "fwd=miss");
-    assert!(!is_stored(&edge, "/a").await);
-    assert!(is_stored(&edge, "/a?b").await && is_stored(&edge, "/a/b").await);
+    assert!(!edge.is_stored("/a").await);
+    assert!(edge.is_stored("/a?b").await && edge.is_stored("/a/b").await);
 }
 
 #[tokio::test]
@@ -144,7 +128,7 @@ async fn purge_with_surrogate_keys_takes_what_carries_one_of_them() {
     let origin =
         Origin::by(|asked| fresh("x").with("surrogate-key", asked.target.trim_matches('/')));
     let edge = Edge::before(&origin).start();
-    fill(&edge, &["/one", "/two", "/three"]).await;
+    edge.fill(&["/one", "/two", "/three"]).await;
     let purge = edge
         .request("PURGE", "/three")
         .with("authorization", PURGE_TOKEN);
@@ -152,8 +136,8 @@ async fn purge_with_surrogate_keys_takes_what_carries_one_of_them() {
         purge.with("surrogate-key", "one two").send().await.status,
         200
     );
-    assert!(!is_stored(&edge, "/one").await && !is_stored(&edge, "/two").await);
-    assert!(is_stored(&edge, "/three").await);
+    assert!(!edge.is_stored("/one").await && !edge.is_stored("/two").await);
+    assert!(edge.is_stored("/three").await);
 }
 
 #[tokio::test]
@@ -168,7 +152,7 @@ async fn a_soft_purge_leaves_what_may_be_served_stale() {
             .with("authorization", PURGE_TOKEN);
         purge.with("fastly-soft-purge", "1").send()
     };
-    fill(&edge, &["/a", "/b"]).await;
+    edge.fill(&["/a", "/b"]).await;
     let gate = Gate::closed();
     origin.now(fresh("new").after(&gate));
     assert_eq!(softly("/a").await.status, 200);
@@ -199,7 +183,7 @@ async fn a_hard_purge_leaves_nothing_to_stand_in() {
     let edge = Edge::before(&origin)
         .route("stale_if_error = \"1h\"")
         .start();
-    fill(&edge, &["/a"]).await;
+    edge.fill(&["/a"]).await;
     edge.purge("/a").await;
     origin.now(Answer::hang_up());
     assert_eq!(edge.get("/a").await.status, 502);
@@ -226,14 +210,10 @@ async fn an_order_takes_what_it_names() {
     for (order, left) in ORDERS {
         let origin = Origin::by(|asked| fresh("x").with("cache-tag", &asked.target));
         let edge = Edge::before(&origin).start();
-        fill(&edge, &["/a", "/a/b", "/c"]).await;
+        edge.fill(&["/a", "/a/b", "/c"]).await;
         assert_eq!(edge.order(order).await.status, 200, "{order}");
         for (path, is_left) in ["/a", "/a/b", "/c"].iter().zip(left) {
-            assert_eq!(
-                is_stored(&edge, path).await,
-                *is_left,
-                "{path} after {order}"
-            );
+            assert_eq!(edge.is_stored(path).await, *is_left, "{path} after {order}");
         }
     }
 }
@@ -268,7 +248,7 @@ async fn an_order_that_cannot_be_meant_is_refused_and_says_why() {
 async fn a_purge_by_a_field_that_names_nothing_is_refused() {
     let origin = Origin::always(fresh("x"));
     let edge = Edge::before(&origin).start();
-    fill(&edge, &["/a"]).await;
+    edge.fill(&["/a"]).await;
     for (field, value) in [
         ("cache-groups", "start page"),
         ("surrogate-key", " "),
@@ -282,7 +262,7 @@ async fn a_purge_by_a_field_that_names_nothing_is_refused() {
         assert_eq!(refused.status, 400, "{field}");
         assert!(refused.text().contains(field), "{}", refused.text());
     }
-    assert!(is_stored(&edge, "/a").await, "nothing else was purged");
+    assert!(edge.is_stored("/a").await, "nothing else was purged");
 }
 
 #[tokio::test]
@@ -352,7 +332,7 @@ async fn a_purge_during_a_background_refresh_wins() {
     let edge = Edge::before(&origin)
         .route("stale_while_revalidate = \"1h\"")
         .start();
-    fill(&edge, &["/"]).await;
+    edge.fill(&["/"]).await;
     edge.clock.advance(secs(61));
     let gate = Gate::closed();
     origin.next(fresh("old").after(&gate));
@@ -405,7 +385,7 @@ async fn purge_requests_are_limited_on_both_listeners_together() {
     let origin = Origin::always(fresh("x"));
     let edge = Edge::before(&origin).with("purge.limit = \"2/m\"").start();
     let order = || edge.order(r#"{"tags": ["t"]}"#);
-    fill(&edge, &["/a"]).await;
+    edge.fill(&["/a"]).await;
     // Whoever has no token takes nothing from those who have.
     for _ in 0..5 {
         assert_eq!(edge.request("PURGE", "/a").send().await.status, 401);
@@ -414,7 +394,7 @@ async fn purge_requests_are_limited_on_both_listeners_together() {
     assert_eq!(edge.order("{").await.status, 400, "a request all the same");
     assert_too_many(&edge.purge("/a").await, "30");
     assert_too_many(&order().await, "30");
-    assert!(is_stored(&edge, "/a").await, "nothing was purged");
+    assert!(edge.is_stored("/a").await, "nothing was purged");
     edge.clock.advance(secs(29));
     assert_too_many(&order().await, "1");
     edge.clock.advance(secs(1));
@@ -457,8 +437,8 @@ async fn what_a_write_invalidates_is_never_limited() {
     assert_eq!(edge.purge("/other").await.status, 200);
     assert_too_many(&edge.purge("/other").await, "3600");
     for _ in 0..3 {
-        fill(&edge, &["/a"]).await;
+        edge.fill(&["/a"]).await;
         assert_eq!(edge.request("DELETE", "/a").send().await.status, 200);
-        assert!(!is_stored(&edge, "/a").await);
+        assert!(!edge.is_stored("/a").await);
     }
 }

@@ -4,23 +4,14 @@ use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use redis::streams::StreamRangeReply;
 use serde_json::Value;
+use tidegate_edge::purge::{Record, Scope, Stream};
 use tidegate_services::Redis;
 
 use crate::support::edge::{Builder, PURGE_TOKEN};
+use crate::support::redis::{connected, started};
 use crate::support::{Edge, Origin, Response, Way, patiently};
 
 const ALL: &str = r#"{"tags": ["t"], "wait": "all", "timeout": "20s"}"#;
-
-fn started() -> Redis {
-    Redis::ephemeral().expect("redis-server is installed")
-}
-
-async fn connected(redis: &Redis) -> MultiplexedConnection {
-    let client = redis::Client::open(redis.url()).unwrap();
-    patiently("redis", client.get_multiplexed_async_connection())
-        .await
-        .unwrap()
-}
 
 /// An edge of this name and region, which shares this Redis.
 fn named(origin: &Origin, redis: &Redis, instance: &str, region: &str) -> Builder {
@@ -34,9 +25,12 @@ fn by_way(builder: Builder, way: &Way) -> Builder {
     builder.with(&format!("log.url = {:?}", way.url()))
 }
 
+/// The names on the roll, one for each process.
 async fn on_roll(redis: &Redis) -> Vec<String> {
     let mut connection = connected(redis).await;
-    let mut names: Vec<String> = connection.hkeys("tidegate:edges").await.unwrap();
+    let places: Vec<String> = connection.hkeys("tidegate:edges").await.unwrap();
+    let name = |place: &String| place.split(' ').next().unwrap().to_owned();
+    let mut names: Vec<_> = places.iter().map(name).collect();
     names.sort();
     names
 }
@@ -44,6 +38,14 @@ async fn on_roll(redis: &Redis) -> Vec<String> {
 /// Returns when exactly these are on the roll.
 async fn until_on_roll(redis: &Redis, names: &[&str]) {
     patiently("the roll", async { while on_roll(redis).await != names {} }).await;
+}
+
+/// Edges a and b of one region, b with its log by this way, when both are on the roll.
+async fn pair(origin: &Origin, redis: &Redis, way: &Way) -> (Edge, Edge) {
+    let a = named(origin, redis, "a", "fra").start();
+    let b = by_way(named(origin, redis, "b", "fra"), way).start();
+    until_on_roll(redis, &["a", "b"]).await;
+    (a, b)
 }
 
 fn json(response: &Response) -> Value {
@@ -80,13 +82,40 @@ async fn spread(edge: &Edge, position: &Value) -> Value {
         .clone()
 }
 
+/// Returns when that is how `edge` says it has spread: whoever took the order knows that it has
+/// applied it before it says so to all.
+async fn until_spread(edge: &Edge, position: &Value, expected: &[String]) {
+    patiently("the spread of a purge", async {
+        while edges(&spread(edge, position).await) != expected {}
+    })
+    .await;
+}
+
 /// How many acknowledgements this edge has written.
 async fn acks(redis: &Redis, instance: &str) -> usize {
     let mut connection = connected(redis).await;
     let acks: StreamRangeReply = connection.xrange_all("tidegate:acks").await.unwrap();
-    let own =
-        |entry: &&redis::streams::StreamId| entry.get::<String>("i").as_deref() == Some(instance);
+    let own = |entry: &&redis::streams::StreamId| {
+        let place: String = entry.get("i").unwrap();
+        place.split(' ').next() == Some(instance)
+    };
     acks.ids.iter().filter(own).count()
+}
+
+/// How many times streams have been read.
+async fn reads(connection: &MultiplexedConnection) -> u64 {
+    let stats = redis::cmd("INFO").arg("commandstats").to_owned();
+    let stats: String = stats.query_async(&mut connection.clone()).await.unwrap();
+    let (_, reads) = stats.split_once("cmdstat_xread:calls=").unwrap();
+    reads.split(',').next().unwrap().parse().unwrap()
+}
+
+/// How many connections wait for a stream: those of orders, and of followers.
+async fn readers(connection: &MultiplexedConnection) -> usize {
+    let list = redis::cmd("CLIENT").arg("LIST").to_owned();
+    let list: String = list.query_async(&mut connection.clone()).await.unwrap();
+    let reading = list.lines().filter(|line| line.contains("cmd=xread "));
+    reading.filter(|line| line.contains(" flags=b ")).count()
 }
 
 #[tokio::test]
@@ -113,8 +142,7 @@ async fn a_receipt_names_every_edge_and_the_time_it_took() {
     for edge in [&a, &b, &c] {
         assert_ne!(edge.get("/a").await.cache("detail"), Some("memory"));
     }
-    let spread = spread(&b, &receipt["position"]).await;
-    assert_eq!(edges(&spread), edges(&receipt));
+    until_spread(&b, &receipt["position"], &edges(&receipt)).await;
 }
 
 #[tokio::test]
@@ -162,6 +190,7 @@ async fn an_edge_of_another_region_is_waited_for_by_all_alone() {
     assert_eq!(late.status, 202, "{}", late.text());
     let late = json(&late);
     assert_eq!(edges(&late), ["a fra applied", "b ams waiting"]);
+    until_spread(&a, &late["position"], &edges(&late)).await;
     assert_eq!(spread(&a, &late["position"]).await["applied"], 1);
 
     let mut asked = a.admin("POST", "/purge").body(ALL).begin().await;
@@ -170,8 +199,7 @@ async fn an_edge_of_another_region_is_waited_for_by_all_alone() {
     assert_eq!(receipt.status, 200, "{}", receipt.text());
     assert_eq!(edges(&json(&receipt)), ["a fra applied", "b ams applied"]);
     // One acknowledgement stands for all that came before it.
-    let spread = spread(&b, &late["position"]).await;
-    assert_eq!(edges(&spread), ["a fra applied", "b ams applied"]);
+    until_spread(&b, &late["position"], &edges(&json(&receipt))).await;
 }
 
 #[tokio::test]
@@ -183,42 +211,103 @@ async fn an_edge_that_is_cut_off_falls_silent_and_has_not_applied_it_until_it_sa
     let b = by_way(named(&origin, &redis, "b", "fra"), &way)
         .with("log.trust = \"1s\"")
         .start();
-    // It is called as long as its last word is not older than three seconds.
-    let receipt = patiently("an edge on the roll that is cut off", async {
-        loop {
-            until_on_roll(&redis, &["a", "b"]).await;
-            way.cut();
-            let order = r#"{"tags": ["t"], "wait": "all", "timeout": "3500ms"}"#;
-            let receipt = a.order(order).await;
-            let told = json(&receipt);
-            if edges(&told).len() == 2 {
-                assert_eq!(receipt.status, 202);
-                return told;
-            }
-            way.lead_to(&redis);
-        }
-    })
-    .await;
+    way.cut();
+    // It is waited for as long as its last word is not older than three seconds.
+    let order = r#"{"tags": ["t"], "wait": "all", "timeout": "3500ms"}"#;
+    let receipt = a.order(order).await;
+    assert_eq!(receipt.status, 202);
+    let receipt = json(&receipt);
     assert_eq!(edges(&receipt), ["a fra applied", "b fra silent"]);
-    assert_eq!(
-        edges(&spread(&a, &receipt["position"]).await),
-        edges(&receipt)
-    );
-    // It is not called again until it is heard.
-    assert_eq!(edges(&json(&a.order(ALL).await)), ["a fra applied"]);
+    until_spread(&a, &receipt["position"], &edges(&receipt)).await;
 
     way.lead_to(&redis);
-    let applied = ["a fra applied", "b fra applied"];
-    patiently("its acknowledgement", async {
-        while edges(&spread(&a, &receipt["position"]).await) != applied {}
-    })
-    .await;
+    let applied = ["a fra applied", "b fra applied"].map(str::to_owned);
+    until_spread(&a, &receipt["position"], &applied).await;
     let receipt = a.order(ALL).await;
     assert_eq!(
         (receipt.status, edges(&json(&receipt))),
-        (200, applied.map(str::to_owned).to_vec())
+        (200, applied.to_vec())
     );
     drop(b);
+}
+
+#[tokio::test]
+async fn an_edge_that_is_silent_already_is_named_and_not_waited_for() {
+    let redis = started();
+    let way = Way::to(&redis);
+    let origin = Origin::answers("x").with("cache-control", "max-age=60");
+    let a = named(&origin, &redis, "a", "fra")
+        .with("purge.longest_wait = \"1h\"")
+        .start();
+    let b = by_way(named(&origin, &redis, "b", "ams"), &way)
+        .with("log.trust = \"50ms\"")
+        .route("on_partition = \"serve\"")
+        .start();
+    until_on_roll(&redis, &["a", "b"]).await;
+    b.get("/").await;
+    way.cut();
+    let order = |wait: &str, timeout: &str| {
+        let order = format!(r#"{{"all": true, "wait": {wait:?}, "timeout": {timeout:?}}}"#);
+        let asked = a.admin("POST", "/purge").body(&order);
+        async { asked.send().await }
+    };
+    let told = patiently("it to fall silent", async {
+        loop {
+            let told = json(&order("all", "10ms").await);
+            if edges(&told)[1] == "b ams silent" {
+                return told;
+            }
+        }
+    })
+    .await;
+    // It serves what was purged: nobody may be told otherwise.
+    assert_eq!(b.get("/").await.cache_status(), "hit");
+    let late = patiently("no wait for it", order("all", "1h")).await;
+    assert_eq!(late.status, 202, "{}", late.text());
+    assert_eq!(edges(&json(&late)), ["a fra applied", "b ams silent"]);
+    let region = patiently("those of the region", order("region", "1h")).await;
+    assert_eq!(region.status, 200, "{}", region.text());
+    assert_eq!(edges(&json(&region)), ["a fra applied", "b ams silent"]);
+    until_spread(&a, &told["position"], &edges(&told)).await;
+
+    way.lead_to(&redis);
+    patiently("its return", async {
+        while order("all", "1h").await.status != 200 {}
+    })
+    .await;
+    assert_ne!(b.get("/").await.cache_status(), "hit");
+}
+
+#[tokio::test]
+async fn an_edge_that_died_is_silent_for_some_minutes_and_then_struck() {
+    let redis = started();
+    let origin = Origin::answers("x");
+    let a = named(&origin, &redis, "a", "fra").start();
+    until_on_roll(&redis, &["a"]).await;
+    let mut connection = connected(&redis).await;
+    let (now, _): (u64, u64) = redis::cmd("TIME")
+        .query_async(&mut connection)
+        .await
+        .unwrap();
+    for (name, minutes) in [("lately", 4), ("long-ago", 6)] {
+        let said = serde_json::json!({
+            "region": "fra", "position": "00000000000000ff:7-1", "trust": 2_000,
+            "process": "p", "heard": (now - minutes * 60) * 1_000,
+        });
+        let place = format!("{name} p");
+        let _: () = connection
+            .hset("tidegate:edges", place, said.to_string())
+            .await
+            .unwrap();
+    }
+    let receipt = a.order(ALL).await;
+    assert_eq!(receipt.status, 202, "{}", receipt.text());
+    let receipt = json(&receipt);
+    assert_eq!(edges(&receipt), ["a fra applied", "lately fra silent"]);
+    until_spread(&a, &receipt["position"], &edges(&receipt)).await;
+    // Whoever begins clears up.
+    let _b = named(&origin, &redis, "b", "fra").start();
+    until_on_roll(&redis, &["a", "b", "lately"]).await;
 }
 
 #[tokio::test]
@@ -226,9 +315,7 @@ async fn the_roll_is_fixed_when_the_purge_is_recorded() {
     let redis = started();
     let way = Way::to(&redis);
     let origin = Origin::answers("x");
-    let a = named(&origin, &redis, "a", "fra").start();
-    let _b = by_way(named(&origin, &redis, "b", "fra"), &way).start();
-    until_on_roll(&redis, &["a", "b"]).await;
+    let (a, _b) = pair(&origin, &redis, &way).await;
     way.hold();
     let before = acks(&redis, "a").await;
     let mut asked = a.admin("POST", "/purge").body(ALL).begin().await;
@@ -265,9 +352,7 @@ async fn who_finds_too_many_waiting_is_answered_without_waiting() {
     let redis = started();
     let way = Way::to(&redis);
     let origin = Origin::answers("x");
-    let a = named(&origin, &redis, "a", "fra").start();
-    let _b = by_way(named(&origin, &redis, "b", "fra"), &way).start();
-    until_on_roll(&redis, &["a", "b"]).await;
+    let (a, _b) = pair(&origin, &redis, &way).await;
     way.hold();
     let mut waiting = Vec::new();
     for _ in 0..64 {
@@ -275,14 +360,7 @@ async fn who_finds_too_many_waiting_is_answered_without_waiting() {
     }
     let connection = connected(&redis).await;
     patiently("all of them to wait", async {
-        loop {
-            let list = redis::cmd("CLIENT").arg("LIST").to_owned();
-            let list: String = list.query_async(&mut connection.clone()).await.unwrap();
-            let reading = list.lines().filter(|line| line.contains("cmd=xread "));
-            if reading.filter(|line| line.contains(" flags=b ")).count() >= 64 {
-                return;
-            }
-        }
+        while readers(&connection).await < 64 {}
     })
     .await;
     // It would be answered after the others had given up.
@@ -301,9 +379,7 @@ async fn many_purges_are_acknowledged_at_once() {
     let redis = started();
     let way = Way::to(&redis);
     let origin = Origin::answers("x");
-    let a = named(&origin, &redis, "a", "fra").start();
-    let _b = by_way(named(&origin, &redis, "b", "fra"), &way).start();
-    until_on_roll(&redis, &["a", "b"]).await;
+    let (a, _b) = pair(&origin, &redis, &way).await;
     way.hold();
     let before = acks(&redis, "b").await;
     for _ in 0..10 {
@@ -369,34 +445,124 @@ async fn what_is_strange_on_the_roll_is_passed_over_and_no_purge_fails_by_it() {
 }
 
 #[tokio::test]
-async fn two_edges_of_one_name_are_told_apart() {
+async fn each_of_two_edges_of_one_name_answers_for_itself() {
+    let redis = started();
+    let way = Way::to(&redis);
+    let origin = Origin::answers("x");
+    let one = by_way(named(&origin, &redis, "a", "fra"), &way).start();
+    until_on_roll(&redis, &["a"]).await;
+    way.hold();
+    let other = named(&origin, &redis, "a", "fra").start();
+    let third = named(&origin, &redis, "c", "fra").start();
+    until_on_roll(&redis, &["a", "a", "c"]).await;
+    for asked in [&other, &third] {
+        let order = r#"{"tags": ["t"], "wait": "all", "timeout": "100ms"}"#;
+        let receipt = asked.order(order).await;
+        assert_eq!(receipt.status, 202, "{}", receipt.text());
+        let told = json(&receipt);
+        until_spread(asked, &told["position"], &edges(&told)).await;
+        let told = edges(&told);
+        let states = told.iter().map(|edge| {
+            // Beside its name, the word of its process.
+            let parts: Vec<_> = edge.split(' ').collect();
+            assert!(parts[0] == "c" || parts[1].len() == 16, "{edge}");
+            (parts[0], parts[parts.len() - 1])
+        });
+        let mut states: Vec<_> = states.collect();
+        states.sort();
+        let expected = [("a", "applied"), ("a", "waiting"), ("c", "applied")];
+        assert_eq!(states, expected);
+    }
+    way.release();
+    assert_eq!(third.order(ALL).await.status, 200);
+    one.drain();
+    let receipt = third.order(ALL).await;
+    assert_eq!(
+        (receipt.status, edges(&json(&receipt))),
+        (
+            200,
+            vec!["a fra applied".to_owned(), "c fra applied".to_owned()]
+        )
+    );
+}
+
+#[tokio::test]
+async fn a_restart_that_overlaps_ends_with_one_place_on_the_roll() {
     let redis = started();
     let origin = Origin::answers("x");
-    let one = named(&origin, &redis, "a", "fra")
-        .with("log.trust = \"1s\"")
+    let mut edge = named(&origin, &redis, "a", "fra").start();
+    for _ in 0..3 {
+        let new = named(&origin, &redis, "a", "fra").start();
+        assert_eq!(on_roll(&redis).await, ["a", "a"]);
+        std::mem::replace(&mut edge, new).drain();
+        assert_eq!(on_roll(&redis).await, ["a"]);
+        let receipt = edge.order(ALL).await;
+        assert_eq!(
+            (receipt.status, edges(&json(&receipt))),
+            (200, vec!["a fra applied".to_owned()])
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_order_that_waits_is_answered_when_its_edge_drains() {
+    let redis = started();
+    let way = Way::to(&redis);
+    let origin = Origin::answers("x");
+    let a = named(&origin, &redis, "a", "fra")
+        .with("server.drain_timeout = \"1h\"\npurge.longest_wait = \"1h\"")
         .start();
-    let _other = named(&origin, &redis, "a", "fra")
-        .with("log.trust = \"1s\"")
-        .start();
-    patiently("another name", async {
-        while on_roll(&redis).await.len() < 2 {}
+    let _b = by_way(named(&origin, &redis, "b", "fra"), &way).start();
+    until_on_roll(&redis, &["a", "b"]).await;
+    way.hold();
+    let before = acks(&redis, "a").await;
+    let order = r#"{"tags": ["t"], "wait": "all", "timeout": "1h"}"#;
+    let mut ordered = a.admin("POST", "/purge").body(order).begin().await;
+    let purge = a.request("PURGE", "/").with("authorization", PURGE_TOKEN);
+    let purge = purge.with("purge-wait", "all").with("purge-timeout", "1h");
+    let mut purged = purge.begin().await;
+    let connection = connected(&redis).await;
+    patiently("both of them to wait", async {
+        while acks(&redis, "a").await == before || readers(&connection).await < 3 {}
     })
     .await;
-    patiently("both", async {
-        loop {
-            // The name that was given up stays on the roll until it is silent.
-            let order = r#"{"tags": ["t"], "wait": "all", "timeout": "100ms"}"#;
-            let receipt = json(&one.order(order).await);
-            let applied = edges(&receipt)
-                .iter()
-                .filter(|edge| edge.ends_with("applied"))
-                .count();
-            if applied == 2 {
-                return;
-            }
-        }
+    let drained = tokio::task::spawn_blocking(move || a.drain());
+    for waiting in [&mut ordered, &mut purged] {
+        let receipt = patiently("the receipt", waiting.response()).await;
+        assert_eq!(receipt.status, 202, "{}", receipt.text());
+        assert_eq!(edges(&json(&receipt)), ["a fra applied", "b fra waiting"]);
+    }
+    patiently("the drain", drained).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_wait_of_any_length_is_one() {
+    let redis = started();
+    let way = Way::to(&redis);
+    let origin = Origin::answers("x");
+    let a = named(&origin, &redis, "a", "fra")
+        .with("purge.longest_wait = \"200000000000d\"")
+        .start();
+    let _b = by_way(named(&origin, &redis, "b", "fra"), &way).start();
+    until_on_roll(&redis, &["a", "b"]).await;
+    way.hold();
+    let order = r#"{"tags": ["t"], "wait": "all", "timeout": "200000000000d"}"#;
+    let mut asked = a.admin("POST", "/purge").body(order).begin().await;
+    let connection = connected(&redis).await;
+    patiently("it to wait", async {
+        while readers(&connection).await < 2 {}
     })
     .await;
+    // Whoever follows the log reads about four times a second, and an order once.
+    let before = reads(&connection).await;
+    patiently("it to wait again", async {
+        while reads(&connection).await < before + 10 {}
+    })
+    .await;
+    way.release();
+    let receipt = asked.response().await;
+    assert_eq!(receipt.status, 200, "{}", receipt.text());
+    assert_eq!(edges(&json(&receipt)), ["a fra applied", "b fra applied"]);
 }
 
 #[tokio::test]
@@ -465,6 +631,26 @@ async fn recent_purges_are_listed_newest_first() {
         for wrong in ["/purges?limit=many", "/purges?limit=-1", "/purges?limit="] {
             assert_eq!(list(wrong).await.status, 400, "{wrong}");
         }
+    }
+}
+
+#[tokio::test]
+async fn of_a_long_value_the_list_of_purges_says_the_beginning() {
+    let redis = started();
+    let origin = Origin::answers("x");
+    let a = named(&origin, &redis, "a", "fra").start();
+    let stream = Stream::new(&redis.url(), "tidegate").unwrap();
+    let records: Vec<_> = [1_024, 1_025, 3_000_000]
+        .map(|length| Record::hard(Scope::Tag("\u{e4}".repeat(length))))
+        .to_vec();
+    stream.append(&records).await.unwrap();
+    let listed = json(&a.admin("GET", "/purges").send().await);
+    let beginning = "\u{e4}".repeat(1_024);
+    let bounded = format!("{beginning}...");
+    for (at, expected) in [(2, &beginning), (1, &bounded), (0, &bounded)] {
+        let value = &listed["purges"][at]["value"];
+        assert!(*value == **expected, "the {at}th");
+        assert_eq!(listed["purges"][at]["scope"], "tag");
     }
 }
 

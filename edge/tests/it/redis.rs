@@ -3,38 +3,13 @@
 use redis::AsyncCommands;
 use tidegate_services::Redis;
 
+use crate::support::redis::{connected, started, stored};
 use crate::support::{Answer, Edge, Gate, Origin, answer, patiently, secs};
 
 fn fresh(body: &str) -> Answer {
     answer(body)
         .with("cache-control", "max-age=3600")
         .with("etag", "\"1\"")
-}
-
-pub(crate) fn started() -> Redis {
-    Redis::ephemeral().expect("redis-server is installed")
-}
-
-pub(crate) async fn connected(redis: &Redis) -> redis::aio::MultiplexedConnection {
-    let client = redis::Client::open(redis.url()).unwrap();
-    patiently("redis", client.get_multiplexed_async_connection())
-        .await
-        .unwrap()
-}
-
-/// Waits until the regional tier holds so many keys.
-pub(crate) async fn stored(redis: &Redis, count: usize) -> Vec<String> {
-    let mut connection = connected(redis).await;
-    let work = async {
-        loop {
-            let keys: Vec<String> = connection.keys("tidegate:c:*").await.unwrap();
-            if keys.len() >= count {
-                return keys;
-            }
-            tokio::task::yield_now().await;
-        }
-    };
-    patiently("keys in the regional tier", work).await
 }
 
 #[tokio::test]

@@ -6,8 +6,8 @@ use tidegate_edge::config::Config;
 use tidegate_services::Redis;
 
 use crate::lease::{go_on, looked, looks, pause_scripts, paused};
-use crate::redis::{connected, started, stored};
 use crate::support::edge::Builder;
+use crate::support::redis::{connected, started, stored};
 use crate::support::{Answer, Edge, Gate, Origin, Way, answer, patiently, secs};
 
 fn fresh(body: &str) -> Answer {

@@ -1,22 +1,14 @@
 //! Queries that are equivalent because the origin says so (No-Vary-Search).
 
-use crate::redis::{started, stored};
 use crate::support::origin::Asked;
-use crate::support::{Answer, Edge, Fields, Gate, Origin, answer, patiently, secs};
+use crate::support::redis::{started, stored};
+use crate::support::{Edge, Fields, Gate, Origin, answer, fresh, patiently, secs};
 
 const NO_UTM: &str = "params=(\"utm\")";
-
-fn fresh(body: &str) -> Answer {
-    answer(body).with("cache-control", "max-age=60")
-}
 
 /// Says what it was asked for, and which parameters make no difference.
 fn saying(variance: &'static str) -> Origin {
     Origin::by(move |asked| fresh(&asked.target).with("no-vary-search", variance))
-}
-
-async fn is_stored(edge: &Edge, path: &str) -> bool {
-    edge.request("HEAD", path).send().await.cache_status() == "hit"
 }
 
 /// What the origin says, two requests, and whether the second is a hit on the first.
@@ -178,11 +170,11 @@ async fn a_purge_of_either_url_takes_what_is_reached_by_another() {
                 let edge = Edge::before(&origin).start();
                 edge.get("/a?x&utm=1").await;
                 for _ in 0..2 {
-                    assert!(is_stored(&edge, "/a?x&utm=2").await);
+                    assert!(edge.is_stored("/a?x&utm=2").await);
                 }
                 let order = order.replace('}', &format!(", \"soft\": {soft}}}"));
                 assert_eq!(edge.order(&order).await.status, 200);
-                assert_eq!(is_stored(&edge, path).await, *is_left, "{path}, {order}");
+                assert_eq!(edge.is_stored(path).await, *is_left, "{path}, {order}");
             }
         }
     }

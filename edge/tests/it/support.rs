@@ -11,10 +11,11 @@ pub(crate) mod gate;
 pub(crate) mod http2;
 pub(crate) mod orders;
 pub(crate) mod origin;
+pub(crate) mod redis;
 pub(crate) mod way;
 pub(crate) mod wire;
 
-pub(crate) use answer::{Answer, answer};
+pub(crate) use answer::{Answer, answer, fresh};
 pub(crate) use client::Response;
 pub(crate) use edge::Edge;
 pub(crate) use gate::Gate;

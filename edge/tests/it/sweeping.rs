@@ -1,10 +1,6 @@
 //! The bytes of what was purged go back to the memory tier's budget, without anybody asking for it.
 
-use crate::support::{Answer, Edge, Origin, answer, patiently};
-
-fn fresh(body: &str) -> Answer {
-    answer(body).with("cache-control", "max-age=60")
-}
+use crate::support::{Edge, Origin, fresh, patiently};
 
 fn before(origin: &Origin, interval: &str) -> Edge {
     let settings = format!("cache.sweep_interval = {interval:?}");
@@ -24,7 +20,7 @@ async fn objects(edge: &Edge) -> u64 {
 
 #[tokio::test]
 async fn purged_bytes_go_back_to_the_budget_and_nothing_else_does() {
-    let origin = Origin::by(|asked| fresh(&"x".repeat(10_000)).with("cache-tag", &asked.target));
+    let origin = Origin::by(|asked| fresh("x".repeat(10_000)).with("cache-tag", &asked.target));
     let edge = before(&origin, "5ms");
     for path in ["/a", "/b", "/c"] {
         edge.get(path).await;

@@ -1,22 +1,6 @@
 //! What a write makes fall (RFC 9111 §4.4).
 
-use crate::support::{Answer, Edge, Fields, Gate, Origin, answer, patiently};
-
-fn fresh(body: &str) -> Answer {
-    answer(body).with("cache-control", "max-age=60")
-}
-
-/// Fills the cache with these paths.
-async fn fill(edge: &Edge, paths: &[&str]) {
-    for path in paths {
-        edge.get(path).await;
-        assert_eq!(edge.get(path).await.cache_status(), "hit", "{path}");
-    }
-}
-
-async fn is_stored(edge: &Edge, path: &str) -> bool {
-    edge.request("HEAD", path).send().await.cache_status() == "hit"
-}
+use crate::support::{Answer, Edge, Fields, Gate, Origin, answer, fresh, patiently};
 
 /// What a write is answered with, and what is left of /a, /made, /other.
 const WRITES: &[(&str, u16, Fields, [bool; 3])] = &[
@@ -75,7 +59,7 @@ async fn a_write_invalidates_what_its_answer_names() {
                 _ => fresh("x"),
             });
             let edge = Edge::before(&origin).start();
-            fill(&edge, &["/a", "/made", "/other"]).await;
+            edge.fill(&["/a", "/made", "/other"]).await;
             origin.next(answer("done").status(*status).with_all(fields));
             let response = edge.request(method, "/a").body("text").send().await;
             assert_eq!(
@@ -89,7 +73,7 @@ async fn a_write_invalidates_what_its_answer_names() {
             );
             for (path, is_left) in ["/a", "/made", "/other"].iter().zip(left) {
                 assert_eq!(
-                    is_stored(&edge, path).await,
+                    edge.is_stored(path).await,
                     *is_left,
                     "{path}: {method}, {rule}"
                 );
@@ -102,17 +86,17 @@ async fn a_write_invalidates_what_its_answer_names() {
 async fn a_write_whose_client_left_still_invalidates() {
     let origin = Origin::always(fresh("x"));
     let edge = Edge::before(&origin).start();
-    fill(&edge, &["/a"]).await;
+    edge.fill(&["/a"]).await;
     let gate = Gate::closed();
     origin.next(answer("done").after(&gate));
     let writer = edge.request("POST", "/a").body("text").begin().await;
     origin.asked_for(2).await;
     drop(writer);
     edge.settled().await;
-    assert!(is_stored(&edge, "/a").await);
+    assert!(edge.is_stored("/a").await);
     gate.open();
     patiently("the invalidation", async {
-        while is_stored(&edge, "/a").await {}
+        while edge.is_stored("/a").await {}
     })
     .await;
 }
@@ -121,30 +105,30 @@ async fn a_write_whose_client_left_still_invalidates() {
 async fn a_write_that_was_sent_and_not_answered_invalidates() {
     let mut origin = Origin::always(fresh("x"));
     let edge = Edge::before(&origin).start();
-    fill(&edge, &["/a", "/b"]).await;
+    edge.fill(&["/a", "/b"]).await;
     origin.next(Answer::hang_up());
     assert_eq!(
         edge.request("POST", "/a").body("text").send().await.status,
         502
     );
-    assert!(!is_stored(&edge, "/a").await);
+    assert!(!edge.is_stored("/a").await);
     origin.go_down();
     assert_eq!(
         edge.request("POST", "/b").body("text").send().await.status,
         502
     );
-    assert!(is_stored(&edge, "/b").await, "it was never sent");
+    assert!(edge.is_stored("/b").await, "it was never sent");
 }
 
 #[tokio::test]
 async fn a_safe_method_invalidates_nothing() {
     let origin = Origin::always(fresh("x"));
     let edge = Edge::before(&origin).start();
-    fill(&edge, &["/a"]).await;
+    edge.fill(&["/a"]).await;
     for method in ["OPTIONS", "HEAD"] {
         edge.request(method, "/a").send().await;
     }
-    assert!(is_stored(&edge, "/a").await);
+    assert!(edge.is_stored("/a").await);
 }
 
 #[tokio::test]
@@ -153,13 +137,13 @@ async fn a_write_that_grew_too_large_on_its_way_invalidates_what_it_may_have_cha
     let edge = Edge::before(&origin)
         .with("server = { max_body_bytes = 10 }")
         .start();
-    fill(&edge, &["/a"]).await;
+    edge.fill(&["/a"]).await;
     let mut chunked = edge.connect().await;
     chunked
         .write(b"POST /a HTTP/1.1\r\nhost: edge.test\r\ntransfer-encoding: chunked\r\n\r\n6\r\naaaaaa\r\n6\r\naaaaaa\r\n0\r\n\r\n")
         .await;
     assert_eq!(chunked.response().await.status, 413);
-    assert!(!is_stored(&edge, "/a").await);
+    assert!(!edge.is_stored("/a").await);
 }
 
 /// The answer to a POST that describes its own target.
@@ -217,7 +201,7 @@ async fn what_a_post_stored_falls_by_the_next_write_and_by_purges() {
         let edge = Edge::before(&origin).start();
         origin.next(describing("/a", "max-age=60"));
         edge.request("POST", "/a").body("new").send().await;
-        assert!(is_stored(&edge, "/a").await);
+        assert!(edge.is_stored("/a").await);
         if is_purge {
             edge.purge("/a").await;
         } else {

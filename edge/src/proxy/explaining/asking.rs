@@ -144,7 +144,8 @@ impl Proxy {
         let fence = self.log.fence();
         let asked = self.ask_replicas(&route.upstream, &mut outbound.headers, None);
         let requested_at = self.clock.now();
-        let response = route.upstream.send(outbound.with_body(Body::Empty)).await?;
+        let mut response = route.upstream.send(outbound.with_body(Body::Empty)).await?;
+        route.drop_tokens(response.headers_mut());
         self.told_lsn(response.extensions(), asked);
         let finding = format!("answered {}", response.status());
         told.tell("origin", "asked now", finding);

@@ -4,18 +4,13 @@
 //! It is raised before a record is published, so whoever reads the fence first and this afterwards
 //! asks for all that the fence knows of. Where records may have been missed (an edge that starts,
 //! a gap in the log, another log) or one does not say its position, the newest is in doubt, and the
-//! primary is asked for. Two things end a doubt: a position that the origin read for a request sent
-//! after the doubt arose, which is behind everything that could have been missed; and a record
-//! appended so much later that it cannot have been stamped before.
+//! primary is asked for. What ends a doubt is a position that the origin read for a request sent after
+//! the doubt arose, for that is behind everything that could have been missed. No record does: it may
+//! have been stamped long before the server got to append it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::purge::lsn::Lsn;
-use crate::purge::record::COUNTER_BITS;
-
-/// Longer than it takes from reading a database's position to the record that carries it: who
-/// stamps records appends them at once, or stamps them anew. As a distance of positions.
-const STAMPED_WITHIN: u64 = 10_000 << COUNTER_BITS;
 
 /// See the module.
 pub struct Newest {
@@ -25,8 +20,8 @@ pub struct Newest {
 struct State {
     /// `None` where nobody ever told.
     known: Option<Lsn>,
-    /// The position up to which something may be missing.
-    doubted: Option<u64>,
+    /// Something may be missing.
+    is_doubted: bool,
     /// How many doubts there were.
     doubts: u64,
 }
@@ -36,7 +31,7 @@ impl Default for Newest {
     fn default() -> Newest {
         let state = State {
             known: None,
-            doubted: Some(0),
+            is_doubted: true,
             doubts: 0,
         };
         Newest {
@@ -56,12 +51,9 @@ impl Newest {
     /// How far a replica must have replayed for a fetch that begins now. Read the fence before.
     pub fn needed(&self) -> Needed {
         let state = self.state();
-        let lsn = match state.doubted {
-            Some(_) => None,
-            None => state.known,
-        };
+        let known = state.known.filter(|_| !state.is_doubted);
         Needed {
-            lsn: lsn.unwrap_or(Lsn::PRIMARY),
+            lsn: known.unwrap_or(Lsn::PRIMARY),
             doubts: state.doubts,
         }
     }
@@ -75,34 +67,23 @@ impl Newest {
         let mut state = self.state();
         state.known = state.known.max(Some(lsn));
         if state.doubts == needed.doubts {
-            state.doubted = None;
+            state.is_doubted = false;
         }
     }
 
-    /// A record at `seq` says how far it was.
-    pub(super) fn raise(&self, lsn: Lsn, seq: u64) {
+    /// A record says how far it was.
+    pub(super) fn raise(&self, lsn: Lsn) {
         if lsn == Lsn::PRIMARY {
-            return self.doubt(seq);
+            return self.doubt();
         }
         let mut state = self.state();
         state.known = state.known.max(Some(lsn));
-        let is_later = |since: u64| seq >= since.saturating_add(STAMPED_WITHIN);
-        if state.doubted.is_some_and(is_later) {
-            state.doubted = None;
-        }
     }
 
-    /// What was recorded up to `seq` may have been further.
-    pub(super) fn doubt(&self, seq: u64) {
+    /// What was recorded before may have been further than anybody here knows.
+    pub(super) fn doubt(&self) {
         let mut state = self.state();
-        state.doubted = state.doubted.max(Some(seq));
-        state.doubts += 1;
-    }
-
-    /// The log is another one, which begins at `seq`; what is known of the database stays.
-    pub(super) fn begin(&self, seq: u64) {
-        let mut state = self.state();
-        state.doubted = Some(seq);
+        state.is_doubted = true;
         state.doubts += 1;
     }
 
@@ -151,18 +132,17 @@ mod tests {
         let _ = looking.at.set(Arc::clone(&index));
         let before = index.changes();
         let record = Record::hard(Scope::Url("example.org/".to_owned()));
-        index.apply(at(LATER + 1), &record.with_lsn(lsn("1:0/5")));
+        index.newest().told(lsn("1:0/1"), index.newest().needed());
+        index.apply(at(2), &record.with_lsn(lsn("1:0/5")));
         let seen = looking.seen.lock().expect("nobody panicked").clone();
         let [(needed, position, changes)] = seen[..] else {
             panic!("{seen:?}");
         };
         assert_eq!(needed.lsn, lsn("1:0/5"));
         assert_eq!((position, changes), (at(1), before));
-        assert_eq!(index.position(), at(LATER + 1));
+        assert_eq!(index.position(), at(2));
         assert!(index.changes() > before);
     }
-
-    const LATER: u64 = STAMPED_WITHIN;
 
     fn lsn(text: &str) -> Lsn {
         text.parse().expect(text)
@@ -182,10 +162,11 @@ mod tests {
             ("2:0/1", "2:0/1"),
             ("1:0/9", "2:0/1"),
         ] {
-            newest.raise(lsn(told), LATER);
+            newest.raise(lsn(told));
+            newest.told(lsn(told), newest.needed());
             assert_eq!(needed(&newest), expected, "after {told}");
         }
-        newest.begin(7);
+        newest.doubt();
         newest.told(lsn("1:0/1"), newest.needed());
         assert_eq!(needed(&newest), "2:0/1", "of another log");
     }
@@ -194,7 +175,7 @@ mod tests {
     fn a_doubt_is_ended_by_what_the_origin_was_asked_after_it() {
         let newest = Newest::default();
         let before = newest.needed();
-        newest.doubt(10);
+        newest.doubt();
         newest.told(lsn("1:0/9"), before);
         assert_eq!(needed(&newest), "primary", "asked before");
         let after = newest.needed();
@@ -205,15 +186,21 @@ mod tests {
     }
 
     #[test]
-    fn a_doubt_is_ended_by_a_record_that_was_stamped_after_it() {
+    fn no_record_ends_a_doubt() {
         let newest = Newest::default();
         newest.told(lsn("1:0/5"), newest.needed());
-        newest.doubt(20);
-        newest.raise(lsn("1:0/6"), 20 + LATER - 1);
-        assert_eq!(needed(&newest), "primary", "it may be old");
-        newest.raise(lsn("1:0/7"), 20 + LATER);
+        newest.raise(lsn("1:0/6"));
+        assert_eq!(needed(&newest), "1:0/6");
+        newest.doubt();
+        newest.raise(lsn("1:0/7"));
+        assert_eq!(
+            needed(&newest),
+            "primary",
+            "it may have been stamped before"
+        );
+        newest.told(lsn("1:0/4"), newest.needed());
         assert_eq!(needed(&newest), "1:0/7");
-        newest.raise(Lsn::PRIMARY, 50 + LATER);
+        newest.raise(Lsn::PRIMARY);
         assert_eq!(needed(&newest), "primary", "not known");
     }
 }

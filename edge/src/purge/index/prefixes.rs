@@ -56,6 +56,14 @@ impl Prefixes {
         Ok(())
     }
 
+    /// What was purged hard, and the last number of each.
+    pub fn hard(&self) -> Vec<(String, u64)> {
+        let list = self.list.load();
+        let hard = list.iter().filter(|prefix| prefix.hard > 0);
+        hard.map(|prefix| (prefix.url.clone(), prefix.hard))
+            .collect()
+    }
+
     pub fn clear(&self) {
         self.list.store(Default::default());
     }

@@ -78,6 +78,8 @@ struct Oracle {
     floor: u64,
     /// Of the log that is followed.
     records: Vec<(u64, Record)>,
+    /// Of those before it.
+    former: Vec<(u64, Record)>,
     unrecorded: Vec<Record>,
 }
 
@@ -109,6 +111,27 @@ impl Oracle {
         }
     }
 
+    /// Whether an entry of another log was purged hard: by any record of this one, or by one of a
+    /// former log with a higher number.
+    fn was_purged(&self, entry: &Entry) -> bool {
+        let is_hard = |record: &Record| record.mode == Mode::Hard;
+        let mut now = self.records.iter();
+        let mut before = self.former.iter();
+        now.any(|(_, record)| is_hard(record) && Self::matches(record, entry))
+            || before.any(|(seq, record)| {
+                *seq > entry.fence.seq && is_hard(record) && Self::matched(record, entry)
+            })
+    }
+
+    /// As [`Oracle::matches`], for a record of a former log: prefixes have become hosts.
+    fn matched(record: &Record, entry: &Entry) -> bool {
+        match &record.scope {
+            Scope::Prefix(prefix) if prefix.contains('/') => host_of(&entry.url) == host_of(prefix),
+            Scope::Prefix(_) => true,
+            _ => Self::matches(record, entry),
+        }
+    }
+
     fn allows(&self, entry: &Entry) -> Use {
         let unrecorded = self.unrecorded.iter();
         if unrecorded
@@ -118,7 +141,11 @@ impl Oracle {
             return Use::Nothing;
         }
         if entry.fence.epoch != self.at.epoch {
-            return Use::Asking;
+            return if self.was_purged(entry) {
+                Use::Nothing
+            } else {
+                Use::Asking
+            };
         }
         let later = self
             .records
@@ -157,6 +184,7 @@ fn play(slots: u32, events: Vec<Event>, compare: impl Fn(Use, Use)) {
         at: Position { epoch: 1, seq: 5 },
         floor: 5,
         records: Vec::new(),
+        former: Vec::new(),
         unrecorded: Vec::new(),
     };
     index.begin_epoch(oracle.at);
@@ -178,7 +206,9 @@ fn play(slots: u32, events: Vec<Event>, compare: impl Fn(Use, Use)) {
                     epoch: oracle.at.epoch + 1,
                     seq: start,
                 };
-                (oracle.floor, oracle.records) = (floor, Vec::new());
+                oracle.floor = floor;
+                let records = std::mem::take(&mut oracle.records);
+                oracle.former.extend(records);
                 index.begin_epoch_above(oracle.at, floor);
             }
             Event::Order(record) => {

@@ -39,6 +39,18 @@ impl Table {
         }
     }
 
+    /// Takes over the numbers of a table that is as large, or larger by a power of two.
+    pub(super) fn absorb(&self, other: &Table) {
+        for (row, others) in self.rows.iter().zip(&other.rows) {
+            for (at, cell) in others.iter().enumerate() {
+                let seq = cell.load(Ordering::Relaxed);
+                if seq > 0 {
+                    row[at % row.len()].fetch_max(seq, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+
     pub(super) fn clear(&self) {
         for cell in self.rows.iter().flatten() {
             cell.store(0, Ordering::Relaxed);

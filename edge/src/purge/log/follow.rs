@@ -14,11 +14,9 @@
 //! The last entry of the stream alone says which log is followed. The stream is read from its first
 //! entry whenever that changes, and entries of the logs before it are passed over.
 //!
-//! A log goes by its name on the server that it was followed on, and only while it is followed: on
-//! another server, or back from a backup, it may have lost what it had and give out the same ids
-//! again. There it is gone on with under another name.
+//! Whether that is still the log that was read is what [`Continuity`] remembers; where it is not, the
+//! log is gone on with under another name.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use redis::RedisError;
@@ -27,6 +25,7 @@ use tidegate_semantics::Timestamp;
 use tokio::sync::watch;
 
 use super::Log;
+use super::continuity::Continuity;
 use super::entry::Entry;
 use super::stream::{AppendError, BATCH, ReadError, Stream};
 use crate::purge::record::Position;
@@ -59,11 +58,7 @@ pub fn follow(log: Log, mut joined: watch::Receiver<bool>) -> Followed {
         let mut follower = Follower {
             log: &log,
             stream,
-            read_to: 0,
-            has_lost_tail: false,
-            left: Vec::new(),
-            former: HashSet::new(),
-            run: None,
+            continuity: Continuity::default(),
             caught_up: &caught_up,
             is_told: false,
         };
@@ -81,17 +76,7 @@ pub fn follow(log: Log, mut joined: watch::Receiver<bool>) -> Followed {
 struct Follower<'a> {
     log: &'a Log,
     stream: &'a Stream,
-    /// The `seq` of the last entry read, of whatever log.
-    read_to: u64,
-    /// Read that what was read before is not in the stream any more.
-    has_lost_tail: bool,
-    /// Up to where logs were read that are not in the stream any more, unless the one that is
-    /// followed is known to have come after that.
-    left: Vec<Position>,
-    /// The logs that were followed before another one.
-    former: HashSet<u64>,
-    /// The server on which the log was followed last.
-    run: Option<String>,
+    continuity: Continuity,
     caught_up: &'a watch::Sender<bool>,
     /// Said that the log is lost; until it is heard again, everybody knows.
     is_told: bool,
@@ -120,17 +105,19 @@ impl Follower<'_> {
 
     async fn follow(&mut self) -> Result<std::convert::Infallible, Lost> {
         let mut connection = within(self.stream.connect()).await?;
-        let run = within(self.stream.server(&mut connection)).await?;
-        self.check_last(&mut connection, &run).await?;
+        let server = within(self.stream.server(&mut connection)).await?;
+        self.check_last(&mut connection, &server).await?;
         loop {
             // The answer is as old as the question may be: the machine may sleep in between.
             let asked_at = self.log.now();
-            let read = self.stream.read(&mut connection, self.read_to, BLOCK);
+            let read = self
+                .stream
+                .read(&mut connection, self.continuity.read_to(), BLOCK);
             let entries = within(read).await?;
             let epoch = self.log.fence().epoch;
             let are_ours = entries.iter().all(|entry| entry.may_be_of(epoch));
             if (entries.is_empty() || !are_ours)
-                && self.check_last(&mut connection, &run).await? == Last::Another
+                && self.check_last(&mut connection, &server).await? == Last::Another
             {
                 continue;
             }
@@ -138,9 +125,11 @@ impl Follower<'_> {
                 self.apply(entry);
             }
             let is_all = entries.len() < BATCH;
-            // Nothing in all of it says that this log came after what is lost.
-            self.has_lost_tail |= is_all && !self.left.is_empty();
-            if self.has_lost_tail && self.check_last(&mut connection, &run).await? == Last::Another
+            if is_all {
+                self.continuity.read_all();
+            }
+            if self.continuity.has_lost_tail()
+                && self.check_last(&mut connection, &server).await? == Last::Another
             {
                 continue;
             }
@@ -163,24 +152,23 @@ impl Follower<'_> {
     }
 
     /// Makes sure that we follow the log that stands last in the stream, and founds one where there
-    /// is none. `run` is the server that is asked.
+    /// is none. `server` is the one that is asked.
     async fn check_last(
         &mut self,
         connection: &mut MultiplexedConnection,
-        run: &Option<String>,
+        server: &Option<String>,
     ) -> Result<Last, Lost> {
         let ours = self.log.fence();
         let epoch = ours.epoch;
-        let is_elsewhere = self.run.is_some() && run.is_some() && self.run != *run;
+        let after = self.continuity.lost_from(ours);
         loop {
             let mut last = match within(self.stream.last(connection)).await? {
                 // A tail was lost, or may have been, and its ids will be given out again: that must
                 // be another log.
                 Some(last)
-                    if last.may_be_of(epoch)
-                        && (last.seq < self.read_to || self.has_lost_tail || is_elsewhere) =>
+                    if last.may_be_of(epoch) && self.continuity.is_broken(last.seq, server) =>
                 {
-                    within(self.stream.refound(last.seq, self.lost_from(ours))).await?
+                    within(self.stream.refound(last.seq, after)).await?
                 }
                 Some(Entry {
                     seq,
@@ -192,32 +180,26 @@ impl Follower<'_> {
                 },
                 // Nobody has written yet, everything was lost, or the last one to write was none of
                 // us: appending nothing finds the log, or founds it.
-                _ => within(self.stream.found(self.lost_from(ours))).await?,
+                _ => within(self.stream.found(after)).await?,
             };
-            if self.former.contains(&last.epoch) {
-                last = within(self.stream.refound(last.seq, self.lost_from(ours))).await?;
+            if self.continuity.is_former(last.epoch) {
+                last = within(self.stream.refound(last.seq, after)).await?;
             }
-            if last.epoch != epoch && !self.former.contains(&last.epoch) {
+            if last.epoch != epoch && !self.continuity.is_former(last.epoch) {
                 // Those who follow this log may have begun before our last record, which is not in
                 // their stream.
                 if ours.seq != 0 && !within(self.stream.holds(connection, ours)).await? {
-                    self.left.push(ours);
+                    self.continuity.left(ours);
                 }
                 self.begin(last);
-                self.run.clone_from(run);
+                self.continuity.follow_on(server);
                 return Ok(Last::Another);
             }
-            let is_whole = last.seq >= self.read_to && !self.has_lost_tail;
-            if last.epoch == epoch && is_whole && !is_elsewhere {
-                self.run.clone_from(run);
+            if last.epoch == epoch && !self.continuity.is_broken(last.seq, server) {
+                self.continuity.follow_on(server);
                 return Ok(Last::Ours);
             }
         }
-    }
-
-    /// What a log that is founded now comes after.
-    fn lost_from(&self, ours: Position) -> Position {
-        self.left.first().copied().unwrap_or(ours)
     }
 
     /// Takes up the log that ends with `last`, from its first retained entry on.
@@ -230,14 +212,12 @@ impl Follower<'_> {
         // and the regional tier may hold entries fetched under it: they are asked for again.
         let is_serving = *self.caught_up.borrow();
         let floor = if is_serving { last.seq } else { 0 };
-        self.former.insert(self.log.fence().epoch);
+        self.continuity.begin(self.log.fence().epoch);
         self.log.begin_epoch(last.epoch, floor);
-        self.read_to = 0;
-        self.has_lost_tail = false;
     }
 
     fn apply(&mut self, entry: &Entry) {
-        self.read_to = entry.seq;
+        self.continuity.read(entry.seq);
         let ours = self.log.fence();
         if let Some(place) = entry.place {
             if place.epoch != ours.epoch {
@@ -245,8 +225,7 @@ impl Follower<'_> {
                 return;
             }
             if let Some(after) = entry.after {
-                self.left
-                    .retain(|left| left.epoch != after.epoch || left.seq > after.seq);
+                self.continuity.comes_after(after);
             }
             if place.previous != ours.seq {
                 // One that stands behind us tells of a lost tail, whose ids were given out again
@@ -256,8 +235,7 @@ impl Follower<'_> {
                 } else {
                     // No entry but the first of a log is said to stand behind nothing.
                     if place.previous != 0 {
-                        self.has_lost_tail = true;
-                        self.left.push(ours);
+                        self.continuity.lost_tail(ours);
                     }
                     entry.seq
                 };
@@ -315,6 +293,16 @@ mod tests {
         Log::in_redis(index, clock, stream, Duration::MAX, Duration::MAX)
     }
 
+    fn follower<'a>(log: &'a Log, caught_up: &'a watch::Sender<bool>) -> Follower<'a> {
+        Follower {
+            log,
+            stream: log.stream().expect("a stream"),
+            continuity: Continuity::default(),
+            caught_up,
+            is_told: false,
+        }
+    }
+
     fn entry(epoch: u64, previous: u64, seq: u64, tag: Option<&str>) -> Entry {
         let record = tag.map(|tag| Record::hard(Scope::Tag(tag.to_owned())));
         let place = Some(Place { epoch, previous });
@@ -337,30 +325,20 @@ mod tests {
         let log = log();
         for is_serving in [false, true] {
             let caught_up = watch::Sender::new(is_serving);
-            let stream = log.stream().expect("a stream");
-            let mut follower = Follower {
-                log: &log,
-                stream,
-                read_to: 77,
-                has_lost_tail: false,
-                left: Vec::new(),
-                former: HashSet::new(),
-                run: None,
-                caught_up: &caught_up,
-                is_told: false,
-            };
+            let mut follower = follower(&log, &caught_up);
+            follower.continuity.read(77);
             follower.begin(Position { epoch: 2, seq: 60 });
-            assert_eq!(follower.read_to, 0, "from the first entry on");
+            assert_eq!(follower.continuity.read_to(), 0, "from the first entry on");
             for older in [
                 entry(1, 0, 10, None),
                 entry(1, 10, 20, Some("blue")),
                 entry(1, 20, 30, Some("red")),
             ] {
                 follower.apply(&older);
-                assert_eq!(follower.read_to, older.seq);
+                assert_eq!(follower.continuity.read_to(), older.seq);
                 assert_eq!(log.fence(), Position { epoch: 2, seq: 0 });
-                assert_eq!(judged(&log, 1, 15), BELOW, "never alive again");
-                assert_eq!(judged(&log, 1, 35), BELOW);
+                assert_ne!(judged(&log, 1, 15), VALID, "never alive again");
+                assert_ne!(judged(&log, 1, 35), VALID);
             }
             // What another edge fetched under the new log may be purged by what we have not read.
             let unread = if is_serving { BELOW } else { VALID };
@@ -385,17 +363,7 @@ mod tests {
         ] {
             let log = log();
             let caught_up = watch::Sender::new(false);
-            let mut follower = Follower {
-                log: &log,
-                stream: log.stream().expect("a stream"),
-                read_to: 0,
-                has_lost_tail: false,
-                left: Vec::new(),
-                former: HashSet::new(),
-                run: None,
-                caught_up: &caught_up,
-                is_told: false,
-            };
+            let mut follower = follower(&log, &caught_up);
             follower.begin(Position { epoch: 1, seq: 20 });
             follower.apply(&entry(1, 0, 20, None));
             follower.apply(&entry(1, previous, 40, Some("blue")));
@@ -407,17 +375,7 @@ mod tests {
     fn what_is_no_entry_of_any_log_is_applied_where_it_stands() {
         let log = log();
         let caught_up = watch::Sender::new(true);
-        let mut follower = Follower {
-            log: &log,
-            stream: log.stream().expect("a stream"),
-            read_to: 0,
-            has_lost_tail: false,
-            left: Vec::new(),
-            former: HashSet::new(),
-            run: None,
-            caught_up: &caught_up,
-            is_told: false,
-        };
+        let mut follower = follower(&log, &caught_up);
         follower.begin(Position { epoch: 1, seq: 10 });
         follower.apply(&entry(1, 0, 10, None));
         follower.apply(&Entry {

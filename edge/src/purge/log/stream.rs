@@ -3,7 +3,8 @@
 //! What an entry says is told in `entry`. An id that does not fit 44 + 20 bits is refused. The server
 //! must not evict the stream.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -59,7 +60,30 @@ pub struct Stream {
     pub(in crate::purge) edges: String,
     pub(in crate::purge) acks: String,
     append: Script,
-    connection: Mutex<Option<MultiplexedConnection>>,
+    /// What all appends share.
+    connection: tokio::sync::Mutex<Option<Shared>>,
+}
+
+/// A connection that is shared until it fails somebody.
+#[derive(Clone)]
+struct Shared {
+    connection: MultiplexedConnection,
+    has_failed: Arc<AtomicBool>,
+}
+
+/// The use of a shared connection. One that ends without an answer, because it failed or was given
+/// up waiting for, is the connection's last.
+struct Use {
+    has_failed: Arc<AtomicBool>,
+    is_answered: bool,
+}
+
+impl Drop for Use {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            self.has_failed.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Stream {
@@ -74,7 +98,7 @@ impl Stream {
             edges: format!("{prefix}:edges"),
             acks: format!("{prefix}:acks"),
             append: Script::new(APPEND),
-            connection: Mutex::new(None),
+            connection: tokio::sync::Mutex::new(None),
         })
     }
 
@@ -146,16 +170,35 @@ impl Stream {
         for record in records {
             call.arg(serde_json::to_string(record).expect("a record is plain JSON"));
         }
-        // Out of its place while it is used: one that failed, or that was given up waiting for, is
-        // not used again.
-        let kept = self.connection().take();
-        let mut connection = match kept {
-            Some(connection) => connection,
-            None => self.connect().await?,
+        let mut shared = self.shared().await?;
+        let mut in_use = Use {
+            has_failed: shared.has_failed,
+            is_answered: false,
         };
-        let answer = call.invoke_async(&mut connection).await?;
-        self.connection().replace(connection);
-        Ok(answer)
+        let answer = call.invoke_async(&mut shared.connection).await;
+        // That the server refuses is an answer too.
+        in_use.is_answered = match &answer {
+            Ok(_) => true,
+            Err(error) => error.code().is_some(),
+        };
+        Ok(answer?)
+    }
+
+    /// The connection of all appends: many at once share one.
+    async fn shared(&self) -> Result<Shared, RedisError> {
+        let mut place = self.connection.lock().await;
+        if let Some(shared) = &*place
+            && !shared.has_failed.load(Ordering::Relaxed)
+        {
+            return Ok(shared.clone());
+        }
+        *place = None;
+        let shared = Shared {
+            connection: self.connect().await?,
+            has_failed: Arc::default(),
+        };
+        *place = Some(shared.clone());
+        Ok(shared)
     }
 
     /// A connection of its own for a follower, whose reads block.
@@ -267,12 +310,6 @@ impl Stream {
             return Ok(false);
         };
         Ok(parse(&entry.id, &entry.map)?.may_be_of(position.epoch))
-    }
-
-    fn connection(&self) -> MutexGuard<'_, Option<MultiplexedConnection>> {
-        self.connection
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

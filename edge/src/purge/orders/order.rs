@@ -139,13 +139,16 @@ mod tests {
 
     #[test]
     fn an_order_that_means_nothing_says_why() {
-        let hosts = vec!["h/a".to_owned()];
-        let of = |order: Order| order.into_records().expect_err("refused");
-        assert!(of(Order::default()).contains("nothing to purge"));
-        let order = Order {
-            hosts,
-            ..Order::default()
-        };
-        assert!(of(order).contains("has a path"));
+        for (order, reason) in [
+            ("{}", "nothing to purge"),
+            (r#"{"prefixes": ["example.org"]}"#, "no path"),
+            (r#"{"hosts": ["example.org/"]}"#, "has a path"),
+            (r#"{"tags": ["a b"]}"#, "white space"),
+            (r#"{"urls": ["/only/a/path"]}"#, "host"),
+        ] {
+            let read: Order = serde_json::from_str(order).expect(order);
+            let refused = read.into_records().expect_err(order);
+            assert!(refused.contains(reason), "{order}: {refused}");
+        }
     }
 }

@@ -3,7 +3,8 @@
 //! The roll is called in the same breath as the records are appended, and fixed from then on: an
 //! edge that comes later has read the log to there before it serves. An edge has applied a purge
 //! when it has acknowledged its position, or a later one of the same log, and not before; one that
-//! has not is `silent` when it was not heard for a while, and `waiting` otherwise.
+//! has not is `silent` when it was not heard for a while, and `waiting` otherwise. Nobody waits for
+//! who is silent when the roll is called, and nobody is told that it has applied the purge.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use super::Orders;
 use super::order::{Patience, Wait};
 use crate::purge::log::{NotRecorded, Stream};
 use crate::purge::record::{Position, Record};
-use crate::purge::roll::{Ack, Call, has_applied, millis};
+use crate::purge::roll::{Ack, Call, Presence, Roll, to_instance};
 
 /// Added to what is asked of Redis until it is given up: a stopped server keeps connections open.
 const GRACE: Duration = Duration::from_millis(100);
@@ -38,6 +39,7 @@ pub struct Receipt {
 /// An edge on the roll.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Attendant {
+    /// Its name; its place on the roll, `INSTANCE PROCESS`, where several go by that name.
     pub instance: String,
     pub region: String,
     pub state: State,
@@ -46,6 +48,8 @@ pub struct Attendant {
     /// where it is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub applied_ms: Option<u64>,
+    #[serde(skip)]
+    pub(super) place: String,
 }
 
 /// How far an edge is with a purge.
@@ -61,18 +65,30 @@ pub enum State {
 }
 
 impl Attendant {
+    /// An edge that has this place on the roll, as far as it can be told without what it has
+    /// acknowledged.
+    pub(super) fn called(place: &str, presence: &Presence, roll: &Roll) -> Attendant {
+        Attendant {
+            instance: to_instance(place).to_owned(),
+            region: presence.region.clone(),
+            state: match roll.is_heard(presence) {
+                true => State::Waiting,
+                false => State::Silent,
+            },
+            applied_ms: None,
+            place: place.to_owned(),
+        }
+    }
+
     fn has_applied(&self) -> bool {
         self.state == State::Applied
     }
 
     /// It has applied it, as its acknowledgement says.
     fn heed(&mut self, ack: &Ack, position: Position) {
-        if !self.has_applied()
-            && *ack.instance == self.instance
-            && has_applied(ack.position, position)
-        {
+        if !self.has_applied() && ack.place == self.place && ack.position.has_reached(position) {
             self.state = State::Applied;
-            self.applied_ms = Some(ack.millis().saturating_sub(millis(position)));
+            self.applied_ms = Some(ack.millis().saturating_sub(position.millis()));
         }
     }
 }
@@ -142,12 +158,17 @@ impl Orders {
             until: begun + patience.timeout,
         };
         // Who is not let in to wait has the purge recorded all the same.
-        if let Ok(_let_in) = self.waiting.try_acquire()
-            && let Err(error) = waiting.wait(&mut edges, &call.last_ack, is_awaited).await
-        {
-            tracing::warn!(%error, "cannot hear which edges apply a purge");
+        if let Ok(_let_in) = self.waiting.try_acquire() {
+            let heard = tokio::select! {
+                biased;
+                () = self.drained() => Ok(()),
+                heard = waiting.wait(&mut edges, &call.last_ack, is_awaited) => heard,
+            };
+            if let Err(error) = heard {
+                tracing::warn!(%error, "cannot hear which edges apply a purge");
+            }
         }
-        if !edges.iter().all(Attendant::has_applied) {
+        if !edges.iter().all(Attendant::has_applied) && !self.is_draining() {
             let limit = self.log.deadline().min(Duration::from_secs(1));
             // Without an answer all that is known is that they have not been heard to apply it.
             let _ = tokio::time::timeout(limit, waiting.look_again(&mut edges)).await;
@@ -159,37 +180,40 @@ impl Orders {
         Ok(receipt(position, Some(edges), is_applied))
     }
 
-    /// Those who were on the roll and heard when the purge was recorded; this edge too, which has
-    /// just applied it.
+    /// Those who were on the roll when the purge was recorded; this edge too, which has just
+    /// applied it.
     fn called(&self, call: &Call, position: Position, taken: Duration) -> Vec<Attendant> {
-        let heard = call
-            .roll
-            .edges()
-            .filter(|(_, presence)| call.roll.is_heard(presence));
-        let instance = self.own.instance();
-        let others = heard.filter(|(name, _)| ***name != *instance);
-        let others = others.map(|(instance, presence)| Attendant {
-            instance: instance.clone(),
-            region: presence.region.clone(),
-            state: State::Waiting,
-            applied_ms: None,
-        });
+        let others = call.roll.edges();
+        let others = others.filter(|(place, _)| **place != self.own.place);
+        let others = others.map(|(place, presence)| Attendant::called(place, presence, &call.roll));
         // Another log may have been taken up meanwhile, which says nothing of this position.
-        let own = if has_applied(self.log.fence(), position) {
+        let own = if self.log.fence().has_reached(position) {
             (State::Applied, u64::try_from(taken.as_millis()).ok())
         } else {
             (State::Waiting, None)
         };
         let own = Attendant {
-            instance: instance.to_string(),
+            instance: self.own.instance.clone(),
             region: self.own.region.clone(),
             state: own.0,
             applied_ms: own.1,
+            place: self.own.place.clone(),
         };
-        let mut edges: Vec<_> = others.chain([own]).collect();
-        edges.sort_by(|one, other| one.instance.cmp(&other.instance));
-        edges
+        told_apart(others.chain([own]).collect())
     }
+}
+
+/// Edges in the order of their names. Those that share one are called by their places.
+pub(super) fn told_apart(mut edges: Vec<Attendant>) -> Vec<Attendant> {
+    edges.sort_by(|one, other| one.place.cmp(&other.place));
+    for namesakes in edges.chunk_by_mut(|one, other| one.instance == other.instance) {
+        if namesakes.len() > 1 {
+            for edge in namesakes {
+                edge.instance.clone_from(&edge.place);
+            }
+        }
+    }
+    edges
 }
 
 /// One who waits for edges.
@@ -200,8 +224,8 @@ struct Waiting<'a> {
 }
 
 impl Waiting<'_> {
-    /// Reads acknowledgements after the one named `after`, until all who are awaited have applied
-    /// the purge or the time is up. The connection is its own, since its reads block.
+    /// Reads acknowledgements after the one named `after`, until all who are awaited and not silent
+    /// have applied the purge or the time is up. The connection is its own, since its reads block.
     async fn wait(
         &self,
         edges: &mut [Attendant],
@@ -210,7 +234,7 @@ impl Waiting<'_> {
     ) -> Result<(), RedisError> {
         let is_done = |edges: &[Attendant]| {
             let mut awaited = edges.iter().filter(|edge| is_awaited(edge));
-            awaited.all(Attendant::has_applied)
+            awaited.all(|edge| edge.state != State::Waiting)
         };
         if is_done(edges) {
             return Ok(());
@@ -246,14 +270,14 @@ impl Waiting<'_> {
         let mut connection: MultiplexedConnection = self.stream.connect().await?;
         let roll = self.stream.roll(&mut connection).await?;
         for edge in edges.iter_mut().filter(|edge| !edge.has_applied()) {
-            match roll.find(&edge.instance) {
+            match roll.find(&edge.place) {
                 Some(presence) if presence.has_applied(self.position) => {
                     edge.state = State::Applied;
                     // It was then at the latest.
-                    let heard = presence.heard.saturating_sub(millis(self.position));
+                    let heard = presence.heard.saturating_sub(self.position.millis());
                     edge.applied_ms = Some(heard);
                 }
-                Some(presence) if roll.is_heard(presence) => {}
+                Some(presence) if roll.is_heard(presence) => edge.state = State::Waiting,
                 _ => edge.state = State::Silent,
             }
         }

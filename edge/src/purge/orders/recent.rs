@@ -12,13 +12,15 @@ use redis::aio::MultiplexedConnection;
 use serde::Serialize;
 
 use super::Orders;
-use super::receipt::{Attendant, State};
+use super::receipt::{Attendant, State, told_apart};
 use crate::purge::log::{REMEMBERED, Stream};
-use crate::purge::record::{Position, Record};
-use crate::purge::roll::{Ack, Roll, has_applied, millis};
+use crate::purge::record::{Position, Record, Scope};
+use crate::purge::roll::{Ack, Roll};
 
 /// Reads of acknowledgements for one list.
 const PAGES: usize = 10;
+/// Characters that are told of a value: a tag or a URL may be as long as an order, or longer.
+const BEGINNING: usize = 1_024;
 /// How long making a list may take.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -34,6 +36,7 @@ pub struct Purged {
     pub position: String,
     /// When it was recorded, in milliseconds since 1970.
     pub at: u64,
+    /// Of a long value the beginning, and `...`.
     #[serde(flatten)]
     pub record: Record,
     /// How many of `edges` have applied it.
@@ -75,10 +78,11 @@ impl Orders {
 
     fn recent_here(&self, limit: usize) -> Recent {
         let own = Attendant {
-            instance: self.own.instance().to_string(),
+            instance: self.own.instance.clone(),
             region: self.own.region.clone(),
             state: State::Applied,
             applied_ms: Some(0),
+            place: self.own.place.clone(),
         };
         let records = self.log.recent_here().unwrap_or_default().into_iter();
         let records = records.take(limit);
@@ -95,13 +99,26 @@ impl Purged {
         let applied = edges.iter().filter(|edge| edge.state == State::Applied);
         Purged {
             position: position.to_string(),
-            at: millis(position),
-            record,
+            at: position.millis(),
+            record: bounded(record),
             applied: applied.clone().count(),
             max_ms: applied.filter_map(|edge| edge.applied_ms).max(),
             edges,
         }
     }
+}
+
+/// The record with the beginning of its value, if that is long.
+fn bounded(mut record: Record) -> Record {
+    if let Scope::Url(value) | Scope::Tag(value) | Scope::Prefix(value) | Scope::Host(value) =
+        &mut record.scope
+        && let Some((end, _)) = value.char_indices().nth(BEGINNING)
+    {
+        value.truncate(end);
+        value.push_str("...");
+        value.shrink_to_fit();
+    }
+    record
 }
 
 async fn listed(stream: &Stream, limit: usize) -> Result<Recent, RedisError> {
@@ -126,24 +143,20 @@ async fn listed(stream: &Stream, limit: usize) -> Result<Recent, RedisError> {
         None => BTreeMap::new(),
     };
     let spread = |position| {
-        let edges = roll.edges().map(|(instance, presence)| {
-            let acks = acks.get(instance).map_or(&[][..], Vec::as_slice);
+        let edges = roll.edges().map(|(place, presence)| {
+            let acks = acks.get(place).map_or(&[][..], Vec::as_slice);
             let (is_applied, applied_ms) = match first_to_reach(acks, position) {
                 Some(applied_ms) => (true, applied_ms),
                 None => (presence.has_applied(position), None),
             };
-            Attendant {
-                instance: instance.clone(),
-                region: presence.region.clone(),
-                state: match is_applied {
-                    true => State::Applied,
-                    false if roll.is_heard(presence) => State::Waiting,
-                    false => State::Silent,
-                },
-                applied_ms,
+            let mut edge = Attendant::called(place, presence, &roll);
+            if is_applied {
+                edge.state = State::Applied;
+                edge.applied_ms = applied_ms;
             }
+            edge
         });
-        edges.collect()
+        told_apart(edges.collect())
     };
     let purges = purges.into_iter();
     let purges = purges.map(|(position, record)| Purged::new(position, record, spread(position)));
@@ -161,15 +174,15 @@ async fn acks_around(
     oldest: Position,
 ) -> Result<BTreeMap<String, Vec<Ack>>, RedisError> {
     let mut acks: BTreeMap<String, Vec<Ack>> = BTreeMap::new();
-    let mut unsure: BTreeSet<&str> = roll.edges().map(|(instance, _)| &**instance).collect();
+    let mut unsure: BTreeSet<&str> = roll.edges().map(|(place, _)| &**place).collect();
     let mut before = "+".to_owned();
     for _ in 0..PAGES {
         let (page, older) = stream.acks_before(connection, &before).await?;
         for ack in page {
-            if !has_applied(ack.position, oldest) {
-                unsure.remove(&*ack.instance);
+            if !ack.position.has_reached(oldest) {
+                unsure.remove(&*ack.place);
             }
-            acks.entry(ack.instance.clone()).or_default().push(ack);
+            acks.entry(ack.place.clone()).or_default().push(ack);
         }
         match older {
             Some(older) if !unsure.is_empty() => before = older,
@@ -185,8 +198,8 @@ async fn acks_around(
 fn first_to_reach(acks: &[Ack], position: Position) -> Option<Option<u64>> {
     let at = acks
         .iter()
-        .position(|ack| has_applied(ack.position, position))?;
-    let took = acks[at].millis().saturating_sub(millis(position));
+        .position(|ack| ack.position.has_reached(position))?;
+    let took = acks[at].millis().saturating_sub(position.millis());
     Some((at > 0).then_some(took))
 }
 
@@ -203,7 +216,7 @@ mod tests {
         };
         let ack = |id: &str, position| Ack {
             id: id.to_owned(),
-            instance: "a".to_owned(),
+            place: "a".to_owned(),
             position,
         };
         let acks = [
@@ -222,5 +235,18 @@ mod tests {
         ] {
             assert_eq!(first_to_reach(&acks, position), expected, "{reason}");
         }
+    }
+
+    #[test]
+    fn of_a_long_value_the_beginning_is_told() {
+        for scope in [Scope::Url, Scope::Tag, Scope::Prefix, Scope::Host] {
+            let told = |length| bounded(Record::hard(scope("\u{1f30a}".repeat(length))));
+            let beginning = "\u{1f30a}".repeat(BEGINNING);
+            let cut = Record::hard(scope(format!("{beginning}...")));
+            assert_eq!(told(BEGINNING), Record::hard(scope(beginning)));
+            assert_eq!(told(BEGINNING + 1), cut);
+            assert_eq!(told(1_000_000), cut);
+        }
+        assert_eq!(bounded(Record::hard(Scope::All)), Record::hard(Scope::All));
     }
 }

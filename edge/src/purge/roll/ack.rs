@@ -10,7 +10,8 @@ use crate::purge::record::Position;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::purge) struct Ack {
     pub id: String,
-    pub instance: String,
+    /// The edge's place on the roll.
+    pub place: String,
     pub position: Position,
 }
 
@@ -25,10 +26,10 @@ impl Ack {
 /// `None` for what is none.
 pub(super) fn to_ack(entry: &StreamId) -> Option<Ack> {
     let ack = entry.get::<String>("i").zip(entry.get::<String>("p"));
-    let ack = ack.and_then(|(instance, position)| {
+    let ack = ack.and_then(|(place, position)| {
         Some(Ack {
             id: entry.id.clone(),
-            instance,
+            place,
             position: to_position(&position)?,
         })
     });
@@ -61,7 +62,7 @@ mod tests {
         };
         let position = "00000000000000ff:7-1";
         let ack = to_ack(&of("12-3", &[("i", "a"), ("p", position)])).expect("one of ours");
-        assert_eq!((&*ack.instance, ack.millis()), ("a", 12));
+        assert_eq!((&*ack.place, ack.millis()), ("a", 12));
         for strange in [
             &[][..],
             &[("i", "a")],

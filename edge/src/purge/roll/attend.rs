@@ -13,7 +13,7 @@ use redis::aio::MultiplexedConnection;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{HEARTBEAT, Presence, millis};
+use super::{HEARTBEAT, Presence};
 use crate::purge::log::{Followed, Stream};
 use crate::purge::orders::Orders;
 use crate::purge::record::Position;
@@ -54,7 +54,7 @@ pub(crate) fn attend(
     joined: watch::Sender<bool>,
 ) -> Attendance {
     let leaving = watch::Sender::new(false);
-    let mut left = leaving.subscribe();
+    let left = leaving.subscribe();
     let task = tokio::spawn(async move {
         let Some(stream) = orders.log.stream() else {
             return;
@@ -62,17 +62,12 @@ pub(crate) fn attend(
         let mut attendant = Attendant {
             orders: &orders,
             stream,
-            process: format!("{:016x}", crate::random::word()),
             connection: None,
-            is_on_roll: false,
             may_be_on_roll: false,
             acknowledged: None,
             words: 0,
         };
-        tokio::select! {
-            () = attendant.attend(followed, joined) => {}
-            _ = left.wait_for(|leaving| *leaving) => {}
-        }
+        attendant.attend(followed, joined, left).await;
         if attendant.may_be_on_roll {
             let _ = tokio::time::timeout(FAREWELL, attendant.leave()).await;
         }
@@ -80,15 +75,17 @@ pub(crate) fn attend(
     Attendance { leaving, task }
 }
 
+/// Returns when what is under way is not waited for any more.
+async fn too_late(mut left: watch::Receiver<bool>) {
+    let _ = left.wait_for(|leaving| *leaving).await;
+    tokio::time::sleep(FAREWELL).await;
+}
+
 struct Attendant<'a> {
     orders: &'a Orders,
     stream: &'a Stream,
-    /// Tells this start of this edge from all others.
-    process: String,
     connection: Option<MultiplexedConnection>,
-    /// A word got through.
-    is_on_roll: bool,
-    /// One was sent.
+    /// A word was sent, whether or not it got through.
     may_be_on_roll: bool,
     /// The last position that was acknowledged.
     acknowledged: Option<Position>,
@@ -104,7 +101,14 @@ enum Unheard {
 }
 
 impl Attendant<'_> {
-    async fn attend(&mut self, mut followed: Followed, joined: watch::Sender<bool>) {
+    /// Speaks until the edge takes its leave. A word that is under way then is waited for: if it
+    /// arrived after the leave, the edge would seem to have been killed.
+    async fn attend(
+        &mut self,
+        mut followed: Followed,
+        joined: watch::Sender<bool>,
+        mut left: watch::Receiver<bool>,
+    ) {
         let mut applying = self.orders.log.applying();
         let heartbeat = (self.orders.log.trust() / 3).clamp(LEAST_HEARTBEAT, HEARTBEAT);
         let mut is_told = false;
@@ -112,9 +116,11 @@ impl Attendant<'_> {
             let has_caught_up = *followed.borrow_and_update();
             let position = *applying.borrow_and_update();
             let is_news = has_caught_up && self.acknowledged != Some(position);
-            let spoken = tokio::time::timeout(PATIENCE, self.speak(position, is_news))
-                .await
-                .unwrap_or(Err(Unheard::Silent));
+            let spoken = tokio::select! {
+                spoken = self.speak(position, is_news) => spoken,
+                () = tokio::time::sleep(PATIENCE) => Err(Unheard::Silent),
+                () = too_late(left.clone()) => return,
+            };
             joined.send_replace(true);
             let next = Instant::now() + heartbeat;
             if let Err(error) = spoken {
@@ -123,8 +129,10 @@ impl Attendant<'_> {
                 }
                 // What was under way may be written still, or not.
                 self.acknowledged = None;
-                tokio::time::sleep(RETRY).await;
-                continue;
+                tokio::select! {
+                    () = tokio::time::sleep(RETRY) => continue,
+                    _ = left.wait_for(|leaving| *leaving) => return,
+                }
             }
             is_told = false;
             tokio::time::sleep(PACE).await;
@@ -132,52 +140,36 @@ impl Attendant<'_> {
                 _ = applying.changed(), if has_caught_up => {}
                 _ = followed.changed() => {}
                 () = tokio::time::sleep_until(next.into()) => {}
+                _ = left.wait_for(|leaving| *leaving) => return,
             }
         }
     }
 
     /// Says that this edge is there and, where that is news, acknowledges what it has applied.
     async fn speak(&mut self, position: Position, is_news: bool) -> Result<(), Unheard> {
-        // Out of its place while it is used: one that failed is not used again.
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => self.stream.connect().await?,
-        };
+        let mut connection = self.connection().await?;
         let own = &self.orders.own;
-        let instance = own.instance();
         let presence = Presence {
             region: own.region.clone(),
             position: position.to_string(),
             trust: u64::try_from(self.orders.log.trust().as_millis()).unwrap_or(u64::MAX),
-            process: self.process.clone(),
             heard: 0,
         };
         self.may_be_on_roll = true;
         let answer = self
             .stream
-            .answer(&mut connection, &instance, &presence, is_news);
-        let (now, before) = answer.await?;
-        let was_on_roll = std::mem::replace(&mut self.is_on_roll, true);
+            .answer(&mut connection, &own.place, &presence, is_news);
+        let now = answer.await?;
         if is_news {
             // What was written before this edge began to follow tells nothing of its speed.
             if self
                 .acknowledged
                 .is_some_and(|last| last.epoch == position.epoch)
             {
-                let passed = Duration::from_millis(now.saturating_sub(millis(position)));
+                let passed = Duration::from_millis(now.saturating_sub(position.millis()));
                 self.orders.metrics.purge_apply.observe(passed);
             }
             self.acknowledged = Some(position);
-        }
-        // A start before this one may have left its name behind, but cannot speak again.
-        if was_on_roll && before.is_some_and(|before| before.process != self.process) {
-            let new = own.rename();
-            tracing::error!(
-                instance = &*instance,
-                new = &*new,
-                "two edges share server.instance: this one goes by another name"
-            );
-            self.acknowledged = None;
         }
         if self.words.is_multiple_of(WORDS_TO_STRIKE) {
             self.stream.strike(&mut connection).await?;
@@ -187,12 +179,18 @@ impl Attendant<'_> {
         Ok(())
     }
 
+    /// The connection there is, or a new one. Out of its place while it is used: one that failed is
+    /// not used again.
+    async fn connection(&mut self) -> Result<MultiplexedConnection, RedisError> {
+        match self.connection.take() {
+            Some(connection) => Ok(connection),
+            None => self.stream.connect().await,
+        }
+    }
+
     async fn leave(&mut self) -> Result<(), RedisError> {
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => self.stream.connect().await?,
-        };
-        let instance = self.orders.own.instance();
-        self.stream.leave(&mut connection, &instance).await
+        let mut connection = self.connection().await?;
+        let place = &self.orders.own.place;
+        self.stream.leave(&mut connection, place).await
     }
 }

@@ -7,7 +7,7 @@ use redis::streams::{StreamId, StreamRangeReply, StreamReadReply};
 use redis::{RedisError, Script, Value};
 
 use super::ack::{Ack, to_ack};
-use super::{FORGET, Presence, Roll, to_presence};
+use super::{LONGEST_TRUST, Presence, REMEMBERED_SILENT, Roll, SLACK};
 use crate::purge::log::Stream;
 
 /// Acknowledgements kept, about.
@@ -15,44 +15,49 @@ const MAX_ACKS: usize = 10_000;
 /// Acknowledgements read at once.
 const ACKS: usize = 1_000;
 
-/// Writes what an edge (ARGV[1]) says of itself, ARGV[2] and the time behind it, and, with ARGV[3]
-/// other than "", that it has applied that position. Returns the time of the acknowledgement, in
-/// milliseconds, and what stood in its place before.
+/// The longest that one read of acknowledgements waits; whoever waits for longer reads again. Redis
+/// refuses what lies beyond its calendar.
+const BLOCK: Duration = Duration::from_secs(1);
+
+/// Writes what the edge at the place ARGV[1] says of itself, ARGV[2] and the time behind it, and,
+/// with ARGV[3] other than "", that it has applied that position. Returns the time of that, in
+/// milliseconds.
 const ANSWER: &str = r"
 local time = redis.call('TIME')
 local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
-local before = redis.call('HGET', KEYS[1], ARGV[1])
 if ARGV[3] ~= '' then
   local id = redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[4], '*', 'i', ARGV[1], 'p', ARGV[3])
   now = id:match('^%d+')
 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2] .. now .. '}')
-return {now, before or ''}
+return now
 ";
 
-/// Strikes edges off the roll that were not heard for ARGV[1] milliseconds.
+/// Strikes edges off the roll that were not heard for ARGV[1] milliseconds and their trust, which
+/// counts up to ARGV[2].
 const STRIKE: &str = r#"
 local time = redis.call('TIME')
 local now = time[1] * 1000
 local fields = redis.call('HGETALL', KEYS[1])
 for at = 1, #fields, 2 do
   local heard = tonumber(fields[at + 1]:match('"heard":(%d+)'))
-  if heard and math.abs(now - heard) > tonumber(ARGV[1]) then
+  local trust = tonumber(fields[at + 1]:match('"trust":(%d+)') or 0)
+  if heard and math.abs(now - heard) > ARGV[1] + math.min(trust, ARGV[2]) then
     redis.call('HDEL', KEYS[1], fields[at])
   end
 end
 "#;
 
 impl Stream {
-    /// Says that `instance` is there, and with `acknowledges` what it has applied. Returns when
-    /// that was, in milliseconds of Redis's clock, and what was said under that name before.
+    /// Says that the edge at `place` is there, and with `acknowledges` what it has applied. Returns
+    /// when that was, in milliseconds of Redis's clock.
     pub(in crate::purge) async fn answer(
         &self,
         connection: &mut MultiplexedConnection,
-        instance: &str,
+        place: &str,
         presence: &Presence,
         acknowledges: bool,
-    ) -> Result<(u64, Option<Presence>), RedisError> {
+    ) -> Result<u64, RedisError> {
         let position = if acknowledges {
             &*presence.position
         } else {
@@ -60,21 +65,19 @@ impl Stream {
         };
         let script = Script::new(ANSWER);
         let mut call = script.key(&self.edges);
-        call.key(&self.acks).arg(instance).arg(presence.to_json());
+        call.key(&self.acks).arg(place).arg(presence.to_json());
         call.arg(position).arg(MAX_ACKS);
-        let (now, before): (u64, Value) = call.invoke_async(connection).await?;
-        let before = redis::from_redis_value::<String>(before).ok();
-        Ok((now, before.as_deref().and_then(to_presence)))
+        call.invoke_async(connection).await
     }
 
-    /// Takes `instance` off the roll.
+    /// Takes the edge at `place` off the roll.
     pub(in crate::purge) async fn leave(
         &self,
         connection: &mut MultiplexedConnection,
-        instance: &str,
+        place: &str,
     ) -> Result<(), RedisError> {
         let mut command = redis::cmd("HDEL");
-        command.arg(&self.edges).arg(instance);
+        command.arg(&self.edges).arg(place);
         command.exec_async(connection).await
     }
 
@@ -85,7 +88,9 @@ impl Stream {
     ) -> Result<(), RedisError> {
         let script = Script::new(STRIKE);
         let mut call = script.key(&self.edges);
-        call.arg(u64::try_from(FORGET.as_millis()).unwrap_or(u64::MAX));
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        call.arg(millis(SLACK + REMEMBERED_SILENT));
+        call.arg(millis(LONGEST_TRUST));
         let _: Value = call.invoke_async(connection).await?;
         Ok(())
     }
@@ -107,8 +112,8 @@ impl Stream {
         Ok(Roll::new(seconds * 1_000 + micros / 1_000, &fields))
     }
 
-    /// Acknowledgements after the one named `after`, waiting up to `block` for the first, and the
-    /// name of the last.
+    /// Acknowledgements after the one named `after`, waiting up to `block` for the first, though no
+    /// longer than [`BLOCK`], and the name of the last.
     pub(in crate::purge) async fn acks_after(
         &self,
         connection: &mut MultiplexedConnection,
@@ -117,7 +122,9 @@ impl Stream {
     ) -> Result<(Vec<Ack>, Option<String>), RedisError> {
         let mut command = redis::cmd("XREAD");
         // To block for zero milliseconds is to block for ever.
-        let block = u64::try_from(block.as_millis()).unwrap_or(u64::MAX).max(1);
+        let block = u64::try_from(block.min(BLOCK).as_millis())
+            .unwrap_or(u64::MAX)
+            .max(1);
         command.arg("COUNT").arg(ACKS).arg("BLOCK").arg(block);
         command.arg("STREAMS").arg(&self.acks).arg(after);
         let answer: Option<StreamReadReply> = command.query_async(connection).await?;

@@ -1,41 +1,30 @@
 //! What this edge is called on the roll.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
 /// What this edge is called among those that follow its log.
 pub struct Own {
-    instance: Mutex<Arc<str>>,
+    /// The edge's name. Another process may go by it too: while a restart overlaps, or by mistake.
+    pub instance: String,
     pub region: String,
+    /// Its place on the roll, which no other process has.
+    pub(in crate::purge) place: String,
 }
 
 impl Own {
     /// By these names; a random one for an instance without.
     pub fn new(instance: Option<&str>, region: &str) -> Own {
-        let instance = instance.map_or_else(suffix, str::to_owned);
+        let random = || format!("{:08x}", crate::random::word() >> 32);
+        let instance = instance.map_or_else(random, str::to_owned);
         Own {
-            instance: Mutex::new(instance.into()),
+            place: format!("{instance} {:016x}", crate::random::word()),
+            instance,
             region: region.to_owned(),
         }
     }
-
-    /// The name of this edge.
-    pub fn instance(&self) -> Arc<str> {
-        Arc::clone(&self.named())
-    }
-
-    /// Takes another name, since a second edge goes by ours.
-    pub(super) fn rename(&self) -> Arc<str> {
-        let new: Arc<str> = format!("{}-{}", self.instance(), suffix()).into();
-        *self.named() = Arc::clone(&new);
-        new
-    }
-
-    fn named(&self) -> MutexGuard<'_, Arc<str>> {
-        self.instance.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-/// Eight hexadecimal digits.
-fn suffix() -> String {
-    format!("{:08x}", crate::random::word() >> 32)
+/// The name of the edge that has this place on the roll.
+pub(in crate::purge) fn to_instance(place: &str) -> &str {
+    place
+        .split_once(' ')
+        .map_or(place, |(instance, _)| instance)
 }

@@ -58,6 +58,11 @@ pub(crate) fn answer(body: impl Into<Vec<u8>>) -> Answer {
     }
 }
 
+/// A 200 with this body that is fresh for a minute.
+pub(crate) fn fresh(body: impl AsRef<[u8]>) -> Answer {
+    answer(body.as_ref()).with("cache-control", "max-age=60")
+}
+
 impl Answer {
     /// No answer at all: the connection ends.
     pub(crate) fn hang_up() -> Answer {

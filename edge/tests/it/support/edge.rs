@@ -74,6 +74,19 @@ impl Edge {
         self.request("GET", path).send()
     }
 
+    /// Has these paths stored; each of them can be.
+    pub(crate) async fn fill(&self, paths: &[&str]) {
+        for path in paths {
+            self.get(path).await;
+            assert_eq!(self.get(path).await.cache_status(), "hit", "{path}");
+        }
+    }
+
+    /// Whether a path is stored, asked without a fetch that would store it.
+    pub(crate) async fn is_stored(&self, path: &str) -> bool {
+        self.request("HEAD", path).send().await.cache_status() == "hit"
+    }
+
     /// The answer to a `PURGE` with the token.
     pub(crate) fn purge(&self, path: &str) -> impl Future<Output = Response> + Send + use<> {
         self.request("PURGE", path)
