@@ -354,12 +354,12 @@ async fn migrate(url: &str) -> Result<(), StartError> {
         connection(url, Duration::ZERO)?.options([("lock_timeout", LOCK.as_millis().to_string())]);
     let end = Instant::now() + LOCKED;
     loop {
-        let mut connection = PgConnection::connect_with(&options)
-            .await
-            .map_err(MigrateError::Execute)?;
-        let migrated = sqlx::migrate!("./migrations").run(&mut connection).await;
+        let single = PgPoolOptions::new()
+            .max_connections(1)
+            .connect_lazy_with(options.clone());
+        let migrated = sqlx::migrate!("./migrations").run(&single).await;
         // It may still hold the lock by which one of us at a time migrates; closing it gives that back.
-        let _ = connection.close().await;
+        single.close().await;
         match migrated {
             Err(error) if is_locked(&error) && Instant::now() < end => {
                 tracing::warn!(%error, "the tables are in use: migrating again");

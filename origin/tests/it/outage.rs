@@ -5,7 +5,7 @@ use serde_json::json;
 use tidegate_origin::{Origin, StartError};
 use tidegate_services::Postgres;
 
-use crate::support::{House, config};
+use crate::support::{House, config, database, patiently};
 
 #[tokio::test]
 async fn a_request_without_a_database_is_told_to_come_back() {
@@ -78,4 +78,40 @@ async fn a_database_that_does_not_exist_is_final_at_once() {
         Err(other) => panic!("{other}"),
         Ok(_) => panic!("started without a database"),
     }
+}
+
+#[tokio::test]
+async fn a_migration_waits_in_turns_for_who_reads_the_tables() {
+    let url = database().await;
+    let house = House::before(url.clone()).await;
+    // As if the last ones had not run: they may be run again.
+    house
+        .sql("DELETE FROM _sqlx_migrations WHERE version > 2")
+        .await;
+    house.origin.shutdown().await;
+    let mut reader = house.pool.begin().await.unwrap();
+    sqlx::query("SELECT FROM outbox")
+        .execute(&mut *reader)
+        .await
+        .unwrap();
+    let starting = tokio::spawn(House::before(url));
+    let waited = std::sync::Mutex::new(std::collections::BTreeSet::new());
+    patiently("it gives up its place in the queue and comes again", || {
+        let (pool, waited) = (&house.pool, &waited);
+        async move {
+            let pids: Vec<i32> = sqlx::query_scalar(
+                "SELECT pid FROM pg_stat_activity WHERE datname = current_database()
+                    AND application_name = 'tidegate-origin' AND wait_event_type = 'Lock'",
+            )
+            .fetch_all(pool)
+            .await
+            .unwrap();
+            let mut waited = waited.lock().unwrap();
+            waited.extend(pids);
+            waited.len() > 1
+        }
+    })
+    .await;
+    reader.rollback().await.unwrap();
+    starting.await.unwrap();
 }
