@@ -21,6 +21,8 @@ use crate::failure::Failure;
 
 /// Tags in one order to an edge: few, so that the limits of an edge let them through one after the other.
 const CHUNK: usize = 250;
+/// How long an edge may take to answer: others wait for what comes behind.
+const ANSWER: Duration = Duration::from_secs(3);
 /// Until an edge that had enough of orders is asked again.
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -116,7 +118,9 @@ impl PurgeSink for Edges {
 async fn tell(edge: Arc<Admin>, orders: Arc<[Value]>) -> Result<(), String> {
     for order in &*orders {
         loop {
-            let (status, text) = edge.post("/purge", order).await?;
+            let answer = tokio::time::timeout(ANSWER, edge.post("/purge", order));
+            let silent = |_| format!("no answer from {} within {ANSWER:?}", edge.address());
+            let (status, text) = answer.await.map_err(silent)??;
             if status.is_success() {
                 break;
             }
