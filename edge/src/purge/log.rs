@@ -224,12 +224,7 @@ impl Log {
     /// instead that may not have it. `before` was applied before.
     async fn arrives(&self, before: Position, position: Position) -> bool {
         let mut applied = self.shared.applied.subscribe();
-        let followed = applied.borrow().epoch;
-        let journey = Journey {
-            before,
-            followed,
-            position,
-        };
+        let journey = Journey { before, position };
         let now = applied.wait_for(|now| journey.at(*now) != Way::Going).await;
         // The sender lives as long as `self`.
         now.is_ok_and(|now| journey.at(*now) == Way::Arrived)

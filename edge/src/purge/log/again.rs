@@ -73,11 +73,7 @@ impl Log {
             .await
             .map_err(|_| AppendError::Deadline(deadline))??;
         tracing::info!(records = records.len(), "purges recorded");
-        let journey = Journey {
-            before,
-            followed: self.fence().epoch,
-            position,
-        };
+        let journey = Journey { before, position };
         appended.push(Appended { journey, orders });
         Ok(())
     }
