@@ -46,6 +46,8 @@ pub(crate) fn edge(origin: SocketAddr, redis: &Redis, fields: &str) -> Edge {
         url = "{redis}"
         [purge]
         token = "purge"
+        limit = "1000000/s"
+        record_limit = "1000000/s"
         [origins.app]
         url = "http://{origin}"
         headers = {{ {fields} }}
