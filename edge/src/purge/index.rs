@@ -58,7 +58,7 @@ pub struct Index {
 }
 
 impl Index {
-    /// An empty index with `2^slots` cells a row; 20 is the size for production (32 MiB in all).
+    /// An empty index with `2^slots` cells a row; 20 is the size for production (36 MiB in all).
     pub fn new(slots: u32, keys: (u64, u64)) -> Index {
         Index {
             marking: Marking {
