@@ -9,7 +9,7 @@ use tidegate_semantics::Standing;
 
 use crate::messages::{TAGS, URL};
 
-/// The size for production: 32 MiB.
+/// The size for production: 36 MiB.
 const SLOTS: u32 = 20;
 const START: Position = Position { epoch: 1, seq: 0 };
 /// As many prefixes as an index holds.
