@@ -12,7 +12,6 @@ mod chain;
 mod convert;
 mod engine;
 mod error;
-mod failure;
 mod host;
 mod limits;
 mod plugin;
@@ -22,7 +21,6 @@ mod subject;
 
 pub use chain::Chain;
 pub use error::PluginError;
-pub use failure::{Failure, FailureKind, failures};
 pub use limits::{Limits, LocalLimits, RedisLimits, Standing, Verdict, Window};
 pub use plugin::Plugins;
 pub use purge::{Purge, PurgeOrder};
@@ -30,6 +28,7 @@ pub use run::{Filters, Flow};
 pub use subject::Subject;
 
 pub use crate::config::{Grant, OnFailure, Source, Use};
+pub use crate::wasm::{Failure, FailureKind, failures};
 
 use std::sync::Arc;
 

@@ -11,6 +11,7 @@ mod random;
 pub mod router;
 pub mod telemetry;
 pub mod trailers;
+mod wasm;
 
 pub mod body;
 pub mod encoding;

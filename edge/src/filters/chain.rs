@@ -9,11 +9,11 @@ use super::bindings::Filter;
 use super::bindings::tidegate::plugin::exchange::HookSet;
 use super::engine::slices;
 use super::error::PluginError;
-use super::failure::{Exceeded, FailureKind};
 use super::host::{Hook, State};
 use super::plugin::Compiled;
 use super::run::Filters;
 use super::{Capabilities, OnFailure, Subject, Use};
+use crate::wasm::{Exceeded, FailureKind};
 
 /// How long a guest may take over its configuration.
 const CONFIGURE: Duration = Duration::from_secs(1);

@@ -16,8 +16,8 @@ pub use self::exchange::{Request, Response, Storing};
 use self::wasi::Wasi;
 use super::Capabilities;
 use super::bindings::tidegate::plugin::exchange::Refusal;
-use super::failure::Exceeded;
 use super::subject::Subject;
+use crate::wasm::Exceeded;
 
 /// How often one hook may call the edge.
 const CALLS_PER_HOOK: u32 = 10_000;

@@ -9,9 +9,9 @@ use wasmtime::component::Resource;
 use super::bindings::tidegate::plugin::exchange::{self, HookSet};
 use super::chain::{Instance, Step};
 use super::engine::slices;
-use super::failure::{self, Exceeded, Failure, FailureKind};
 use super::host::Hook;
 use super::{Capabilities, OnFailure, Subject, convert};
+use crate::wasm::{self, Exceeded, Failure, FailureKind};
 
 /// What happens to an exchange after its filters.
 #[derive(Debug)]
@@ -172,7 +172,7 @@ impl Filters {
             }
             Err(error) => {
                 let kind = FailureKind::of(&error);
-                failure::count(&step.plugin, kind);
+                wasm::count(&step.plugin, kind);
                 let reason = error.root_cause().to_string();
                 tracing::warn!(
                     plugin = &*step.plugin,

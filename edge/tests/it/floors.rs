@@ -14,6 +14,7 @@ const FLOORS: &[&[&str]] = &[
         "router",
         "telemetry",
         "trailers",
+        "wasm",
     ],
     &["body", "interim", "redis"],
     &["encoding", "error"],

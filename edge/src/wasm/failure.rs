@@ -48,7 +48,7 @@ impl FailureKind {
     }
 
     /// What an error that ended a call means.
-    pub(super) fn of(error: &wasmtime::Error) -> FailureKind {
+    pub(crate) fn of(error: &wasmtime::Error) -> FailureKind {
         if let Some(limit) = error.downcast_ref::<Exceeded>() {
             return match limit {
                 Exceeded::Memory => FailureKind::Memory,
@@ -77,7 +77,7 @@ impl fmt::Display for FailureKind {
 
 /// Limits of the edge's own, as errors that end a guest's call.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Exceeded {
+pub(crate) enum Exceeded {
     #[error("more memory than the route allows")]
     Memory,
     #[error("more calls of the edge than a hook may make")]
@@ -93,7 +93,7 @@ type Counts = BTreeMap<(String, FailureKind), u64>;
 static COUNTS: Mutex<Counts> = Mutex::new(Counts::new());
 
 /// Counts a failure.
-pub(super) fn count(plugin: &str, kind: FailureKind) {
+pub(crate) fn count(plugin: &str, kind: FailureKind) {
     let mut counts = COUNTS.lock().unwrap_or_else(PoisonError::into_inner);
     *counts.entry((plugin.to_owned(), kind)).or_default() += 1;
 }
