@@ -12,6 +12,7 @@ mod chain;
 mod convert;
 mod engine;
 mod error;
+mod granted;
 mod host;
 mod limits;
 mod plugin;
@@ -32,6 +33,10 @@ pub use crate::wasm::{Failure, FailureKind, failures};
 
 use std::sync::Arc;
 
+use crate::egress::Egress;
+use crate::keyvalue::KeyValue;
+use crate::telemetry::GuestMetrics;
+
 /// What guests may reach beyond the exchange, where their route grants it. Cheap to clone.
 #[derive(Clone)]
 pub struct Capabilities {
@@ -39,4 +44,10 @@ pub struct Capabilities {
     pub limits: Arc<dyn Limits>,
     /// What the capability `purge` orders from.
     pub purge: Arc<dyn Purge>,
+    /// What the capability `kv` keeps things in.
+    pub keyvalue: KeyValue,
+    /// How the capability `http` gets out.
+    pub egress: Arc<Egress>,
+    /// What the capability `metrics` counts in.
+    pub metrics: GuestMetrics,
 }

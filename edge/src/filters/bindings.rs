@@ -17,6 +17,13 @@ wasmtime::component::bindgen!({
     imports: {
         "tidegate:plugin/limits.take": async | trappable,
         "tidegate:plugin/purge.purge": async | trappable,
+        "tidegate:plugin/kv.get": async | trappable,
+        "tidegate:plugin/kv.exists": async | trappable,
+        "tidegate:plugin/kv.set": async | trappable,
+        "tidegate:plugin/kv.delete": async | trappable,
+        "tidegate:plugin/kv.keys": async | trappable,
+        "tidegate:plugin/kv.increment": async | trappable,
+        "tidegate:plugin/http.send": async | trappable,
         default: trappable,
     },
     exports: { default: async },

@@ -9,6 +9,7 @@ use super::bindings::Filter;
 use super::bindings::tidegate::plugin::exchange::HookSet;
 use super::engine::slices;
 use super::error::PluginError;
+use super::granted::Granted;
 use super::host::{Hook, State};
 use super::plugin::Compiled;
 use super::run::Filters;
@@ -34,6 +35,7 @@ pub(super) struct Step {
     pub(super) on_failure: OnFailure,
     pub(super) deadline: Duration,
     memory: usize,
+    pub(super) granted: Arc<Granted>,
 }
 
 /// A guest with its store.
@@ -53,6 +55,7 @@ impl Step {
             on_failure: used.on_failure,
             deadline: used.deadline,
             memory: used.memory,
+            granted: Arc::new(Granted::of(used)),
         }
     }
 
@@ -67,6 +70,7 @@ impl Step {
             Arc::clone(&self.config),
             capabilities,
             self.memory,
+            Arc::clone(&self.granted),
         );
         let mut store = self.compiled.machine.store(state);
         let hook = Hook {

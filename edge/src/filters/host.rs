@@ -5,6 +5,10 @@
 
 mod capabilities;
 mod exchange;
+mod http;
+mod kv;
+mod metrics;
+mod secrets;
 mod wasi;
 
 use std::sync::Arc;
@@ -16,6 +20,7 @@ pub use self::exchange::{Request, Response, Storing};
 use self::wasi::Wasi;
 use super::Capabilities;
 use super::bindings::tidegate::plugin::exchange::Refusal;
+use super::granted::{Granted, Patience};
 use super::subject::Subject;
 use crate::wasm::Exceeded;
 
@@ -32,6 +37,8 @@ pub(super) struct State {
     config: Arc<str>,
     /// None while the guest reads its configuration.
     capabilities: Option<Capabilities>,
+    granted: Arc<Granted>,
+    patience: Patience,
     subject: Subject,
     /// The subject before the running hook changed it, where a failure takes its changes back.
     before: Option<Box<Subject>>,
@@ -51,11 +58,14 @@ impl State {
         config: Arc<str>,
         capabilities: Option<Capabilities>,
         memory: usize,
+        granted: Arc<Granted>,
     ) -> State {
         State {
             plugin,
             config,
             capabilities,
+            patience: Patience::of(&granted),
+            granted,
             subject: Subject::default(),
             before: None,
             keeps_before: false,
@@ -76,6 +86,7 @@ impl State {
         self.is_request_open = hook.is_request;
         self.calls_left = CALLS_PER_HOOK;
         self.slices_left = hook.slices;
+        self.patience = Patience::of(&self.granted);
     }
 
     /// Gives the subject back: as the hook left it, or as it was before a hook that failed.

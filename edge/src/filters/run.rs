@@ -192,7 +192,8 @@ impl Filters {
     }
 }
 
-/// How long, beyond its deadline, a guest with WASI may take with all its waiting.
+/// How long, beyond its deadline and what its route grants it, a guest with WASI may take with all
+/// its waiting.
 const WASI_WAIT: Duration = Duration::from_secs(1);
 
 type Ran = (Flow, Option<Box<Instance>>);
@@ -224,7 +225,8 @@ async fn call(
     instance.store.set_epoch_deadline(1);
     let called = if step.compiled.has_wasi {
         // A guest with WASI can wait where no tick finds it.
-        tokio::time::timeout(step.deadline + WASI_WAIT, enter(&mut instance, stage))
+        let most = step.deadline + WASI_WAIT + step.granted.patience();
+        tokio::time::timeout(most, enter(&mut instance, stage))
             .await
             .unwrap_or_else(|_| Err(wasmtime::Error::new(Exceeded::Deadline)))
     } else {

@@ -8,9 +8,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use tidegate_edge::clock::Clock;
+use tidegate_edge::egress::Egress;
 use tidegate_edge::filters::{
     Capabilities, Chain, LocalLimits, PluginError, Plugins, Purge, PurgeOrder, Source, Subject, Use,
 };
+use tidegate_edge::keyvalue::KeyValue;
+use tidegate_edge::telemetry::GuestMetrics;
 
 /// Loads plugins: pairs of a name and a file.
 pub(crate) fn load(sources: &[(&str, &str)]) -> Result<Plugins, PluginError> {
@@ -34,6 +38,15 @@ pub(crate) fn misbehaving(name: &str, settings: &str) -> Chain {
     let plugins = load(&[(name, "builtin:misbehaving")]).unwrap();
     let line = format!("name = {name:?}\ngrants = [\"clock\", \"log\"]\n{settings}");
     plugins.chain(&[used(&line)]).unwrap()
+}
+
+/// What the fixture `capable` needs.
+pub(crate) const CAPABLE_GRANTS: [&str; 5] = ["http", "kv", "metrics", "random", "secrets"];
+
+/// The fixture `capable` as a line of a route's plugins, in TOML.
+pub(crate) fn capable(name: &str, settings: &str) -> String {
+    // Time enough on a busy machine: nothing here is about how long a guest runs.
+    format!("name = {name:?}\ngrants = {CAPABLE_GRANTS:?}\ndeadline = \"5s\"\n{settings}\n")
 }
 
 /// A GET of `path` from 192.0.2.7, without a response yet.
@@ -72,6 +85,9 @@ impl Reach {
                 clock.load(Ordering::SeqCst)
             })),
             purge: Arc::clone(&purged) as Arc<dyn Purge>,
+            keyvalue: KeyValue::in_memory(1 << 20, Clock::system()),
+            egress: Arc::new(Egress::new(HeaderValue::from_static("1.1 edge.test"))),
+            metrics: GuestMetrics::default(),
         };
         Reach {
             capabilities,

@@ -12,14 +12,18 @@ pub const INVALIDATE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/invalida
 /// A fixture that does everything wrong, for tests and for showing that it does no harm.
 pub const MISBEHAVING: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/misbehaving.wasm"));
 
+/// A fixture that uses each capability as it is told.
+pub const CAPABLE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/capable.wasm"));
+
 /// Those for use, each with the name it is known by.
 pub const ALL: &[(&str, &[u8])] = &[("rate-limit", RATE_LIMIT), ("invalidate", INVALIDATE)];
 
-/// [`ALL`] and the fixture.
+/// [`ALL`] and the fixtures.
 pub const WITH_FIXTURES: &[(&str, &[u8])] = &[
     ("rate-limit", RATE_LIMIT),
     ("invalidate", INVALIDATE),
     ("misbehaving", MISBEHAVING),
+    ("capable", CAPABLE),
 ];
 
 #[cfg(test)]

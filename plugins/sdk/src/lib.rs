@@ -61,6 +61,8 @@ pub use arena::Arena;
 pub use bindings::tidegate::plugin::exchange::{
     Flow, HookSet as Hooks, Refusal, Reply, Request, Response, Storing,
 };
-pub use bindings::tidegate::plugin::{clock, limits, log, purge};
+pub use bindings::tidegate::plugin::{
+    clock, http, kv, limits, log, metrics, purge, random, secrets,
+};
 pub use filter::{Filter, from_json, run};
 pub use reply::problem;
