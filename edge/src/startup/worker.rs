@@ -52,8 +52,10 @@ impl Shared {
             }
         };
         let keyvalue = match &self.config.redis {
-            None => self.local_keyvalue.clone(),
-            Some(config) => KeyValue::in_redis(connect(config).await?, &config.prefix),
+            Some(config) if !self.config.plugins.is_empty() => {
+                KeyValue::in_redis(connect(config).await?, &config.prefix)
+            }
+            _ => self.local_keyvalue.clone(),
         };
         // Routes to one origin share its connections.
         let upstreams = self.config.origins.iter().map(|(name, origin)| {
