@@ -12,9 +12,11 @@ mod purge;
 mod route;
 mod secret;
 mod server;
+mod sum;
 mod syntax;
 mod tiers;
 mod units;
+mod wasm;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -29,9 +31,11 @@ pub use purge::{Purge, Rate};
 pub use route::{OnPartition, Ranges, ReadYourWrites, Route};
 pub use secret::Secret;
 pub use server::Server;
+pub use sum::Sum;
 pub use syntax::SyntaxError;
 pub use tiers::{Cache, Log, Redis};
 pub use units::parse_duration;
+pub use wasm::Wasm;
 
 use tiers::check_redis_url;
 use units::check_not_zero;
@@ -52,6 +56,8 @@ pub struct Config {
     pub origins: BTreeMap<String, Origin>,
     #[serde(default)]
     pub plugins: BTreeMap<String, Source>,
+    #[serde(default)]
+    pub wasm: Wasm,
     pub routes: Vec<Route>,
 }
 
@@ -90,6 +96,7 @@ impl Config {
         for source in config.plugins.values_mut() {
             source.resolve_beside(folder);
         }
+        config.wasm.resolve_beside(folder);
         Ok(config)
     }
 
@@ -146,6 +153,7 @@ impl Config {
             redis.check_lease()?;
         }
         self.log.check()?;
+        self.wasm.check()?;
         for (name, origin) in &self.origins {
             origin
                 .check()

@@ -11,13 +11,13 @@ mod random;
 pub mod router;
 pub mod telemetry;
 pub mod trailers;
-mod wasm;
 
 pub mod body;
 pub mod encoding;
 pub mod error;
 pub mod interim;
 pub mod redis;
+mod wasm;
 
 pub mod exchange;
 pub mod forward;

@@ -6,15 +6,18 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::sum::Sum;
 use super::units::{byte_size, duration};
 
 /// `[plugins.NAME]`: where a component comes from.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
     /// `builtin:NAME` for one that ships with Tidegate, else a path to a `.wasm` component,
     /// relative to the configuration file.
     pub file: String,
+    /// The sum that the component must have, whenever it is read; any will do when absent.
+    pub sha256: Option<Sum>,
 }
 
 impl Source {
