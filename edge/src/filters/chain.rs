@@ -51,8 +51,8 @@ impl Step {
             compiled,
             hooks: HookSet::empty(),
             on_failure: used.on_failure,
-            deadline: used.deadline,
-            memory: used.memory,
+            deadline: used.hook_deadline(),
+            memory: used.memory(),
         }
     }
 

@@ -104,10 +104,10 @@ impl Plugins {
                 grant: grant.name(),
             });
         }
-        if used.memory > MOST_MEMORY {
+        if used.memory() > MOST_MEMORY {
             return Err(PluginError::TooMuchMemory {
                 plugin: plugin(),
-                memory: used.memory,
+                memory: used.memory(),
                 most: MOST_MEMORY,
             });
         }
