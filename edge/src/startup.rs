@@ -6,6 +6,7 @@
 //! the metrics are shared.
 
 mod control;
+mod guests;
 mod sweeper;
 mod urls;
 mod worker;
@@ -25,6 +26,7 @@ use crate::cache::{Cache, KeyPolicy, Memory};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::filters::{Builtin, CacheError, Chain, Library, LocalLimits, PluginError, Plugins};
+use crate::handlers::{HandlerError, Prepared};
 use crate::proxy::Settings;
 use crate::purge::{Followed, Index, Log, Orders, Own, Seal, Stream};
 use crate::server::{self, Handler};
@@ -71,6 +73,10 @@ pub enum StartError {
     Plugins(#[from] PluginError),
     #[error("route {0:?}: {1}")]
     Plugin(String, PluginError),
+    #[error("{0}")]
+    Handlers(#[from] HandlerError),
+    #[error("route {0:?}: {1}")]
+    Handler(String, HandlerError),
     #[error("{0}")]
     Config(String),
     #[error("cannot start a worker: {0}")]
@@ -191,6 +197,8 @@ struct Shared {
     metrics: Metrics,
     /// Of each route, in their order.
     chains: Vec<Chain>,
+    /// Of each route that has one.
+    handlers: Vec<Option<Prepared>>,
     /// Of each route too.
     key_policies: Vec<Option<Arc<KeyPolicy>>>,
     local_limits: Arc<LocalLimits>,
@@ -237,7 +245,7 @@ impl Shared {
             .map_err(|_| StartError::Config("server.name is no token".to_owned()))?;
         let limits_clock = clock.clone();
         let library = Library::open(options.builtin_plugins, &config.wasm)?;
-        let plugins = Plugins::load(&config.plugins, library)?;
+        let plugins = Plugins::load(&guests::filters(&config), library.clone())?;
         let chains = config.routes.iter().map(|route| {
             let named = |error| StartError::Plugin(route.name().to_owned(), error);
             plugins.chain(&route.plugins).map_err(named)
@@ -245,6 +253,7 @@ impl Shared {
         Ok(Shared {
             cache: Cache::new(keys, memory.clone(), config.cache.hot),
             chains: chains.collect::<Result<_, _>>()?,
+            handlers: guests::handlers(&config, library)?,
             key_policies,
             seal,
             local_limits: Arc::new(LocalLimits::new(LIMIT_KEYS, move || limits_clock.now().0)),
