@@ -17,8 +17,10 @@ pub mod body;
 pub mod encoding;
 pub mod error;
 pub mod interim;
+pub mod keyvalue;
 pub mod redis;
 
+pub mod egress;
 pub mod exchange;
 pub mod forward;
 pub mod server;
