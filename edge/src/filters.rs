@@ -12,10 +12,14 @@ mod chain;
 mod convert;
 mod engine;
 mod error;
+mod held;
 mod host;
 mod limits;
+mod patience;
 mod plugin;
+mod pool;
 mod purge;
+mod quota;
 mod run;
 mod subject;
 
@@ -28,7 +32,7 @@ pub use run::{Filters, Flow};
 pub use subject::Subject;
 
 pub use crate::config::{Grant, OnFailure, Source, Use};
-pub use crate::wasm::{Failure, FailureKind, failures};
+pub use crate::wasm::{Failure, FailureKind, failures, lines_left_out};
 
 use std::sync::Arc;
 

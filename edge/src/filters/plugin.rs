@@ -11,7 +11,9 @@ use super::chain::{Chain, Step};
 use super::engine::{MOST_MEMORY, Machine, machine};
 use super::error::PluginError;
 use super::host::State;
+use super::quota::Quota;
 use super::{Grant, Source, Use, convert};
+use crate::wasm::Lines;
 
 /// The exports that make a component a filter.
 const EXPORTS: [&str; 5] = [
@@ -34,7 +36,14 @@ const INERT: [&str; 5] = [
 
 /// The plugins of a configuration, compiled.
 pub struct Plugins {
-    by_name: BTreeMap<String, Arc<Compiled>>,
+    by_name: BTreeMap<String, Plugin>,
+}
+
+/// A component, under a name of the configuration.
+struct Plugin {
+    compiled: Arc<Compiled>,
+    quota: Arc<Quota>,
+    lines: Arc<Lines>,
 }
 
 /// A component, ready to be instantiated.
@@ -71,7 +80,12 @@ impl Plugins {
                     &read
                 }
             };
-            Ok((name.clone(), compile_once(name, &source.file, bytes)?))
+            let plugin = Plugin {
+                compiled: compile_once(name, &source.file, bytes)?,
+                quota: Arc::new(Quota::new(source)),
+                lines: Arc::new(Lines::new(name)),
+            };
+            Ok((name.clone(), plugin))
         };
         let by_name: Result<_, PluginError> = sources.iter().map(load).collect();
         by_name.map(|by_name| Plugins { by_name })
@@ -91,10 +105,14 @@ impl Plugins {
 
     fn step(&self, used: &Use) -> Result<Step, PluginError> {
         let plugin = || used.name.clone();
-        let compiled = self
-            .by_name
-            .get(&used.name)
-            .ok_or_else(|| PluginError::Unknown { plugin: plugin() })?;
+        let Some(Plugin {
+            compiled,
+            quota,
+            lines,
+        }) = self.by_name.get(&used.name)
+        else {
+            return Err(PluginError::Unknown { plugin: plugin() });
+        };
         let denied = compiled
             .needs
             .iter()
@@ -117,7 +135,13 @@ impl Plugins {
                 plugin: plugin(),
                 reason,
             })?;
-        Ok(Step::new(used, config, Arc::clone(compiled)))
+        Ok(Step::new(
+            used,
+            config,
+            Arc::clone(compiled),
+            Arc::clone(quota),
+            Arc::clone(lines),
+        ))
     }
 }
 

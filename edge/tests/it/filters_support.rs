@@ -17,6 +17,7 @@ pub(crate) fn load(sources: &[(&str, &str)]) -> Result<Plugins, PluginError> {
     let source = |(name, file): &(&str, &str)| {
         let source = Source {
             file: (*file).to_owned(),
+            ..Source::default()
         };
         ((*name).to_owned(), source)
     };
@@ -34,6 +35,13 @@ pub(crate) fn misbehaving(name: &str, settings: &str) -> Chain {
     let plugins = load(&[(name, "builtin:misbehaving")]).unwrap();
     let line = format!("name = {name:?}\ngrants = [\"clock\", \"log\"]\n{settings}");
     plugins.chain(&[used(&line)]).unwrap()
+}
+
+/// The fixture that is written by hand, as a component; `misbehave` is what it does wrong.
+pub(crate) fn raw(misbehave: &str) -> Vec<u8> {
+    let text = include_str!("../../../plugins/misbehaving/raw.wat");
+    let function = format!("(func $misbehave (param $request i32) (result i32) {misbehave})");
+    wat::parse_str(text.replace(";; misbehave\n", &function)).expect("a test's own text is right")
 }
 
 /// A GET of `path` from 192.0.2.7, without a response yet.

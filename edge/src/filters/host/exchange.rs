@@ -44,7 +44,12 @@ fn all(headers: Option<&HeaderMap>, name: &str) -> Vec<Vec<u8>> {
     values.map(|value| value.as_bytes().to_vec()).collect()
 }
 
-impl exchange::Host for State {}
+impl exchange::Host for State {
+    fn is_first_hook(&mut self) -> wasmtime::Result<bool> {
+        self.enter()?;
+        Ok(self.is_first_hook)
+    }
+}
 
 impl HostRequest for State {
     fn method(&mut self, _: Resource<Request>) -> wasmtime::Result<String> {
