@@ -153,8 +153,17 @@ impl Config {
         }
         for route in &self.routes {
             let place = format!("route {:?}", route.name());
-            if !self.origins.contains_key(&route.origin) {
-                return Err(format!("{place}: no origin named {:?}", route.origin));
+            match (&route.origin, &route.handler) {
+                (Some(origin), None) if !self.origins.contains_key(origin) => {
+                    return Err(format!("{place}: no origin named {origin:?}"));
+                }
+                (Some(_), None) | (None, Some(_)) => {}
+                (None, None) => return Err(format!("{place}: neither an origin nor a handler")),
+                (Some(_), Some(_)) => {
+                    return Err(format!(
+                        "{place}: both an origin and a handler, which answers in its place"
+                    ));
+                }
             }
             route
                 .check()
@@ -164,7 +173,14 @@ impl Config {
                     "{place}: read_your_writes needs log.key, a secret that all edges share"
                 ));
             }
-            for plugin in &route.plugins {
+            let named = |message| format!("{place}: {message}");
+            for filter in &route.plugins {
+                filter.check_filter().map_err(named)?;
+            }
+            if let Some(handler) = &route.handler {
+                handler.check_handler().map_err(named)?;
+            }
+            for plugin in route.plugins.iter().chain(&route.handler) {
                 if !self.plugins.contains_key(&plugin.name) {
                     return Err(format!("{place}: no plugin named {:?}", plugin.name));
                 }

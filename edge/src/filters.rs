@@ -5,13 +5,15 @@
 //! does. What guests may reach beyond the exchange are the [`Capabilities`]. A guest that traps,
 //! loops, hoards or floods ends its own instance and is answered for by what the route says.
 //!
-//! The world that guests are written against is `plugins/wit/tidegate-plugin.wit`.
+//! The two worlds that guests are written against are in `plugins/wit/worlds.wit`; which of them a
+//! guest is of is known to `guest` alone.
 
 mod bindings;
 mod chain;
 mod convert;
 mod engine;
 mod error;
+mod guest;
 mod held;
 mod host;
 mod limits;

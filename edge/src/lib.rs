@@ -29,6 +29,8 @@ pub mod purge;
 pub mod cache;
 pub mod filters;
 
+pub mod handlers;
+
 pub mod admin;
 pub mod proxy;
 

@@ -49,7 +49,7 @@ use crate::purge::{Log, Orders, Seen, url};
 use crate::router::Router;
 use crate::server::Answering;
 use crate::telemetry::{Metrics, Outcome, RouteCounters};
-use crate::upstream::Upstream;
+use crate::upstream::Destination;
 use lookup::{LookedUp, Missing};
 use respond::serves;
 pub use yours::Yours;
@@ -100,7 +100,7 @@ pub struct Route {
     /// Whether a range that is not stored is asked of the origin as it is; otherwise all of the
     /// representation is.
     pub forwards_ranges: bool,
-    pub upstream: Arc<Upstream>,
+    pub upstream: Destination,
     pub chain: Chain,
     pub counters: RouteCounters,
 }

@@ -6,6 +6,7 @@
 //! the metrics are shared.
 
 mod control;
+mod guests;
 mod sweeper;
 mod urls;
 mod worker;
@@ -25,6 +26,7 @@ use crate::cache::{Cache, KeyPolicy, Memory};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::filters::{Chain, LocalLimits, PluginError, Plugins};
+use crate::handlers::{HandlerError, Prepared};
 use crate::proxy::Settings;
 use crate::purge::{Followed, Index, Log, Orders, Own, Seal, Stream};
 use crate::server::{self, Handler};
@@ -69,6 +71,10 @@ pub enum StartError {
     Plugins(#[from] PluginError),
     #[error("route {0:?}: {1}")]
     Plugin(String, PluginError),
+    #[error("{0}")]
+    Handlers(#[from] HandlerError),
+    #[error("route {0:?}: {1}")]
+    Handler(String, HandlerError),
     #[error("{0}")]
     Config(String),
     #[error("cannot start a worker: {0}")]
@@ -189,6 +195,8 @@ struct Shared {
     metrics: Metrics,
     /// Of each route, in their order.
     chains: Vec<Chain>,
+    /// Of each route that has one.
+    handlers: Vec<Option<Prepared>>,
     /// Of each route too.
     key_policies: Vec<Option<Arc<KeyPolicy>>>,
     local_limits: Arc<LocalLimits>,
@@ -234,7 +242,7 @@ impl Shared {
         let via = HeaderValue::try_from(format!("1.1 {}", config.server.name))
             .map_err(|_| StartError::Config("server.name is no token".to_owned()))?;
         let limits_clock = clock.clone();
-        let plugins = Plugins::load(&config.plugins, options.builtin_plugins)?;
+        let plugins = Plugins::load(&guests::filters(&config), options.builtin_plugins)?;
         let chains = config.routes.iter().map(|route| {
             let named = |error| StartError::Plugin(route.name().to_owned(), error);
             plugins.chain(&route.plugins).map_err(named)
@@ -242,6 +250,7 @@ impl Shared {
         Ok(Shared {
             cache: Cache::new(keys, memory.clone(), config.cache.hot),
             chains: chains.collect::<Result<_, _>>()?,
+            handlers: guests::handlers(&config, options.builtin_plugins)?,
             key_policies,
             seal,
             local_limits: Arc::new(LocalLimits::new(LIMIT_KEYS, move || limits_clock.now().0)),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::units::{byte_size, duration, optional_duration};
+use super::units::{optional_duration, optional_size};
 
 /// `[plugins.NAME]`: where a component comes from.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -89,7 +89,7 @@ pub enum OnFailure {
     Closed,
 }
 
-/// One line of a route's `plugins`.
+/// One line of a route's `plugins`, or a route's `handler`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Use {
@@ -101,20 +101,66 @@ pub struct Use {
     pub grants: BTreeSet<Grant>,
     #[serde(default)]
     pub on_failure: OnFailure,
-    /// How long one hook may run.
-    #[serde(default = "Use::default_deadline", deserialize_with = "duration")]
-    pub deadline: Duration,
+    /// How long one hook may run, or a handler over one exchange; its waiting does not count.
+    #[serde(default, deserialize_with = "optional_duration")]
+    pub deadline: Option<Duration>,
     /// How much memory an instance may have, in bytes.
-    #[serde(default = "Use::default_memory", deserialize_with = "byte_size")]
-    pub memory: usize,
+    #[serde(default, deserialize_with = "optional_size")]
+    pub memory: Option<usize>,
+    /// How long a handler may be silent: before the head of its response, and between two parts of
+    /// the body.
+    #[serde(default, deserialize_with = "optional_duration")]
+    pub timeout: Option<Duration>,
+    /// How long a handler's exchange may take in all, with all waiting.
+    #[serde(default, deserialize_with = "optional_duration")]
+    pub lifetime: Option<Duration>,
 }
 
 impl Use {
-    fn default_deadline() -> Duration {
-        Duration::from_millis(10)
+    /// How long one hook of a filter may run.
+    pub fn hook_deadline(&self) -> Duration {
+        self.deadline.unwrap_or(Duration::from_millis(10))
     }
 
-    fn default_memory() -> usize {
-        16 << 20
+    /// How much memory an instance may have, in bytes.
+    pub fn memory(&self) -> usize {
+        self.memory.unwrap_or(16 << 20)
+    }
+
+    /// How long a handler may run over one exchange.
+    pub fn handler_deadline(&self) -> Duration {
+        self.deadline.unwrap_or(Duration::from_secs(1))
+    }
+
+    /// How long a handler may be silent.
+    pub fn handler_timeout(&self) -> Duration {
+        self.timeout.unwrap_or(Duration::from_secs(30))
+    }
+
+    /// How long a handler's exchange may take in all.
+    pub fn handler_lifetime(&self) -> Duration {
+        self.lifetime.unwrap_or(Duration::from_secs(600))
+    }
+
+    /// What makes no sense of a filter.
+    pub(super) fn check_filter(&self) -> Result<(), String> {
+        if self.timeout.is_some() || self.lifetime.is_some() {
+            return Err(format!(
+                "plugin {:?}: timeout and lifetime are a handler's; a filter has a deadline",
+                self.name
+            ));
+        }
+        Ok(())
+    }
+
+    /// What makes no sense of a handler.
+    pub(super) fn check_handler(&self) -> Result<(), String> {
+        if self.on_failure == OnFailure::Open {
+            return Err(format!(
+                "handler {:?}: on_failure = \"open\" would leave nobody to answer",
+                self.name
+            ));
+        }
+        Ok(())
     }
 }

@@ -33,14 +33,16 @@ pub enum PluginError {
         import: String,
     },
     #[error(
-        "plugin {plugin:?}: {file} does not export {export:?}, as the world tidegate:plugin/filter asks"
+        "plugin {plugin:?}: {file} does not export {export:?}, as the worlds tidegate:plugin/filter and tidegate:plugin/filter-values ask"
     )]
     MissingExport {
         plugin: String,
         file: String,
         export: String,
     },
-    #[error("plugin {plugin:?}: {file} does not fit the world tidegate:plugin/filter: {reason}")]
+    #[error(
+        "plugin {plugin:?}: {file} fits neither the world tidegate:plugin/filter nor tidegate:plugin/filter-values: {reason}"
+    )]
     OtherWorld {
         plugin: String,
         file: String,

@@ -6,16 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 
-use super::bindings::FilterPre;
 use super::chain::{Chain, Step};
 use super::engine::{MOST_MEMORY, Machine, machine};
 use super::error::PluginError;
-use super::host::State;
+use super::guest::Linked;
 use super::quota::Quota;
 use super::{Grant, Source, Use, convert};
 use crate::wasm::Lines;
 
-/// The exports that make a component a filter.
+/// The exports that make a component a filter, of either world.
 const EXPORTS: [&str; 5] = [
     "configure",
     "hooks",
@@ -48,7 +47,7 @@ struct Plugin {
 
 /// A component, ready to be instantiated.
 pub(super) struct Compiled {
-    pub(super) filter: FilterPre<State>,
+    pub(super) linked: Linked,
     pub(super) machine: &'static Machine,
     /// The capabilities that it imports.
     needs: BTreeSet<Grant>,
@@ -123,10 +122,10 @@ impl Plugins {
                 grant: grant.name(),
             });
         }
-        if used.memory > MOST_MEMORY {
+        if used.memory() > MOST_MEMORY {
             return Err(PluginError::TooMuchMemory {
                 plugin: plugin(),
-                memory: used.memory,
+                memory: used.memory(),
                 most: MOST_MEMORY,
             });
         }
@@ -234,13 +233,9 @@ fn compile(plugin: &str, file: &str, bytes: &[u8]) -> Result<Compiled, PluginErr
             });
         }
     }
-    let filter = machine
-        .linker
-        .instantiate_pre(&component)
-        .and_then(FilterPre::new);
-    match filter {
-        Ok(filter) => Ok(Compiled {
-            filter,
+    match Linked::new(machine, &component) {
+        Ok(linked) => Ok(Compiled {
+            linked,
             machine,
             needs,
             has_wasi,
@@ -275,7 +270,7 @@ impl Import {
         }
         let interface = name.strip_prefix("tidegate:plugin/").unwrap_or_default();
         match interface.split('@').next().unwrap_or_default() {
-            "exchange" | "config" => Import::Exchange,
+            "types" | "exchange" | "values" | "instance" | "config" => Import::Exchange,
             "limits" => Import::Capability(Grant::Limits),
             "purge" => Import::Capability(Grant::Purge),
             "log" => Import::Capability(Grant::Log),
@@ -293,6 +288,8 @@ mod tests {
     fn imports_are_known_by_their_interface() {
         for (name, expected) in [
             ("tidegate:plugin/exchange@0.1.0", Import::Exchange),
+            ("tidegate:plugin/types@0.1.0", Import::Exchange),
+            ("tidegate:plugin/values@0.1.0", Import::Exchange),
             ("tidegate:plugin/config@0.1.0", Import::Exchange),
             (
                 "tidegate:plugin/limits@0.1.0",

@@ -71,7 +71,7 @@ impl Proxy {
         told.tell(
             "route",
             "config",
-            format!("{:?} to origin {:?}", route.name, route.upstream.name()),
+            format!("{:?} to {}", route.name, route.upstream),
         );
         if exchange.method.as_str() == "PURGE" {
             return Ok(self.explain_purge(&exchange, told));

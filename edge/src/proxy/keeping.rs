@@ -12,7 +12,6 @@ use http::response::Parts as ResponseHead;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, StatusCode};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use tidegate_semantics::{
     Policy, Refusal, Storable, Terms, Timestamp, Vary, are_of_one_representation, format_date,
     merge_not_modified, merge_part, parse_content_range, storable, stored_fields,
@@ -23,7 +22,7 @@ pub(super) use not_stored::NotStored;
 
 use super::filtering::Wishes;
 use super::{Proxy, Route, client_url, key_parts, purge_url};
-use crate::body::{BodyError, Received};
+use crate::body::{Arriving, BodyError, Received};
 use crate::cache::{
     Content, Entry, Filling, Found, Gap, Head, Key, Lead, Lease, OwnedKeyParts, Parts, Stored,
 };
@@ -184,7 +183,7 @@ impl Place {
         head: Arc<Head>,
         times: Times,
         gap: Option<Gap>,
-        (body, filling): (Incoming, Filling),
+        (body, filling): (Arriving, Filling),
         mut lead: Option<Lead>,
     ) {
         let mut body = Received::new(body, self.route.upstream.timeout(), usize::MAX);

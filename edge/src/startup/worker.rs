@@ -22,7 +22,7 @@ use crate::purge::{Order, Orders, Patience};
 use crate::redis::Redis;
 use crate::router::Router;
 use crate::server::{Answering, Handler};
-use crate::upstream::Upstream;
+use crate::upstream::{Destination, Upstream};
 
 /// Between two looks at whether a drained worker has work left.
 const FINISH_INTERVAL: Duration = Duration::from_millis(5);
@@ -56,17 +56,28 @@ impl Shared {
             Ok((name.as_str(), Arc::new(upstream)))
         });
         let upstreams = upstreams.collect::<Result<BTreeMap<_, _>, String>>()?;
+        let capabilities = Capabilities {
+            limits,
+            purge: Arc::new(LogPurge(Arc::clone(&self.orders))),
+        };
         let ready = self.chains.iter().zip(&self.key_policies);
+        let ready = ready.zip(&self.handlers);
         let routes = self.config.routes.iter().zip(ready);
-        let routes = routes.map(|(route, (chain, key_policy))| {
-            let upstream = upstreams.get(route.origin.as_str()).ok_or_else(|| {
-                format!(
-                    "route {:?}: no origin named {:?}",
-                    route.name(),
-                    route.origin
-                )
-            })?;
-            let ready = Arc::new(self.route(route, chain, key_policy, upstream));
+        let routes = routes.map(|(route, ((chain, key_policy), handler))| {
+            let destination = match (handler, &route.origin) {
+                (Some(handler), _) => {
+                    let handler = handler.on_worker(capabilities.clone(), self.clock.clone());
+                    Destination::Handler(Arc::new(handler))
+                }
+                (None, Some(origin)) if upstreams.contains_key(origin.as_str()) => {
+                    Destination::Origin(Arc::clone(&upstreams[origin.as_str()]))
+                }
+                (None, origin) => {
+                    let name = route.name();
+                    return Err(format!("route {name:?}: no origin named {origin:?}"));
+                }
+            };
+            let ready = Arc::new(self.route(route, chain, key_policy, destination));
             Ok((route.host.clone(), route.path.clone(), ready))
         });
         let header = self.config.server.client_address_header.as_deref();
@@ -78,10 +89,7 @@ impl Shared {
                 cache: self.cache.with_regional(regional),
                 log: self.log.clone(),
                 orders: Arc::clone(&self.orders),
-                capabilities: Capabilities {
-                    limits,
-                    purge: Arc::new(LogPurge(Arc::clone(&self.orders))),
-                },
+                capabilities: capabilities.clone(),
                 metrics: self.metrics.clone(),
             }),
             client_address_header: header.and_then(|name| HeaderName::try_from(name).ok()),
@@ -94,7 +102,7 @@ impl Shared {
         config: &config::Route,
         chain: &Chain,
         key_policy: &Option<Arc<KeyPolicy>>,
-        upstream: &Arc<Upstream>,
+        upstream: Destination,
     ) -> Route {
         Route {
             name: config.name().to_owned(),
@@ -111,7 +119,7 @@ impl Shared {
                 .zip(self.seal.clone())
                 .map(|(by, seal)| Yours { by, seal }),
             forwards_ranges: config.ranges == Ranges::Forward,
-            upstream: Arc::clone(upstream),
+            upstream,
             chain: chain.clone(),
             counters: self.metrics.route(config.name()),
         }

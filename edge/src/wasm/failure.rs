@@ -57,7 +57,7 @@ impl FailureKind {
                 Exceeded::Memory => FailureKind::Memory,
                 Exceeded::HostCalls => FailureKind::HostCalls,
                 Exceeded::Deadline => FailureKind::Deadline,
-                Exceeded::Answer => FailureKind::Answer,
+                Exceeded::Answer | Exceeded::Decision(_) => FailureKind::Answer,
                 Exceeded::AnswerSize => FailureKind::AnswerSize,
                 Exceeded::Instances => FailureKind::Refused,
             };
@@ -110,6 +110,8 @@ pub(crate) enum Exceeded {
     AnswerSize,
     #[error("as many instances as there may be, for as long as an exchange waits")]
     Instances,
+    #[error("a decision with an operation that is refused as {0}")]
+    Decision(&'static str),
 }
 
 type Counts = BTreeMap<(String, FailureKind), u64>;

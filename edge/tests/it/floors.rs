@@ -21,6 +21,7 @@ const FLOORS: &[&[&str]] = &[
     &["exchange", "server", "upstream"],
     &["forward", "purge"],
     &["cache", "filters"],
+    &["handlers"],
     &["admin", "proxy"],
     &["startup"],
 ];

@@ -58,9 +58,9 @@ pub mod bindings {
 }
 
 pub use arena::Arena;
-pub use bindings::tidegate::plugin::exchange::{
-    Flow, HookSet as Hooks, Refusal, Reply, Request, Response, Storing, is_first_hook,
-};
+pub use bindings::tidegate::plugin::exchange::{Flow, Request, Response, Storing};
+pub use bindings::tidegate::plugin::instance::is_first_hook;
+pub use bindings::tidegate::plugin::types::{HookSet as Hooks, Refusal, Reply};
 pub use bindings::tidegate::plugin::{clock, limits, log, purge};
 pub use filter::{Filter, Instance, from_json};
 pub use reply::problem;
