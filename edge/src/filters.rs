@@ -14,10 +14,14 @@ mod convert;
 mod engine;
 mod error;
 mod guest;
+mod held;
 mod host;
 mod limits;
+mod patience;
 mod plugin;
+mod pool;
 mod purge;
+mod quota;
 mod run;
 mod subject;
 
@@ -32,6 +36,7 @@ pub use subject::Subject;
 pub use crate::config::{Grant, OnFailure, Source, Use};
 pub use crate::wasm::{
     Builtin, CacheError, CodeCache, Failure, FailureKind, Library, SourceError, failures,
+    lines_left_out,
 };
 
 use std::sync::Arc;

@@ -42,6 +42,7 @@ pub struct Metrics {
     memory_bytes: Gauge<u64, AtomicU64>,
     memory_objects: Gauge<u64, AtomicU64>,
     plugin_failures: Family<PluginLabels, Gauge<u64, AtomicU64>>,
+    plugin_lines_left_out: Family<PluginLabel, Gauge<u64, AtomicU64>>,
 }
 
 /// How a request was answered.
@@ -109,6 +110,11 @@ struct UpstreamLabels {
 struct PluginLabels {
     plugin: String,
     kind: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PluginLabel {
+    plugin: String,
 }
 
 /// A named reason, as a label.
@@ -241,6 +247,14 @@ impl Metrics {
         family.get_or_create(&Reason { reason }).inc();
     }
 
+    /// Notes how many log lines of each plugin have been left out.
+    pub fn note_lines_left_out(&self, counts: impl IntoIterator<Item = (String, u64)>) {
+        for (plugin, count) in counts {
+            let family = &self.plugin_lines_left_out;
+            family.get_or_create(&PluginLabel { plugin }).set(count);
+        }
+    }
+
     /// The metrics as text, in the OpenMetrics format. `usage` is bytes and objects in memory.
     pub fn encode(
         &self,
@@ -354,6 +368,11 @@ impl Metrics {
             "plugin_failures",
             "Plugin calls that failed, by kind",
             all.plugin_failures,
+        );
+        registry.register(
+            "plugin_log_lines_left_out",
+            "Log lines of plugins left out, those of an exchange or a second with too many",
+            all.plugin_lines_left_out,
         );
         registry
     }

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use super::bindings::tidegate::plugin::{exchange, limits as wit, purge as wit_purge};
 use super::limits::{Verdict, Window};
 use super::purge::PurgeOrder;
+use crate::wasm::Exceeded;
 use exchange::Refusal;
 
 /// The most bytes of fields, names and values together, that a guest can bring a message to.
@@ -19,6 +20,10 @@ const MOST_FIELDS: usize = 256;
 const LONGEST_PATH: usize = 8 << 10;
 /// The longest tag, and the longest part of a cache key, in bytes.
 const LONGEST_NAME: usize = 1_024;
+/// The longest body of an answer that a guest gives, in bytes.
+const LONGEST_BODY: usize = 1 << 20;
+/// What one call may carry from a guest to the edge, in bytes: the longest answer with its fields.
+pub(super) const MOST_CARRIED: usize = LONGEST_BODY + 2 * MOST_FIELD_BYTES;
 /// The most tags that guests may give one response.
 const MOST_TAGS: usize = 256;
 /// The most tags and URLs that one purge may name.
@@ -165,11 +170,17 @@ pub(super) fn purge_order(
     })
 }
 
-/// A guest's own answer; none when its status is no final one (RFC 9110 §15).
-pub(super) fn reply(reply: exchange::Reply) -> Option<http::Response<Bytes>> {
-    let status = StatusCode::from_u16(reply.status).ok()?;
+/// A guest's own answer.
+///
+/// # Errors
+/// When its status is no final one (RFC 9110 §15), or its body too long.
+pub(super) fn reply(reply: exchange::Reply) -> Result<http::Response<Bytes>, Exceeded> {
+    let status = StatusCode::from_u16(reply.status).map_err(|_| Exceeded::Answer)?;
     if !(200..600).contains(&reply.status) {
-        return None;
+        return Err(Exceeded::Answer);
+    }
+    if reply.body.len() > LONGEST_BODY {
+        return Err(Exceeded::AnswerSize);
     }
     let has_body = status != StatusCode::NO_CONTENT && status != StatusCode::NOT_MODIFIED;
     let body = if has_body {
@@ -184,7 +195,7 @@ pub(super) fn reply(reply: exchange::Reply) -> Option<http::Response<Bytes>> {
         let _ = field_name(&name)
             .and_then(|name| put_field(response.headers_mut(), name, field_value(&value)?, true));
     }
-    Some(response)
+    Ok(response)
 }
 
 /// Windows as the counters take them.
@@ -352,14 +363,26 @@ mod tests {
                 headers: vec![],
                 body: vec![],
             });
-            assert_eq!(made.is_some(), is_final, "{status}");
+            assert_eq!(made.is_ok(), is_final, "{status}");
         }
         let made = reply(exchange::Reply {
             status: 204,
             headers: vec![],
             body: vec![1],
         });
-        assert!(made.is_some_and(|made| made.body().is_empty()));
+        assert!(made.is_ok_and(|made| made.body().is_empty()));
+    }
+
+    #[test]
+    fn a_reply_is_no_longer_than_it_may_be() {
+        for (length, expected) in [(LONGEST_BODY, true), (LONGEST_BODY + 1, false)] {
+            let made = reply(exchange::Reply {
+                status: 200,
+                headers: vec![],
+                body: vec![0; length],
+            });
+            assert_eq!(made.is_ok(), expected, "{length}");
+        }
     }
 
     #[test]

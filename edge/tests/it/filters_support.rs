@@ -52,6 +52,13 @@ pub(crate) fn misbehaving(name: &str, settings: &str) -> Chain {
     plugins.chain(&[used(&line)]).unwrap()
 }
 
+/// The fixture that is written by hand, as a component; `misbehave` is what it does wrong.
+pub(crate) fn raw(misbehave: &str) -> Vec<u8> {
+    let text = include_str!("../../../plugins/misbehaving/raw.wat");
+    let function = format!("(func $misbehave (param $request i32) (result i32) {misbehave})");
+    wat::parse_str(text.replace(";; misbehave\n", &function)).expect("a test's own text is right")
+}
+
 /// A GET of `path` from 192.0.2.7, without a response yet.
 pub(crate) fn subject(path: &str) -> Subject {
     Subject {

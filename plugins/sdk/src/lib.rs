@@ -6,7 +6,7 @@
 //! ```
 //! use tidegate_sdk::{Filter, Flow, Hooks, Request, filter};
 //!
-//! #[derive(serde::Deserialize)]
+//! #[derive(Clone, serde::Deserialize)]
 //! struct RequireKey {
 //!     header: String,
 //! }
@@ -59,7 +59,8 @@ pub mod bindings {
 
 pub use arena::Arena;
 pub use bindings::tidegate::plugin::exchange::{Flow, Request, Response, Storing};
+pub use bindings::tidegate::plugin::instance::is_first_hook;
 pub use bindings::tidegate::plugin::types::{HookSet as Hooks, Refusal, Reply};
 pub use bindings::tidegate::plugin::{clock, limits, log, purge};
-pub use filter::{Filter, from_json, run};
+pub use filter::{Filter, Instance, from_json};
 pub use reply::problem;

@@ -8,6 +8,7 @@ use wasmtime::component::Resource;
 use super::super::bindings::tidegate::plugin::exchange::{
     self, HostRequest, HostResponse, HostStoring,
 };
+use super::super::bindings::tidegate::plugin::instance;
 use super::super::bindings::tidegate::plugin::types::{self, Header, Refusal};
 use super::super::convert;
 use super::State;
@@ -42,6 +43,13 @@ fn all(headers: Option<&HeaderMap>, name: &str) -> Vec<Vec<u8>> {
 
 impl types::Host for State {}
 impl exchange::Host for State {}
+
+impl instance::Host for State {
+    fn is_first_hook(&mut self) -> wasmtime::Result<bool> {
+        self.enter()?;
+        Ok(self.is_first_hook)
+    }
+}
 
 impl HostRequest for State {
     fn method(&mut self, _: Resource<Request>) -> wasmtime::Result<String> {
