@@ -55,4 +55,7 @@ mod floors;
 mod explaining;
 mod filters;
 mod filters_bundled;
+mod filters_origins;
+mod filters_policy;
 mod filters_support;
+mod filters_values;

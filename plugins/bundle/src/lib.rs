@@ -12,14 +12,23 @@ pub const INVALIDATE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/invalida
 /// A fixture that does everything wrong, for tests and for showing that it does no harm.
 pub const MISBEHAVING: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/misbehaving.wasm"));
 
+/// A fixture that does what its configuration says.
+pub const SCRIPTED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/scripted.wasm"));
+
+/// The same in the by-value world.
+pub const SCRIPTED_VALUES: &[u8] =
+    include_bytes!(concat!(env!("OUT_DIR"), "/scripted-values.wasm"));
+
 /// Those for use, each with the name it is known by.
 pub const ALL: &[(&str, &[u8])] = &[("rate-limit", RATE_LIMIT), ("invalidate", INVALIDATE)];
 
-/// [`ALL`] and the fixture.
+/// [`ALL`] and the fixtures.
 pub const WITH_FIXTURES: &[(&str, &[u8])] = &[
     ("rate-limit", RATE_LIMIT),
     ("invalidate", INVALIDATE),
     ("misbehaving", MISBEHAVING),
+    ("scripted", SCRIPTED),
+    ("scripted-values", SCRIPTED_VALUES),
 ];
 
 #[cfg(test)]
