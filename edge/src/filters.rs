@@ -31,7 +31,7 @@ pub use limits::{Limits, LocalLimits, RedisLimits, Standing, Verdict, Window};
 pub use plugin::Plugins;
 pub use purge::{Purge, PurgeOrder};
 pub use run::{Filters, Flow};
-pub use subject::Subject;
+pub use subject::{PolicyChanges, Subject};
 
 pub use crate::config::{Grant, OnFailure, Source, Use};
 pub use crate::wasm::{
