@@ -6,7 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use criterion::Criterion;
 use http::{HeaderMap, StatusCode};
-use tidegate_edge::cache::{Cache, Content, Entry, Found, Given, Key, KeyParts, Memory, Stored, Tier};
+use tidegate_edge::cache::{
+    Cache, Content, Entry, Found, Given, Key, KeyParts, Memory, Stored, Tier,
+};
 use tidegate_edge::purge::{Index, Position};
 use tidegate_semantics::{Policy, Vary, stored_fields};
 
