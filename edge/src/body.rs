@@ -42,6 +42,63 @@ impl Body {
     }
 }
 
+/// A body as it comes from a peer: over a connection, or out of a guest.
+pub enum Arriving {
+    Connection(Incoming),
+    Guest(Pin<Box<dyn http_body::Body<Data = Bytes, Error = BodyError> + Send>>),
+    /// There is none, whatever was sent.
+    Nothing,
+}
+
+impl Arriving {
+    /// A body that a guest makes.
+    pub fn guest(
+        body: impl http_body::Body<Data = Bytes, Error = BodyError> + Send + 'static,
+    ) -> Arriving {
+        Arriving::Guest(Box::pin(body))
+    }
+}
+
+impl From<Incoming> for Arriving {
+    fn from(body: Incoming) -> Arriving {
+        Arriving::Connection(body)
+    }
+}
+
+impl http_body::Body for Arriving {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut *self {
+            Arriving::Connection(body) => Pin::new(body)
+                .poll_frame(context)
+                .map_err(|error| BodyError::Cut(error.to_string())),
+            Arriving::Guest(body) => body.as_mut().poll_frame(context),
+            Arriving::Nothing => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Arriving::Connection(body) => body.is_end_stream(),
+            Arriving::Guest(body) => body.is_end_stream(),
+            Arriving::Nothing => true,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Arriving::Connection(body) => body.size_hint(),
+            Arriving::Guest(body) => body.size_hint(),
+            Arriving::Nothing => SizeHint::with_exact(0),
+        }
+    }
+}
+
 impl From<Bytes> for Body {
     fn from(bytes: Bytes) -> Body {
         if bytes.is_empty() {
@@ -91,7 +148,7 @@ impl http_body::Body for Body {
 /// What a peer sends, watched: it may not pause for longer than a timeout, nor exceed a limit.
 /// Trailers are dropped unless they are asked for: none is needed by what we cache.
 pub struct Received {
-    body: Incoming,
+    body: Arriving,
     timeout: Duration,
     waiting: Option<Pin<Box<Sleep>>>,
     left: usize,
@@ -102,9 +159,9 @@ pub struct Received {
 
 impl Received {
     /// Watches `body`; `limit` is in bytes.
-    pub fn new(body: Incoming, timeout: Duration, limit: usize) -> Received {
+    pub fn new(body: impl Into<Arriving>, timeout: Duration, limit: usize) -> Received {
         Received {
-            body,
+            body: body.into(),
             timeout,
             waiting: None,
             left: limit,
@@ -161,7 +218,7 @@ impl http_body::Body for Received {
             this.waiting = None;
             return Poll::Ready(match frame {
                 None => None,
-                Some(Err(error)) => Some(Err(BodyError::Cut(error.to_string()))),
+                Some(Err(error)) => Some(Err(error)),
                 Some(Ok(frame)) => match frame.into_data() {
                     Err(frame) => match this.trailers(frame) {
                         Some(trailers) => Some(Ok(trailers)),

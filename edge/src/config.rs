@@ -13,9 +13,12 @@ mod purge;
 mod route;
 mod secret;
 mod server;
+mod servers;
+mod sum;
 mod syntax;
 mod tiers;
 mod units;
+mod wasm;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -31,9 +34,12 @@ pub use purge::{Purge, Rate};
 pub use route::{OnPartition, Ranges, ReadYourWrites, Route};
 pub use secret::Secret;
 pub use server::Server;
+pub use servers::RedisServers;
+pub use sum::Sum;
 pub use syntax::SyntaxError;
 pub use tiers::{Cache, Log, Redis};
 pub use units::parse_duration;
+pub use wasm::Wasm;
 
 use tiers::check_redis_url;
 use units::check_not_zero;
@@ -54,6 +60,8 @@ pub struct Config {
     pub origins: BTreeMap<String, Origin>,
     #[serde(default)]
     pub plugins: BTreeMap<String, Source>,
+    #[serde(default)]
+    pub wasm: Wasm,
     pub routes: Vec<Route>,
 }
 
@@ -92,6 +100,7 @@ impl Config {
         for source in config.plugins.values_mut() {
             source.resolve_beside(folder);
         }
+        config.wasm.resolve_beside(folder);
         Ok(config)
     }
 
@@ -148,6 +157,7 @@ impl Config {
             redis.check_lease()?;
         }
         self.log.check()?;
+        self.wasm.check()?;
         for (name, origin) in &self.origins {
             origin
                 .check()
@@ -155,8 +165,27 @@ impl Config {
         }
         for route in &self.routes {
             let place = format!("route {:?}", route.name());
-            if !self.origins.contains_key(&route.origin) {
-                return Err(format!("{place}: no origin named {:?}", route.origin));
+            match (&route.origin, &route.handler) {
+                (Some(origin), None) if !self.origins.contains_key(origin) => {
+                    return Err(format!("{place}: no origin named {origin:?}"));
+                }
+                (Some(_), None) | (None, Some(_)) => {}
+                (None, None) => return Err(format!("{place}: neither an origin nor a handler")),
+                (Some(_), Some(_)) => {
+                    return Err(format!(
+                        "{place}: both an origin and a handler, which answers in its place"
+                    ));
+                }
+            }
+            for (at, origin) in route.origins.iter().enumerate() {
+                if !self.origins.contains_key(origin) {
+                    return Err(format!("{place}: origins: no origin named {origin:?}"));
+                }
+                if route.origin.as_ref() == Some(origin) || route.origins[..at].contains(origin) {
+                    return Err(format!(
+                        "{place}: origins: {origin:?} is one of the route's already"
+                    ));
+                }
             }
             route
                 .check()
@@ -166,7 +195,14 @@ impl Config {
                     "{place}: read_your_writes needs log.key, a secret that all edges share"
                 ));
             }
-            for plugin in &route.plugins {
+            let named = |message| format!("{place}: {message}");
+            for filter in &route.plugins {
+                filter.check_filter().map_err(named)?;
+            }
+            if let Some(handler) = &route.handler {
+                handler.check_handler().map_err(named)?;
+            }
+            for plugin in route.plugins.iter().chain(&route.handler) {
                 if !self.plugins.contains_key(&plugin.name) {
                     return Err(format!("{place}: no plugin named {:?}", plugin.name));
                 }

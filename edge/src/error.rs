@@ -4,6 +4,7 @@ use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 
 use crate::body::Body;
+use crate::wasm::FailureKind;
 
 /// Why a request got no response from the cache or an origin.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,6 +35,8 @@ pub enum Failure {
     OnlyIfCached,
     #[error("plugin {plugin:?} failed ({kind})")]
     Plugin { plugin: String, kind: &'static str },
+    #[error("handler {plugin:?} failed ({kind})")]
+    Handler { plugin: String, kind: FailureKind },
     #[error("{0}")]
     NotRecorded(String),
     #[error("{0}")]
@@ -65,6 +68,11 @@ impl Failure {
                 StatusCode::BAD_GATEWAY
             }
             Failure::Timeout { .. } | Failure::OnlyIfCached => StatusCode::GATEWAY_TIMEOUT,
+            Failure::Handler { kind, .. } => match kind {
+                FailureKind::Refused => StatusCode::SERVICE_UNAVAILABLE,
+                FailureKind::Deadline => StatusCode::GATEWAY_TIMEOUT,
+                _ => StatusCode::BAD_GATEWAY,
+            },
             Failure::Plugin { .. } | Failure::NotRecorded(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -86,12 +94,13 @@ impl Failure {
             Failure::Protocol { .. } => "http_protocol_error",
             Failure::Timeout { .. } => "http_response_timeout",
             Failure::OnlyIfCached => "only_if_cached",
-            Failure::Plugin { .. } => "plugin_failed",
+            Failure::Plugin { .. } | Failure::Handler { .. } => "plugin_failed",
             Failure::NotRecorded(_) => "purge_not_recorded",
         }
     }
 
-    /// Whether a stored response may stand in (RFC 5861 §4): the origin is to blame.
+    /// Whether a stored response may stand in (RFC 5861 §4): the origin is to blame, or what
+    /// answers in its place.
     pub fn is_upstream(&self) -> bool {
         matches!(
             self,
@@ -99,12 +108,20 @@ impl Failure {
                 | Failure::Terminated { .. }
                 | Failure::Protocol { .. }
                 | Failure::Timeout { .. }
+                | Failure::Handler { .. }
         )
     }
 
     /// Whether the origin may have acted on the request all the same.
     pub fn may_have_been_sent(&self) -> bool {
-        !matches!(self, Failure::Connect { .. })
+        !matches!(
+            self,
+            Failure::Connect { .. }
+                | Failure::Handler {
+                    kind: FailureKind::Refused,
+                    ..
+                }
+        )
     }
 
     /// The answer as problem details (RFC 9457).

@@ -5,7 +5,8 @@
 //! does. What guests may reach beyond the exchange are the [`Capabilities`]. A guest that traps,
 //! loops, hoards or floods ends its own instance and is answered for by what the route says.
 //!
-//! The world that guests are written against is `plugins/wit/tidegate-plugin.wit`.
+//! The two worlds that guests are written against are in `plugins/wit/worlds.wit`; which of them a
+//! guest is of is known to `guest` alone.
 
 mod bindings;
 mod chain;
@@ -13,10 +14,15 @@ mod convert;
 mod engine;
 mod error;
 mod granted;
+mod guest;
+mod held;
 mod host;
 mod limits;
+mod patience;
 mod plugin;
+mod pool;
 mod purge;
+mod quota;
 mod run;
 mod subject;
 
@@ -26,10 +32,13 @@ pub use limits::{Limits, LocalLimits, RedisLimits, Standing, Verdict, Window};
 pub use plugin::Plugins;
 pub use purge::{Purge, PurgeOrder};
 pub use run::{Filters, Flow};
-pub use subject::Subject;
+pub use subject::{PolicyChanges, Subject};
 
 pub use crate::config::{Grant, OnFailure, Source, Use};
-pub use crate::wasm::{Failure, FailureKind, failures};
+pub use crate::wasm::{
+    Builtin, CacheError, CodeCache, Failure, FailureKind, Library, SourceError, failures,
+    lines_left_out,
+};
 
 use std::sync::Arc;
 

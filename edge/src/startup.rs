@@ -6,6 +6,7 @@
 //! the metrics are shared.
 
 mod control;
+mod guests;
 mod sweeper;
 mod urls;
 mod worker;
@@ -24,7 +25,8 @@ use tokio::sync::watch;
 use crate::cache::{Cache, KeyPolicy, Memory};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::filters::{Chain, LocalLimits, PluginError, Plugins};
+use crate::filters::{Builtin, CacheError, Chain, Library, LocalLimits, PluginError, Plugins};
+use crate::handlers::{HandlerError, Prepared};
 use crate::keyvalue::KeyValue;
 use crate::proxy::Settings;
 use crate::purge::{Followed, Index, Log, Orders, Own, Seal, Stream};
@@ -46,7 +48,7 @@ const KEPT_BYTES: usize = 64 << 20;
 pub struct Options {
     pub clock: Clock,
     /// Components that `builtin:NAME` may name.
-    pub builtin_plugins: &'static [(&'static str, &'static [u8])],
+    pub builtin_plugins: Builtin,
     /// The size of the purge index: 2^slots cells a row.
     pub index_slots: u32,
 }
@@ -70,9 +72,15 @@ pub enum StartError {
         source: io::Error,
     },
     #[error("{0}")]
+    CodeCache(#[from] CacheError),
+    #[error("{0}")]
     Plugins(#[from] PluginError),
     #[error("route {0:?}: {1}")]
     Plugin(String, PluginError),
+    #[error("{0}")]
+    Handlers(#[from] HandlerError),
+    #[error("route {0:?}: {1}")]
+    Handler(String, HandlerError),
     #[error("{0}")]
     Config(String),
     #[error("cannot start a worker: {0}")]
@@ -193,6 +201,8 @@ struct Shared {
     metrics: Metrics,
     /// Of each route, in their order.
     chains: Vec<Chain>,
+    /// Of each route that has one.
+    handlers: Vec<Option<Prepared>>,
     /// Of each route too.
     key_policies: Vec<Option<Arc<KeyPolicy>>>,
     local_limits: Arc<LocalLimits>,
@@ -239,7 +249,8 @@ impl Shared {
         let via = HeaderValue::try_from(format!("1.1 {}", config.server.name))
             .map_err(|_| StartError::Config("server.name is no token".to_owned()))?;
         let limits_clock = clock.clone();
-        let plugins = Plugins::load(&config.plugins, options.builtin_plugins)?;
+        let library = Library::open(options.builtin_plugins, &config.wasm)?;
+        let plugins = Plugins::load(&guests::filters(&config), library.clone())?;
         let chains = config.routes.iter().map(|route| {
             let named = |error| StartError::Plugin(route.name().to_owned(), error);
             plugins.chain(&route.plugins).map_err(named)
@@ -247,6 +258,7 @@ impl Shared {
         Ok(Shared {
             cache: Cache::new(keys, memory.clone(), config.cache.hot),
             chains: chains.collect::<Result<_, _>>()?,
+            handlers: guests::handlers(&config, library)?,
             key_policies,
             seal,
             local_limits: Arc::new(LocalLimits::new(LIMIT_KEYS, move || limits_clock.now().0)),

@@ -4,6 +4,7 @@
 //! The pool is our own on hyper's connections, because a safe retry must know whether a
 //! connection was reused and how many bytes went each way; hyper-util's client tells neither.
 
+mod destination;
 mod framing;
 mod idle;
 mod replicas;
@@ -23,6 +24,7 @@ use idle::Idle;
 use tokio::net::TcpStream;
 use wire::{Counted, Traffic};
 
+pub use destination::{Answer, Answers, Destination};
 pub use framing::UnknownCoding;
 pub(crate) use replicas::strip as strip_lsn;
 pub use replicas::{LSN, ToldLsn};

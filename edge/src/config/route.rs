@@ -81,7 +81,13 @@ pub struct Route {
     /// A path prefix on segment boundaries: `/a` fits `/a` and `/a/b`, not `/ab`.
     #[serde(default = "Route::any_path")]
     pub path: String,
-    pub origin: String,
+    /// May be left out where there is a handler.
+    pub origin: Option<String>,
+    /// Other origins that a filter may choose for an exchange.
+    #[serde(default)]
+    pub origins: Vec<String>,
+    /// A `wasi:http` component that answers in an origin's place.
+    pub handler: Option<Use>,
     /// `false` forwards everything without looking into the cache.
     #[serde(default = "Route::caches")]
     pub cache: bool,

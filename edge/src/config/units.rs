@@ -45,6 +45,12 @@ pub(super) fn byte_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<us
     deserializer.deserialize_any(Size)
 }
 
+pub(super) fn optional_size<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<usize>, D::Error> {
+    byte_size(deserializer).map(Some)
+}
+
 /// A duration as it is written.
 struct Written(Duration);
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::Use;
+use super::{Grant, Use};
 use crate::config::{AllowedHosts, Secret};
 
 /// How long a hook may wait for what it keeps, all its calls together. Each of them ends by Redis's
@@ -15,6 +15,7 @@ pub(super) struct Granted {
     pub(super) hosts: AllowedHosts,
     pub(super) secrets: BTreeMap<String, Secret>,
     http_timeout: Duration,
+    keeps: bool,
 }
 
 /// How long the running hook may still wait.
@@ -29,12 +30,18 @@ impl Granted {
             hosts: used.hosts.clone(),
             secrets: used.secrets.clone(),
             http_timeout: used.http_timeout,
+            keeps: used.grants.contains(&Grant::Kv),
         }
     }
 
-    /// How long a hook may wait in all.
+    /// How long a hook may wait for what it is granted here.
     pub(super) fn patience(&self) -> Duration {
-        self.http_timeout.saturating_add(STORE)
+        let http = if self.hosts.is_empty() {
+            Duration::ZERO
+        } else {
+            self.http_timeout
+        };
+        http + if self.keeps { STORE } else { Duration::ZERO }
     }
 }
 

@@ -4,14 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use wasmtime::component::Resource;
 
-use super::bindings::tidegate::plugin::exchange::{self, HookSet};
+use super::bindings::tidegate::plugin::exchange;
+use super::bindings::tidegate::plugin::types::HookSet;
 use super::chain::{Instance, Step};
 use super::engine::slices;
+use super::guest::Stage;
+use super::held::Held;
 use super::host::Hook;
+use super::patience::within;
 use super::{Capabilities, OnFailure, Subject, convert};
-use crate::wasm::{self, Exceeded, Failure, FailureKind};
+use crate::wasm::{self, Failure, FailureKind, Line};
 
 /// What happens to an exchange after its filters.
 #[derive(Debug)]
@@ -21,31 +24,6 @@ pub enum Flow {
     Respond(http::Response<Bytes>),
     /// A plugin failed and its route says that the request then fails as well.
     Failed(Failure),
-}
-
-/// The moments of an exchange at which filters run, in their order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Stage {
-    Request,
-    OriginResponse,
-    Response,
-}
-
-impl Stage {
-    fn hook(self) -> HookSet {
-        match self {
-            Stage::Request => HookSet::ON_REQUEST,
-            Stage::OriginResponse => HookSet::ON_ORIGIN_RESPONSE,
-            Stage::Response => HookSet::ON_RESPONSE,
-        }
-    }
-
-    /// Whether a filter with these hooks will be called after this stage.
-    fn has_later(self, hooks: HookSet) -> bool {
-        [Stage::OriginResponse, Stage::Response]
-            .into_iter()
-            .any(|later| later > self && hooks.contains(later.hook()))
-    }
 }
 
 /// The filters of one exchange: its instances, made at the first hook and kept for the later ones.
@@ -61,7 +39,7 @@ pub struct Filters {
 enum Slot {
     /// Not made yet, or not needed any more; a hook that comes again has a new one.
     Vacant,
-    Alive(Box<Instance>),
+    Alive(Held),
     /// Failed: its hooks are passed over from now on.
     Gone,
 }
@@ -162,10 +140,13 @@ impl Filters {
         // Boxed, so that the state of a guest's call does not make every exchange's future large.
         let ran = Box::pin(call(step, slot, stage, &self.capabilities, subject)).await;
         match ran {
-            Ok((flow, instance)) => {
-                self.slots[at] = match instance {
-                    Some(instance) if stage.has_later(step.hooks) => Slot::Alive(instance),
-                    Some(_) => Slot::Vacant,
+            Ok((flow, held)) => {
+                self.slots[at] = match held {
+                    Some(held) if stage.has_later(step.hooks) => Slot::Alive(held),
+                    Some(held) => {
+                        step.give_back(held);
+                        Slot::Vacant
+                    }
                     None => Slot::Gone,
                 };
                 flow
@@ -173,13 +154,7 @@ impl Filters {
             Err(error) => {
                 let kind = FailureKind::of(&error);
                 wasm::count(&step.plugin, kind);
-                let reason = error.root_cause().to_string();
-                tracing::warn!(
-                    plugin = &*step.plugin,
-                    kind = kind.name(),
-                    reason,
-                    "plugin failed"
-                );
+                step.log(kind, &error);
                 match step.on_failure {
                     OnFailure::Open => Flow::Continue,
                     OnFailure::Closed => Flow::Failed(Failure {
@@ -192,11 +167,28 @@ impl Filters {
     }
 }
 
-/// How long, beyond its deadline and what its route grants it, a guest with WASI may take with all
-/// its waiting.
+impl Step {
+    /// Logs a failure, unless this plugin has filled its lines of this second.
+    fn log(&self, kind: FailureKind, error: &wasmtime::Error) {
+        let plugin = &*self.plugin;
+        match self.lines.admit() {
+            Line::Written => {
+                let reason = error.root_cause().to_string();
+                tracing::warn!(plugin, kind = kind.name(), reason, "plugin failed");
+            }
+            Line::FirstLeftOut => tracing::warn!(plugin, "further lines of this second left out"),
+            Line::LeftOut => {}
+        }
+    }
+}
+
+/// How long a hook may wait for what it asks of the edge, all of it together, beside what its route
+/// grants it time for.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// The same for a guest with WASI, which finds nothing there to wait for.
 const WASI_WAIT: Duration = Duration::from_secs(1);
 
-type Ran = (Flow, Option<Box<Instance>>);
+type Ran = (Flow, Option<Held>);
 
 /// Runs a hook: in the slot's instance, or in a new one. The subject is in the guest's store
 /// meanwhile, and comes back whatever happens there.
@@ -208,11 +200,12 @@ async fn call(
     subject: &mut Subject,
 ) -> wasmtime::Result<Ran> {
     let slices = slices(step.deadline);
-    let mut instance = match slot {
-        Slot::Alive(instance) => instance,
-        Slot::Vacant => Box::new(step.instance(Some(capabilities.clone()), slices).await?),
+    let mut held = match slot {
+        Slot::Alive(held) => held,
+        Slot::Vacant => step.take(capabilities, slices).await?,
         Slot::Gone => return Ok((Flow::Continue, None)),
     };
+    let instance = &mut *held.instance;
     let rules = Hook {
         is_request: stage == Stage::Request,
         may_fail: step.on_failure == OnFailure::Open,
@@ -223,39 +216,22 @@ async fn call(
         .data_mut()
         .begin(std::mem::take(subject), &rules);
     instance.store.set_epoch_deadline(1);
-    let called = if step.compiled.has_wasi {
-        // A guest with WASI can wait where no tick finds it.
-        let most = step.deadline + WASI_WAIT + step.granted.patience();
-        tokio::time::timeout(most, enter(&mut instance, stage))
-            .await
-            .unwrap_or_else(|_| Err(wasmtime::Error::new(Exceeded::Deadline)))
+    // What a guest waits for is not found by a tick.
+    let waiting = if step.compiled.has_wasi {
+        WASI_WAIT
     } else {
-        enter(&mut instance, stage).await
+        LONGEST_WAIT
     };
+    let longest = step.deadline + waiting + step.granted.patience();
+    let Instance { store, guest, .. } = instance;
+    let called = within(longest, guest.call(store, stage)).await;
     let called = called.and_then(|flow| match flow {
         exchange::Flow::Continue => Ok(Flow::Continue),
         exchange::Flow::Respond(reply) => {
-            let reply = convert::reply(reply).ok_or(Exceeded::Answer);
-            reply.map(Flow::Respond).map_err(wasmtime::Error::new)
+            let reply = convert::reply(reply).map(Flow::Respond);
+            reply.map_err(wasmtime::Error::new)
         }
     });
     *subject = instance.store.data_mut().end(called.is_err());
-    called.map(|flow| (flow, Some(instance)))
-}
-
-async fn enter(instance: &mut Instance, stage: Stage) -> wasmtime::Result<exchange::Flow> {
-    let Instance { store, filter } = instance;
-    let request = Resource::new_borrow(0);
-    let response = Resource::new_borrow(0);
-    match stage {
-        Stage::Request => return filter.call_on_request(store, request).await,
-        Stage::OriginResponse => {
-            let storing = Resource::new_borrow(0);
-            filter
-                .call_on_origin_response(store, request, response, storing)
-                .await?;
-        }
-        Stage::Response => filter.call_on_response(store, request, response).await?,
-    }
-    Ok(exchange::Flow::Continue)
+    called.map(|flow| (flow, Some(held)))
 }

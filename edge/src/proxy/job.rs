@@ -13,7 +13,6 @@ use std::time::Duration;
 use http::header::{AUTHORIZATION, COOKIE, HeaderName, IF_RANGE, RANGE};
 use http::{HeaderMap, Method, Response, StatusCode};
 use http_body::Body as _;
-use hyper::body::Incoming;
 use tidegate_semantics::{confirms, drop_conditions, make_conditional};
 use tokio::sync::oneshot;
 
@@ -22,7 +21,7 @@ use super::keeping::{NotStored, Place, Times, announced_length};
 use super::lookup::Missing;
 use super::waiting::Nearby;
 use super::{Proxy, Route, outbound};
-use crate::body::{Body, Received};
+use crate::body::{Arriving, Body, Received};
 use crate::cache::{Entry, Filling, Gap, Head, Landing, Lead};
 use crate::error::Failure;
 use crate::exchange::Exchange;
@@ -219,7 +218,7 @@ impl Job {
         &mut self,
         mut outbound: Outbound,
         fence: Position,
-    ) -> Result<(Response<Incoming>, Times), Failure> {
+    ) -> Result<(Response<Arriving>, Times), Failure> {
         let proxy = &self.place.proxy;
         let upstream = &self.place.route.upstream;
         let asked = proxy.ask_replicas(upstream, &mut outbound.headers, self.at_least);
@@ -244,7 +243,7 @@ impl Job {
     /// was asked for, where that was not all.
     async fn sort(
         &mut self,
-        response: Response<Incoming>,
+        response: Response<Arriving>,
         times: Times,
         rest: Option<Rest>,
     ) -> Result<Asked, Failure> {
@@ -297,7 +296,7 @@ impl Job {
     }
 
     /// Streams a response to all who wait, and stores it when it is complete.
-    async fn store(mut self, arrival: Arrival, body: Incoming, lead: Lead, reply: Option<Reply>) {
+    async fn store(mut self, arrival: Arrival, body: Arriving, lead: Lead, reply: Option<Reply>) {
         let Arrival { head, times, gap } = arrival;
         let length = match &gap {
             Some(gap) => Some(gap.complete()),
@@ -350,9 +349,9 @@ pub(super) fn relay_interim(
 
 /// What the origin's answer turned out to be.
 enum Asked {
-    Storable(Box<Arrival>, Incoming),
+    Storable(Box<Arrival>, Arriving),
     Validated(Arc<Entry>),
-    Refused(Response<Incoming>, NotStored),
+    Refused(Response<Arriving>, NotStored),
 }
 
 /// A response that may be stored, and whose body is on its way.

@@ -4,7 +4,7 @@ use http::{Extensions, HeaderMap, HeaderValue};
 
 use super::Proxy;
 use crate::purge::{Lsn, Needed};
-use crate::upstream::{LSN, ToldLsn, Upstream};
+use crate::upstream::{Destination, LSN, ToldLsn};
 
 /// How far replicas had to be for a request, where its origin reads from any.
 #[derive(Clone, Copy, Default)]
@@ -15,7 +15,7 @@ impl Proxy {
     /// called once the fence is read: a record that is applied in between is asked for too.
     pub(super) fn ask_replicas(
         &self,
-        upstream: &Upstream,
+        upstream: &Destination,
         headers: &mut HeaderMap,
         at_least: Option<Lsn>,
     ) -> Asked {

@@ -7,7 +7,6 @@ use http::header::{CONTENT_LENGTH, TRAILER};
 use http::response::Parts as ResponseHead;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
 use http_body::Body as _;
-use hyper::body::Incoming;
 use tidegate_semantics::{
     Forwarded, head_agrees, invalidated, invalidated_groups, is_safe, strip_surrogate_fields,
 };
@@ -21,7 +20,7 @@ use super::lookup::Unusable;
 use super::replicas::Asked;
 use super::tunnel::Switched;
 use super::{Answer, Proxy, Route, client_url, key_parts, outbound, purge_url, yours};
-use crate::body::{self, Body};
+use crate::body::{self, Arriving, Body};
 use crate::cache::{Content, Entry, Filling};
 use crate::error::Failure;
 use crate::exchange::{Exchange, Upgrade};
@@ -67,7 +66,7 @@ struct Passing {
 /// What the origin answered, before it goes on.
 struct Received {
     head: ResponseHead,
-    body: Incoming,
+    body: Arriving,
     wishes: Wishes,
     times: Times,
     /// Bytes of the body, as announced.

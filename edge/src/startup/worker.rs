@@ -24,7 +24,7 @@ use crate::purge::{Order, Orders, Patience};
 use crate::redis::Redis;
 use crate::router::Router;
 use crate::server::{Answering, Handler};
-use crate::upstream::Upstream;
+use crate::upstream::{Destination, Upstream};
 
 /// Between two looks at whether a drained worker has work left.
 const FINISH_INTERVAL: Duration = Duration::from_millis(5);
@@ -64,18 +64,43 @@ impl Shared {
             Ok((name.as_str(), Arc::new(upstream)))
         });
         let upstreams = upstreams.collect::<Result<BTreeMap<_, _>, String>>()?;
+        let capabilities = Capabilities {
+            limits,
+            purge: Arc::new(LogPurge(Arc::clone(&self.orders))),
+            keyvalue,
+            egress: Arc::new(Egress::new(self.settings.via.clone())),
+            metrics: self.metrics.guests.clone(),
+        };
         let ready = self.chains.iter().zip(&self.key_policies);
+        let ready = ready.zip(&self.handlers);
         let routes = self.config.routes.iter().zip(ready);
-        let routes = routes.map(|(route, (chain, key_policy))| {
-            let upstream = upstreams.get(route.origin.as_str()).ok_or_else(|| {
-                format!(
-                    "route {:?}: no origin named {:?}",
-                    route.name(),
-                    route.origin
-                )
-            })?;
-            let ready = Arc::new(self.route(route, chain, key_policy, upstream));
-            Ok((route.host.clone(), route.path.clone(), ready))
+        let routes = routes.map(|(route, ((chain, key_policy), handler))| {
+            let destination = match (handler, &route.origin) {
+                (Some(handler), _) => {
+                    let handler = handler.on_worker(capabilities.clone(), self.clock.clone());
+                    Destination::Handler(Arc::new(handler))
+                }
+                (None, Some(origin)) if upstreams.contains_key(origin.as_str()) => {
+                    Destination::Origin(Arc::clone(&upstreams[origin.as_str()]))
+                }
+                (None, origin) => {
+                    let name = route.name();
+                    return Err(format!("route {name:?}: no origin named {origin:?}"));
+                }
+            };
+            let mut ready = self.route(route, chain, key_policy, destination);
+            let others = route.origins.iter().map(|name| {
+                let upstream = upstreams
+                    .get(name.as_str())
+                    .ok_or_else(|| format!("route {:?}: no origin named {name:?}", route.name()))?;
+                let upstream = Destination::Origin(Arc::clone(upstream));
+                Ok::<_, String>(Arc::new(Route {
+                    upstream,
+                    ..ready.clone()
+                }))
+            });
+            ready.others = others.collect::<Result<_, _>>()?;
+            Ok((route.host.clone(), route.path.clone(), Arc::new(ready)))
         });
         let header = self.config.server.client_address_header.as_deref();
         Ok(Worker {
@@ -86,13 +111,7 @@ impl Shared {
                 cache: self.cache.with_regional(regional),
                 log: self.log.clone(),
                 orders: Arc::clone(&self.orders),
-                capabilities: Capabilities {
-                    limits,
-                    purge: Arc::new(LogPurge(Arc::clone(&self.orders))),
-                    keyvalue,
-                    egress: Arc::new(Egress::new(self.settings.via.clone())),
-                    metrics: self.metrics.guests.clone(),
-                },
+                capabilities: capabilities.clone(),
                 metrics: self.metrics.clone(),
             }),
             client_address_header: header.and_then(|name| HeaderName::try_from(name).ok()),
@@ -105,7 +124,7 @@ impl Shared {
         config: &config::Route,
         chain: &Chain,
         key_policy: &Option<Arc<KeyPolicy>>,
-        upstream: &Arc<Upstream>,
+        upstream: Destination,
     ) -> Route {
         Route {
             name: config.name().to_owned(),
@@ -122,7 +141,11 @@ impl Shared {
                 .zip(self.seal.clone())
                 .map(|(by, seal)| Yours { by, seal }),
             forwards_ranges: config.ranges == Ranges::Forward,
-            upstream: Arc::clone(upstream),
+            others: Vec::new(),
+            origins: std::iter::once(upstream.name().to_owned())
+                .chain(config.origins.iter().cloned())
+                .collect(),
+            upstream,
             chain: chain.clone(),
             counters: self.metrics.route(config.name()),
         }
@@ -182,7 +205,7 @@ impl Purge for LogPurge {
     fn purge<'a>(
         &'a self,
         order: PurgeOrder,
-    ) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>> {
+    ) -> Pin<Box<dyn Future<Output = Result<String, String>> + Send + 'a>> {
         Box::pin(async move {
             let order = Order {
                 urls: order.urls,
@@ -193,7 +216,9 @@ impl Purge for LogPurge {
             };
             let records = order.into_records()?;
             let carried_out = self.0.carry_out(&records, Patience::default()).await;
-            carried_out.map(|_| ()).map_err(|error| error.to_string())
+            carried_out
+                .map(|receipt| receipt.position)
+                .map_err(|error| error.to_string())
         })
     }
 }

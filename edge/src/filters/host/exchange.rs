@@ -1,15 +1,16 @@
 //! The exchange, as a guest reads and changes it.
 
-use std::time::Duration;
-
 use http::HeaderMap;
 use wasmtime::component::Resource;
 
 use super::super::bindings::tidegate::plugin::exchange::{
-    self, Header, HostRequest, HostResponse, HostStoring, Refusal,
+    self, HostRequest, HostResponse, HostStoring,
 };
+use super::super::bindings::tidegate::plugin::instance;
+use super::super::bindings::tidegate::plugin::types::{self, CachePolicy, Header, Refusal};
 use super::super::convert;
 use super::State;
+use super::changes::FieldChange;
 
 /// The request of the exchange. Handles carry nothing: there is one in the store.
 #[allow(unreachable_pub, reason = "the generated bindings export it again")]
@@ -25,12 +26,6 @@ impl State {
     fn response_headers(&self) -> Option<&HeaderMap> {
         self.subject.response.as_ref().map(|(_, headers)| headers)
     }
-
-    /// The response's fields, about to be changed.
-    fn change_response(&mut self) -> Result<&mut HeaderMap, Refusal> {
-        let response = self.change().response.as_mut();
-        response.map(|(_, headers)| headers).ok_or(Refusal::TooLate)
-    }
 }
 
 fn first(headers: Option<&HeaderMap>, name: &str) -> Option<Vec<u8>> {
@@ -44,7 +39,15 @@ fn all(headers: Option<&HeaderMap>, name: &str) -> Vec<Vec<u8>> {
     values.map(|value| value.as_bytes().to_vec()).collect()
 }
 
+impl types::Host for State {}
 impl exchange::Host for State {}
+
+impl instance::Host for State {
+    fn is_first_hook(&mut self) -> wasmtime::Result<bool> {
+        self.enter()?;
+        Ok(self.is_first_hook)
+    }
+}
 
 impl HostRequest for State {
     fn method(&mut self, _: Resource<Request>) -> wasmtime::Result<String> {
@@ -78,11 +81,7 @@ impl HostRequest for State {
         value: String,
     ) -> wasmtime::Result<Result<(), Refusal>> {
         self.enter()?;
-        let path = convert::path_and_query(&value);
-        Ok(path.and_then(|path| {
-            self.change_request()
-                .map(|subject| subject.path_and_query = path)
-        }))
+        Ok(self.set_path(&value))
     }
 
     fn client(&mut self, _: Resource<Request>) -> wasmtime::Result<String> {
@@ -92,6 +91,7 @@ impl HostRequest for State {
 
     fn header(&mut self, _: Resource<Request>, name: String) -> wasmtime::Result<Option<Vec<u8>>> {
         self.enter()?;
+        self.show(Some(&name));
         Ok(first(Some(&self.subject.headers), &name))
     }
 
@@ -101,11 +101,13 @@ impl HostRequest for State {
         name: String,
     ) -> wasmtime::Result<Vec<Vec<u8>>> {
         self.enter()?;
+        self.show(Some(&name));
         Ok(all(Some(&self.subject.headers), &name))
     }
 
     fn headers(&mut self, _: Resource<Request>) -> wasmtime::Result<Vec<Header>> {
         self.enter()?;
+        self.show(None);
         Ok(convert::fields(&self.subject.headers))
     }
 
@@ -116,8 +118,7 @@ impl HostRequest for State {
         value: Vec<u8>,
     ) -> wasmtime::Result<Result<(), Refusal>> {
         self.enter()?;
-        let subject = self.change_request();
-        Ok(subject.and_then(|subject| put(&mut subject.headers, &name, &value, false)))
+        Ok(self.change_request_field(FieldChange::Set(&name, &value)))
     }
 
     fn append_header(
@@ -127,8 +128,7 @@ impl HostRequest for State {
         value: Vec<u8>,
     ) -> wasmtime::Result<Result<(), Refusal>> {
         self.enter()?;
-        let subject = self.change_request();
-        Ok(subject.and_then(|subject| put(&mut subject.headers, &name, &value, true)))
+        Ok(self.change_request_field(FieldChange::Append(&name, &value)))
     }
 
     fn remove_header(
@@ -137,8 +137,7 @@ impl HostRequest for State {
         name: String,
     ) -> wasmtime::Result<Result<(), Refusal>> {
         self.enter()?;
-        let subject = self.change_request();
-        Ok(subject.and_then(|subject| remove(&mut subject.headers, &name)))
+        Ok(self.change_request_field(FieldChange::Remove(&name)))
     }
 
     fn append_cache_key(
@@ -147,15 +146,30 @@ impl HostRequest for State {
         part: String,
     ) -> wasmtime::Result<Result<(), Refusal>> {
         self.enter()?;
-        let subject = self.change_request();
-        Ok(subject.and_then(|subject| convert::append_key(&mut subject.key_extra, &part)))
+        Ok(self.append_key(&part))
     }
 
     fn bypass_cache(&mut self, _: Resource<Request>) -> wasmtime::Result<Result<(), Refusal>> {
         self.enter()?;
-        Ok(self
-            .change_request()
-            .map(|subject| subject.bypass_cache = true))
+        Ok(self.bypass())
+    }
+
+    fn set_cache_policy(
+        &mut self,
+        _: Resource<Request>,
+        policy: CachePolicy,
+    ) -> wasmtime::Result<Result<(), Refusal>> {
+        self.enter()?;
+        Ok(self.set_policy(&policy))
+    }
+
+    fn use_origin(
+        &mut self,
+        _: Resource<Request>,
+        name: String,
+    ) -> wasmtime::Result<Result<(), Refusal>> {
+        self.enter()?;
+        Ok(State::use_origin(self, &name))
     }
 
     fn drop(&mut self, _: Resource<Request>) -> wasmtime::Result<()> {
@@ -171,6 +185,15 @@ impl HostResponse for State {
             .response
             .as_ref()
             .map_or(0, |(status, _)| status.as_u16()))
+    }
+
+    fn set_status(
+        &mut self,
+        _: Resource<Response>,
+        status: u16,
+    ) -> wasmtime::Result<Result<(), Refusal>> {
+        self.enter()?;
+        Ok(State::set_status(self, status))
     }
 
     fn header(&mut self, _: Resource<Response>, name: String) -> wasmtime::Result<Option<Vec<u8>>> {
@@ -202,8 +225,7 @@ impl HostResponse for State {
         value: Vec<u8>,
     ) -> wasmtime::Result<Result<(), Refusal>> {
         self.enter()?;
-        let headers = self.change_response();
-        Ok(headers.and_then(|headers| put(headers, &name, &value, false)))
+        Ok(self.change_response_field(FieldChange::Set(&name, &value)))
     }
 
     fn append_header(
@@ -213,8 +235,7 @@ impl HostResponse for State {
         value: Vec<u8>,
     ) -> wasmtime::Result<Result<(), Refusal>> {
         self.enter()?;
-        let headers = self.change_response();
-        Ok(headers.and_then(|headers| put(headers, &name, &value, true)))
+        Ok(self.change_response_field(FieldChange::Append(&name, &value)))
     }
 
     fn remove_header(
@@ -223,8 +244,7 @@ impl HostResponse for State {
         name: String,
     ) -> wasmtime::Result<Result<(), Refusal>> {
         self.enter()?;
-        let headers = self.change_response();
-        Ok(headers.and_then(|headers| remove(headers, &name)))
+        Ok(self.change_response_field(FieldChange::Remove(&name)))
     }
 
     fn drop(&mut self, _: Resource<Response>) -> wasmtime::Result<()> {
@@ -232,24 +252,26 @@ impl HostResponse for State {
     }
 }
 
-fn put(headers: &mut HeaderMap, name: &str, value: &[u8], append: bool) -> Result<(), Refusal> {
-    convert::put_field(
-        headers,
-        convert::field_name(name)?,
-        convert::field_value(value)?,
-        append,
-    )
-}
-
-fn remove(headers: &mut HeaderMap, name: &str) -> Result<(), Refusal> {
-    headers.remove(convert::field_name(name)?);
-    Ok(())
-}
-
 impl HostStoring for State {
     fn set_ttl(&mut self, _: Resource<Storing>, seconds: u32) -> wasmtime::Result<()> {
         self.enter()?;
-        self.change().ttl = Some(Duration::from_secs(seconds.into()));
+        self.change().ttl = Some(convert::seconds(seconds));
+        Ok(())
+    }
+
+    fn set_stale_while_revalidate(
+        &mut self,
+        _: Resource<Storing>,
+        seconds: u32,
+    ) -> wasmtime::Result<()> {
+        self.enter()?;
+        self.change().stale_while_revalidate = Some(convert::seconds(seconds));
+        Ok(())
+    }
+
+    fn set_stale_if_error(&mut self, _: Resource<Storing>, seconds: u32) -> wasmtime::Result<()> {
+        self.enter()?;
+        self.change().stale_if_error = Some(convert::seconds(seconds));
         Ok(())
     }
 

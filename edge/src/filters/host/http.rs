@@ -6,8 +6,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::{Method, Request, Response, Uri};
 
-use super::super::bindings::tidegate::plugin::exchange::Refusal;
 use super::super::bindings::tidegate::plugin::http::{self as wit, Error};
+use super::super::bindings::tidegate::plugin::types::Refusal;
 use super::super::convert;
 use super::State;
 use crate::body::Body;

@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use http::header::{IF_RANGE, RANGE};
 use http::{HeaderMap, Method, Response, StatusCode};
-use hyper::body::Incoming;
 use tidegate_semantics::{
     CacheStatus, confirms, drop_conditions, has_validator, make_conditional, storing,
 };
 
 use super::{asked, failed};
-use crate::body::Body;
+use crate::body::{Arriving, Body};
 use crate::error::Failure;
 use crate::exchange::Exchange;
 use crate::explanation::Explanation;
@@ -140,7 +139,7 @@ impl Proxy {
         route: &Route,
         mut outbound: Outbound,
         told: &mut Explanation,
-    ) -> Result<(Response<Incoming>, Times), Failure> {
+    ) -> Result<(Response<Arriving>, Times), Failure> {
         let fence = self.log.fence();
         let asked = self.ask_replicas(&route.upstream, &mut outbound.headers, None);
         let requested_at = self.clock.now();
@@ -162,7 +161,7 @@ impl Proxy {
         &self,
         exchange: &Exchange,
         place: &Place,
-        response: Response<Incoming>,
+        response: Response<Arriving>,
         times: &Times,
         missing: &Missing,
         told: &mut Explanation,
@@ -209,7 +208,7 @@ impl Proxy {
 fn unless_replaced(
     missing: &Missing,
     route: &Route,
-    response: &Response<Incoming>,
+    response: &Response<Arriving>,
 ) -> Result<(), Failure> {
     let status = response.status();
     match &missing.stale {

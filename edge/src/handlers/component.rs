@@ -1,0 +1,235 @@
+//! The handlers of a configuration: read, compiled, and sorted by what they export.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use wasmtime::component::{Component, InstancePre};
+use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
+use wasmtime_wasi_http::p3::bindings::{Service, ServicePre};
+
+use super::drive::Prepared;
+use super::engine::{MOST_MEMORY, Machine, machine};
+use super::error::HandlerError;
+use super::imports::Imports;
+use super::pool::Pool;
+use super::spin;
+use super::state::State;
+use crate::config::{Source, Use};
+use crate::wasm::{Binary, Library};
+
+/// The handlers of a configuration, compiled.
+pub struct Handlers {
+    by_name: BTreeMap<String, (Arc<Compiled>, Arc<Pool>)>,
+}
+
+/// A component, ready to be instantiated.
+pub(super) struct Compiled {
+    pub(super) machine: &'static Machine,
+    imports: Imports,
+    world: World,
+}
+
+/// Which kind of handler it is.
+enum World {
+    /// `wasi:http/handler@0.3.0`: asynchronous by itself.
+    Current(ServicePre<State>),
+    /// `wasi:http/incoming-handler@0.2`: answers through an argument.
+    Classic(ProxyPre<State>),
+}
+
+/// An instance of either kind.
+pub(super) enum Guest {
+    Current(Service),
+    Classic(Proxy),
+}
+
+impl Handlers {
+    /// Reads and compiles handlers, those that ship with the edge out of the library. What an earlier
+    /// configuration that is still in use has compiled is not compiled again.
+    ///
+    /// # Errors
+    /// [`HandlerError`], naming the plugin and its file: it cannot be read, is no component, or
+    /// no handler.
+    pub fn load<'a>(
+        sources: impl IntoIterator<Item = (&'a String, &'a Source)>,
+        library: impl Into<Library>,
+    ) -> Result<Handlers, HandlerError> {
+        let library = library.into();
+        let load = |(name, source): (&String, &Source)| {
+            let binary = library.read(name, source)?;
+            let compiled = compile_once(name, &library, &binary)?;
+            Ok((name.clone(), (compiled, Arc::new(Pool::new()))))
+        };
+        let by_name: Result<_, HandlerError> = sources.into_iter().map(load).collect();
+        by_name.map(|by_name| Handlers { by_name })
+    }
+
+    /// The handler of a route.
+    ///
+    /// # Errors
+    /// [`HandlerError`], naming the plugin: there is none of that name, or it may not have what
+    /// the route gives it.
+    pub fn prepare(&self, used: &Use) -> Result<Prepared, HandlerError> {
+        let plugin = || used.name.clone();
+        let (compiled, pool) = self
+            .by_name
+            .get(&used.name)
+            .ok_or_else(|| HandlerError::Unknown { plugin: plugin() })?;
+        if used.memory() > MOST_MEMORY {
+            return Err(HandlerError::TooMuchMemory {
+                plugin: plugin(),
+                memory: used.memory(),
+                most: MOST_MEMORY,
+            });
+        }
+        if let Some((import, grant)) = compiled.imports.lacking(used) {
+            return Err(HandlerError::NotGranted {
+                plugin: plugin(),
+                import: import.to_owned(),
+                grant,
+            });
+        }
+        if compiled.imports.has_variables() {
+            spin::check_variables(used).map_err(|reason| HandlerError::Variable {
+                plugin: plugin(),
+                reason,
+            })?;
+        }
+        Ok(Prepared::new(
+            used.clone(),
+            Arc::clone(compiled),
+            Arc::clone(pool),
+        ))
+    }
+}
+
+impl Compiled {
+    /// A new instance in `store`.
+    pub(super) async fn instantiate(
+        &self,
+        store: &mut wasmtime::Store<State>,
+    ) -> wasmtime::Result<Guest> {
+        match &self.world {
+            World::Current(service) => service.instantiate_async(store).await.map(Guest::Current),
+            World::Classic(proxy) => proxy.instantiate_async(store).await.map(Guest::Classic),
+        }
+    }
+}
+
+/// Compiles a component, unless the same bytes are in use already.
+fn compile_once(
+    plugin: &str,
+    library: &Library,
+    binary: &Binary,
+) -> Result<Arc<Compiled>, HandlerError> {
+    static IN_USE: Mutex<Option<HashMap<blake3::Hash, Weak<Compiled>>>> = Mutex::new(None);
+    let hash = blake3::hash(&binary.bytes);
+    let lock = || IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = lock()
+        .as_ref()
+        .and_then(|known| known.get(&hash)?.upgrade());
+    if let Some(compiled) = known {
+        return Ok(compiled);
+    }
+    let compiled = Arc::new(compile(plugin, library, binary)?);
+    let mut in_use = lock();
+    let in_use = in_use.get_or_insert_default();
+    in_use.retain(|_, compiled| compiled.strong_count() > 0);
+    in_use.insert(hash, Arc::downgrade(&compiled));
+    Ok(compiled)
+}
+
+fn compile(plugin: &str, library: &Library, binary: &Binary) -> Result<Compiled, HandlerError> {
+    let plugin = plugin.to_owned();
+    let file = binary.file.clone();
+    let machine = machine()?;
+    let component = match library.component(&machine.engine, &binary.bytes) {
+        Ok(component) => component,
+        Err(error) => {
+            let reason = format!("{error:#}");
+            return Err(HandlerError::NoComponent {
+                plugin,
+                file,
+                reason,
+            });
+        }
+    };
+    let Some(kind) = Kind::of(&component, machine) else {
+        return Err(HandlerError::NoHandler { plugin, file });
+    };
+    let imports = Imports::of(&component, &machine.engine);
+    if let Some(import) = imports.unknown() {
+        let import = import.to_owned();
+        return Err(HandlerError::NotGiven {
+            plugin,
+            file,
+            import,
+        });
+    }
+    let linked = machine.linker.instantiate_pre(&component);
+    match linked.and_then(|linked| kind.world(linked)) {
+        Ok(world) => Ok(Compiled {
+            machine,
+            imports,
+            world,
+        }),
+        Err(error) => {
+            let reason = format!("{error:#}");
+            Err(HandlerError::OtherWorld {
+                plugin,
+                file,
+                reason,
+            })
+        }
+    }
+}
+
+/// What makes a component a handler.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    Current,
+    Classic,
+}
+
+impl Kind {
+    fn of(component: &Component, machine: &Machine) -> Option<Kind> {
+        let world = component.component_type();
+        let mut exports = world.exports(&machine.engine);
+        exports.find_map(|(name, _)| Kind::of_export(name))
+    }
+
+    fn of_export(name: &str) -> Option<Kind> {
+        let (interface, version) = name.split_once('@')?;
+        match interface {
+            "wasi:http/handler" if version.starts_with("0.3.") => Some(Kind::Current),
+            "wasi:http/incoming-handler" if version.starts_with("0.2.") => Some(Kind::Classic),
+            _ => None,
+        }
+    }
+
+    fn world(self, linked: InstancePre<State>) -> wasmtime::Result<World> {
+        match self {
+            Kind::Current => ServicePre::new(linked).map(World::Current),
+            Kind::Classic => ProxyPre::new(linked).map(World::Classic),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Kind;
+
+    #[test]
+    fn the_export_says_which_kind_it_is() {
+        for (name, kind) in [
+            ("wasi:http/handler@0.3.0", Some(Kind::Current)),
+            ("wasi:http/incoming-handler@0.2.0", Some(Kind::Classic)),
+            ("wasi:http/incoming-handler@0.2.10", Some(Kind::Classic)),
+            ("wasi:http/handler@1.0.0", None),
+            ("wasi:http/handler", None),
+            ("wasi:cli/run@0.2.0", None),
+        ] {
+            assert_eq!(Kind::of_export(name), kind, "{name}");
+        }
+    }
+}

@@ -1,0 +1,339 @@
+//! One exchange with a guest: admitted, driven by a task of its own, and ended.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use http::header::{CONTENT_LENGTH, HOST};
+use http::uri::{Authority, Scheme};
+use http::{HeaderValue, Request, Response, Uri};
+use http_body::Body as _;
+use http_body_util::BodyExt;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use wasmtime_wasi_http::p2::bindings::http::types::Scheme as ClassicScheme;
+use wasmtime_wasi_http::{WasiBody, WasiHttpView, p3};
+
+use super::component::{Compiled, Guest};
+use super::course::{Answer, Course, Head, Parting, Question};
+use super::pool::{Instance, Pool};
+use super::reach::Reach;
+use super::spin::Servers;
+use super::state::State;
+use crate::body::{Arriving, Body};
+use crate::clock::Clock;
+use crate::config::Use;
+use crate::error::Failure;
+use crate::exchange::FORWARDED_PROTO;
+use crate::filters::Capabilities;
+use crate::upstream::{self, Answers};
+use crate::wasm::{self, Exceeded, FailureKind};
+
+/// How long a guest goes on when whoever asked has left.
+const AFTER_LEAVING: Duration = Duration::from_secs(1);
+
+/// A route's handler. Cheap to clone.
+#[derive(Clone)]
+pub struct Prepared {
+    used: Arc<Use>,
+    compiled: Arc<Compiled>,
+    pool: Arc<Pool>,
+}
+
+impl Prepared {
+    pub(super) fn new(used: Use, compiled: Arc<Compiled>, pool: Arc<Pool>) -> Prepared {
+        Prepared {
+            used: Arc::new(used),
+            compiled,
+            pool,
+        }
+    }
+
+    /// The handler as one worker asks it: `capabilities` are that worker's.
+    pub fn on_worker(&self, capabilities: Capabilities, clock: Clock) -> Handler {
+        Handler {
+            reach: Arc::new(Reach {
+                used: Arc::clone(&self.used),
+                capabilities,
+                servers: Servers::new(self.used.redis.clone(), self.used.redis_timeout()),
+                clock,
+            }),
+            prepared: self.clone(),
+        }
+    }
+
+    /// Tells the instances of this route from others of the same plugin.
+    fn route(&self) -> usize {
+        Arc::as_ptr(&self.used).addr()
+    }
+}
+
+/// A route's handler, as one worker asks it. Cheap to clone.
+#[derive(Clone)]
+pub struct Handler {
+    prepared: Prepared,
+    reach: Arc<Reach>,
+}
+
+impl Answers for Handler {
+    fn name(&self) -> &str {
+        &self.prepared.used.name
+    }
+
+    fn timeout(&self) -> Duration {
+        self.prepared.used.handler_timeout()
+    }
+
+    fn answer(&self, request: Request<Body>) -> upstream::Answer<'_> {
+        Box::pin(self.call(request))
+    }
+
+    fn wrong(&self, reason: &str) -> Failure {
+        self.count(FailureKind::Answer, reason);
+        self.failure(FailureKind::Answer)
+    }
+}
+
+impl Handler {
+    /// Has the guest answer a request in origin form. The response comes with its head; the body
+    /// follows while the guest runs on, in a task of its own.
+    ///
+    /// # Errors
+    /// [`Failure::Handler`]: there was no room for it in time, or the guest ended without a head,
+    /// or took too long.
+    pub async fn call(&self, request: Request<Body>) -> Result<Response<Arriving>, Failure> {
+        let Some(room) = self.prepared.pool.enter().await else {
+            self.count(FailureKind::Refused, "as many instances as may be are busy");
+            return Err(self.failure(FailureKind::Refused));
+        };
+        let (request, moved) = into_absolute(request);
+        let (course, head) = Course::begin();
+        let (parting, parted) = oneshot::channel();
+        let drive = self
+            .clone()
+            .drive(request, Arc::clone(&course), parted, room);
+        tokio::spawn(drive);
+        match self.wait(head, &moved).await {
+            Some(Ok(response)) => {
+                Ok(response.map(|body| Arriving::guest(Answer::new(body, course, parting))))
+            }
+            Some(Err(kind)) => Err(self.failure(kind)),
+            None => {
+                if course.fail(FailureKind::Deadline) {
+                    self.count(FailureKind::Deadline, "silent for too long");
+                }
+                let _ = parting.send(Parting::GaveUp);
+                Err(self.failure(FailureKind::Deadline))
+            }
+        }
+    }
+
+    /// Waits for the head, as long as the request moves on.
+    async fn wait(&self, head: oneshot::Receiver<Head>, moved: &Mutex<Instant>) -> Option<Head> {
+        let mut head = pin!(head);
+        let mut patience = self.timeout();
+        loop {
+            if let Ok(head) = tokio::time::timeout(patience, &mut head).await {
+                // A driver that vanished has panicked.
+                return Some(head.unwrap_or(Err(FailureKind::Trap)));
+            }
+            let moved = *moved.lock().unwrap_or_else(PoisonError::into_inner);
+            patience = self.timeout().saturating_sub(moved.elapsed());
+            if patience.is_zero() {
+                return None;
+            }
+        }
+    }
+
+    /// Runs the guest until it has served the request, failed, or is not wanted any more.
+    async fn drive(
+        self,
+        request: Request<WasiBody>,
+        course: Arc<Course>,
+        parted: oneshot::Receiver<Parting>,
+        room: OwnedSemaphorePermit,
+    ) {
+        let used = &self.prepared.used;
+        let mut instance = None;
+        let ended = {
+            let served = self.serve(&mut instance, request, &course);
+            let served = within(used.handler_deadline(), served);
+            tokio::select! {
+                // What has ended just in time has ended.
+                biased;
+                served = served => Some(served),
+                () = unwanted(parted) => None,
+                () = tokio::time::sleep(used.handler_lifetime()) => {
+                    Some(Err(wasmtime::Error::new(Exceeded::Deadline)))
+                }
+            }
+        };
+        match ended {
+            Some(Ok(())) => {
+                if let Some(instance) = instance.take() {
+                    self.prepared.pool.put(self.prepared.route(), instance);
+                }
+            }
+            Some(Err(error)) => {
+                let kind = FailureKind::of(&error);
+                if course.fail(kind) {
+                    self.count(kind, &error.root_cause().to_string());
+                }
+            }
+            None => {
+                course.fail(FailureKind::Deadline);
+            }
+        }
+        // The room is free when the instance is gone.
+        drop(instance);
+        drop(room);
+    }
+
+    /// Has an instance serve the request, to the end of all that it does for it.
+    async fn serve(
+        &self,
+        slot: &mut Option<Box<Instance>>,
+        request: Request<WasiBody>,
+        course: &Arc<Course>,
+    ) -> wasmtime::Result<()> {
+        let instance = match self.prepared.pool.take(self.prepared.route()) {
+            Some(mut instance) => {
+                instance.store.data_mut().begin(Arc::clone(&self.reach));
+                slot.insert(instance)
+            }
+            None => slot.insert(Box::new(self.instance().await?)),
+        };
+        let Instance { store, guest, .. } = &mut **instance;
+        store.set_epoch_deadline(1);
+        match guest {
+            Guest::Current(service) => {
+                let hooks = store.data_mut().http().hooks;
+                let (request, sent) = p3::Request::from_http(hooks, request);
+                let served = store.run_concurrent(async |accessor| {
+                    let Ok(response) = service.handle(accessor, request).await? else {
+                        return Err(wasmtime::Error::new(Exceeded::Answer));
+                    };
+                    course.answer(accessor.with(|store| response.into_http(store, sent))?);
+                    // The body, and whatever the guest does behind it.
+                    poll_fn(|context| accessor.poll_no_interesting_tasks(context)).await;
+                    Ok(())
+                });
+                served.await?
+            }
+            Guest::Classic(proxy) => {
+                let scheme = match request.uri().scheme_str() {
+                    Some("https") => ClassicScheme::Https,
+                    _ => ClassicScheme::Http,
+                };
+                let mut http = store.data_mut().http();
+                let request = http.new_incoming_request(scheme, request)?;
+                let answers = Arc::clone(course);
+                let answer = http.new_response_outparam_from_callback(move |answer| {
+                    if let Ok(response) = answer {
+                        answers.answer(response);
+                    }
+                })?;
+                proxy
+                    .wasi_http_incoming_handler()
+                    .call_handle(store, request, answer)
+                    .await?;
+                if course.has_answered() {
+                    Ok(())
+                } else {
+                    Err(wasmtime::Error::new(Exceeded::Answer))
+                }
+            }
+        }
+    }
+
+    async fn instance(&self) -> wasmtime::Result<Instance> {
+        let compiled = &self.prepared.compiled;
+        let state = State::new(Arc::clone(&self.reach));
+        let mut store = compiled.machine.store(state);
+        let guest = compiled.instantiate(&mut store).await?;
+        Ok(Instance {
+            store,
+            guest,
+            served: 0,
+        })
+    }
+
+    fn failure(&self, kind: FailureKind) -> Failure {
+        Failure::Handler {
+            plugin: self.prepared.used.name.clone(),
+            kind,
+        }
+    }
+
+    fn count(&self, kind: FailureKind, reason: &str) {
+        let plugin = &self.prepared.used.name;
+        wasm::count(plugin, kind);
+        tracing::warn!(plugin, kind = kind.name(), reason, "handler failed");
+    }
+}
+
+/// The request as a guest sees it: by the client's scheme and authority. With it comes when
+/// something of its body has last moved.
+fn into_absolute(request: Request<Body>) -> (Request<WasiBody>, Arc<Mutex<Instant>>) {
+    let (mut head, body) = request.into_parts();
+    let is_https = head
+        .headers
+        .get(FORWARDED_PROTO)
+        .is_some_and(|proto| proto == "https");
+    let scheme = if is_https {
+        Scheme::HTTPS
+    } else {
+        Scheme::HTTP
+    };
+    let host = head.headers.get(HOST).map(HeaderValue::as_bytes);
+    let authority = host.and_then(|host| Authority::try_from(host).ok());
+    let mut uri = std::mem::take(&mut head.uri).into_parts();
+    if let Some(authority) = authority {
+        uri.scheme = Some(scheme);
+        uri.authority = Some(authority);
+    }
+    if let Ok(uri) = Uri::from_parts(uri) {
+        head.uri = uri;
+    }
+    if let Some(length) = body.size_hint().exact().filter(|length| *length > 0) {
+        head.headers
+            .insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    let (question, moved) = Question::new(body);
+    (Request::from_parts(head, question.boxed_unsync()), moved)
+}
+
+/// Waits until the guest is not wanted any more.
+async fn unwanted(parted: oneshot::Receiver<Parting>) {
+    match parted.await {
+        // It may have more to do, for nobody.
+        Ok(Parting::Served) => std::future::pending().await,
+        Ok(Parting::GaveUp) => {}
+        Err(_) => tokio::time::sleep(AFTER_LEAVING).await,
+    }
+}
+
+/// Lets a guest run for so long; its waiting does not count.
+///
+/// # Errors
+/// What the guest failed with, or that it has run for longer.
+async fn within<T>(
+    deadline: Duration,
+    work: impl Future<Output = wasmtime::Result<T>>,
+) -> wasmtime::Result<T> {
+    let mut work = pin!(work);
+    let mut spent = Duration::ZERO;
+    poll_fn(|context| {
+        let began = Instant::now();
+        let polled = work.as_mut().poll(context);
+        spent += began.elapsed();
+        match polled {
+            Poll::Pending if spent > deadline => {
+                Poll::Ready(Err(wasmtime::Error::new(Exceeded::Deadline)))
+            }
+            polled => polled,
+        }
+    })
+    .await
+}

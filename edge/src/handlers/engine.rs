@@ -1,0 +1,112 @@
+//! The engine of handlers: another one than that of filters, for these guests are asynchronous.
+//!
+//! A thread raises the epoch every millisecond, from the first handler on. A guest that notices
+//! lets its worker do something else; how long it has run is counted by whoever drives it.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use wasmtime::component::Linker;
+use wasmtime::{Config, Engine, PoolingAllocationConfig, Store, UpdateDeadline};
+
+use super::error::HandlerError;
+use super::spin;
+use super::state::{State, TABLE_ENTRIES};
+
+/// The most memory that an instance can be given, in bytes.
+pub(super) const MOST_MEMORY: usize = 256 << 20;
+/// The most instances alive at once, of all handlers.
+const INSTANCES: u32 = 1_000;
+/// Modules that a component is made of, on the average at most.
+const MODULES: u32 = 8;
+/// How deep a guest's calls may go, in bytes.
+const STACK: usize = 512 << 10;
+/// The stack that a call runs on: the guest's part, and what the edge needs below it.
+const CALL_STACK: usize = STACK + (512 << 10);
+/// How much of an instance's memory is cleared by hand for the next one, which is cheaper than
+/// giving it back.
+const KEPT_MEMORY: usize = 256 << 10;
+/// The same for tables and stacks.
+const KEPT_OTHER: usize = 64 << 10;
+/// How long a guest runs without looking up.
+const TICK: Duration = Duration::from_millis(1);
+
+/// The engine, and what guests are linked with.
+pub(super) struct Machine {
+    pub(super) engine: Engine,
+    pub(super) linker: Linker<State>,
+}
+
+/// The machine, which is made when it is first asked for.
+///
+/// # Errors
+/// When there is not enough address space, say.
+pub(super) fn machine() -> Result<&'static Machine, HandlerError> {
+    static MACHINE: OnceLock<Result<Machine, String>> = OnceLock::new();
+    let made = MACHINE.get_or_init(|| Machine::new().map_err(|error| format!("{error:#}")));
+    made.as_ref()
+        .map_err(|reason| HandlerError::Engine(reason.clone()))
+}
+
+impl Machine {
+    fn new() -> wasmtime::Result<Machine> {
+        let engine = Engine::new(&config())?;
+        let mut linker = Linker::new(&engine);
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+        wasmtime_wasi::p3::add_to_linker(&mut linker)?;
+        wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+        wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
+        spin::add_to_linker(&mut linker)?;
+        tick(&engine)?;
+        Ok(Machine { engine, linker })
+    }
+
+    /// A store whose guest has what `state` allows it.
+    pub(super) fn store(&self, state: State) -> Store<State> {
+        let mut store = Store::new(&self.engine, state);
+        store.limiter(|state| state);
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(|_| Ok(UpdateDeadline::Yield(1)));
+        store
+    }
+}
+
+fn config() -> Config {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(INSTANCES)
+        .total_core_instances(INSTANCES * MODULES)
+        .total_memories(INSTANCES)
+        .total_tables(INSTANCES * 2)
+        // An exchange may have several calls under way.
+        .total_stacks(INSTANCES * 2)
+        .max_memory_size(MOST_MEMORY)
+        .table_elements(TABLE_ENTRIES)
+        .linear_memory_keep_resident(KEPT_MEMORY)
+        .table_keep_resident(KEPT_OTHER)
+        .async_stack_keep_resident(KEPT_OTHER)
+        .max_component_instance_size(1 << 20)
+        .max_core_instance_size(1 << 20);
+    let mut config = Config::new();
+    config
+        .wasm_component_model_async(true)
+        .epoch_interruption(true)
+        .max_wasm_stack(STACK)
+        .async_stack_size(CALL_STACK)
+        .allocation_strategy(pool);
+    config
+}
+
+/// Starts the thread that raises the epoch, for as long as the process lives.
+fn tick(engine: &Engine) -> wasmtime::Result<()> {
+    let engine = engine.clone();
+    std::thread::Builder::new()
+        .name("handler-ticks".to_owned())
+        .spawn(move || {
+            loop {
+                std::thread::sleep(TICK);
+                engine.increment_epoch();
+            }
+        })
+        .map(drop)
+        .map_err(wasmtime::Error::new)
+}

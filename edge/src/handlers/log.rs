@@ -1,0 +1,148 @@
+//! What a guest prints, as lines of the edge's log: so many for one exchange, and no longer ones.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use tokio::io::AsyncWrite;
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+
+/// How many lines one exchange may write.
+const LINES: u32 = 64;
+/// How long a line may be, in bytes; what is longer is cut.
+const LINE: usize = 1 << 10;
+/// How much is taken at a time, in bytes.
+const CHUNK: usize = 4 << 10;
+
+/// Where a guest prints to.
+#[derive(Clone)]
+pub(super) struct Lines(Arc<Mutex<Gathered>>);
+
+struct Gathered {
+    plugin: String,
+    line: Vec<u8>,
+    left: u32,
+}
+
+impl Lines {
+    /// The lines of a plugin.
+    pub(super) fn of(plugin: &str) -> Lines {
+        Lines(Arc::new(Mutex::new(Gathered {
+            plugin: plugin.to_owned(),
+            line: Vec::new(),
+            left: LINES,
+        })))
+    }
+
+    /// Makes ready for another exchange.
+    pub(super) fn begin(&self) {
+        self.gathered().left = LINES;
+    }
+
+    fn gathered(&self) -> MutexGuard<'_, Gathered> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Gathered {
+    fn take(&mut self, bytes: &[u8]) {
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let (text, is_whole) = match part.strip_suffix(b"\n") {
+                Some(text) => (text, true),
+                None => (part, false),
+            };
+            let room = LINE.saturating_sub(self.line.len());
+            self.line.extend_from_slice(&text[..text.len().min(room)]);
+            if is_whole {
+                self.end_line();
+            }
+        }
+    }
+
+    fn end_line(&mut self) {
+        let line = std::mem::take(&mut self.line);
+        let Some(left) = self.left.checked_sub(1) else {
+            return;
+        };
+        self.left = left;
+        let text = String::from_utf8_lossy(&line);
+        // Escaped: a guest must not forge lines of ours.
+        let text = text.trim_end().escape_debug();
+        tracing::info!(target: "tidegate::plugin", plugin = self.plugin, "{text}");
+        if left == 0 {
+            let plugin = &self.plugin;
+            tracing::warn!(target: "tidegate::plugin", plugin, "prints no more in this exchange");
+        }
+    }
+}
+
+impl Drop for Gathered {
+    fn drop(&mut self) {
+        if !self.line.is_empty() {
+            self.end_line();
+        }
+    }
+}
+
+impl IsTerminal for Lines {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Lines {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+impl AsyncWrite for Lines {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.gathered().take(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl OutputStream for Lines {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.gathered().take(&bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(CHUNK)
+    }
+}
+
+impl Pollable for Lines {
+    fn ready<'a, 'b>(&'a mut self) -> Pin<Box<dyn Future<Output = ()> + Send + 'b>>
+    where
+        'a: 'b,
+        Self: 'b,
+    {
+        Box::pin(std::future::ready(()))
+    }
+}

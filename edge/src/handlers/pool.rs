@@ -1,0 +1,88 @@
+//! The instances of a handler: so many at once, a bounded wait for one, and those that serve again.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use wasmtime::Store;
+
+use super::component::Guest;
+use super::state::State;
+
+/// The instances of one plugin, on all routes and workers.
+pub(super) struct Pool {
+    most: usize,
+    wait: Duration,
+    /// Exchanges that one instance serves, at most.
+    reuse: u32,
+    room: Arc<Semaphore>,
+    idle: Mutex<Vec<Idle>>,
+}
+
+/// A guest with its store.
+pub(super) struct Instance {
+    pub(super) store: Store<State>,
+    pub(super) guest: Guest,
+    /// Exchanges that it has served.
+    pub(super) served: u32,
+}
+
+struct Idle {
+    /// The route that it was made for.
+    route: usize,
+    instance: Box<Instance>,
+}
+
+impl Pool {
+    pub(super) fn new() -> Pool {
+        let most = 1_000;
+        Pool {
+            most,
+            wait: Duration::from_millis(100),
+            reuse: 1,
+            room: Arc::new(Semaphore::new(most)),
+            idle: Mutex::default(),
+        }
+    }
+
+    /// Waits for room for an exchange; `None` when there was none in time.
+    pub(super) async fn enter(&self) -> Option<OwnedSemaphorePermit> {
+        if let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() {
+            return Some(permit);
+        }
+        let room = Arc::clone(&self.room).acquire_owned();
+        tokio::time::timeout(self.wait, room).await.ok()?.ok()
+    }
+
+    /// An instance of `route`'s that has served before. To be called by whoever has room. Where
+    /// there is none, another one can be made: no more are alive than there is room for.
+    pub(super) fn take(&self, route: usize) -> Option<Box<Instance>> {
+        if self.reuse <= 1 {
+            return None;
+        }
+        let mut idle = self.idle();
+        if let Some(at) = idle.iter().rposition(|idle| idle.route == route) {
+            return Some(idle.remove(at).instance);
+        }
+        // Those who have room are taken for alive, whether they have come so far or not.
+        let others = self.most - self.room.available_permits();
+        let too_many = (idle.len() + others).saturating_sub(self.most);
+        let gone: Vec<Idle> = idle.drain(..too_many.min(1)).collect();
+        drop(idle);
+        drop(gone);
+        None
+    }
+
+    /// Takes back an instance that has served well, unless it has served often enough. To be called
+    /// before the room is given back.
+    pub(super) fn put(&self, route: usize, mut instance: Box<Instance>) {
+        instance.served += 1;
+        if instance.served < self.reuse {
+            self.idle().push(Idle { route, instance });
+        }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
