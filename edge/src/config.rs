@@ -163,6 +163,10 @@ impl Config {
                 .check()
                 .map_err(|message| format!("origin {name:?}: {message}"))?;
         }
+        // What a plugin keeps stands under its name, what a Spin guest keeps under `NAME/LABEL`.
+        if let Some(name) = self.plugins.keys().find(|name| name.contains('/')) {
+            return Err(format!("plugin {name:?}: a plugin's name has no \"/\""));
+        }
         for route in &self.routes {
             let place = format!("route {:?}", route.name());
             match (&route.origin, &route.handler) {

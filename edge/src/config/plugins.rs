@@ -307,6 +307,18 @@ mod tests {
     }
 
     #[test]
+    fn no_name_of_a_plugin_is_that_of_anothers_store() {
+        let text = "routes = [{ origin = \"app\" }]\n[origins.app]\nurl = \"http://a\"\n\
+                    [plugins.\"p/default\"]\nfile = \"builtin:p\"";
+        let error = Config::from_toml(text, "test").expect_err("it is wrong");
+        let error = error.to_string();
+        assert!(
+            error.contains("\"p/default\": a plugin's name has no"),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn a_secret_is_not_shown_with_its_route() {
         let config = read("grants = [\"secrets\"]\nsecrets = { token = \"hush\" }");
         let config = config.expect("it is right");
