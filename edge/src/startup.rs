@@ -26,7 +26,7 @@ use crate::cache::{Cache, KeyPolicy, Memory};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::filters::{Chain, LocalLimits, PluginError, Plugins};
-use crate::handlers::{HandlerError, Prepared};
+use crate::handlers::HandlerError;
 use crate::keyvalue::KeyValue;
 use crate::proxy::Settings;
 use crate::purge::{Followed, Index, Log, Orders, Own, Seal, Stream};
@@ -199,8 +199,8 @@ struct Shared {
     metrics: Metrics,
     /// Of each route, in their order.
     chains: Vec<Chain>,
-    /// Of each route that has one.
-    handlers: Vec<Option<Prepared>>,
+    /// Of each route too.
+    handlers: Vec<guests::Guests>,
     /// Of each route too.
     key_policies: Vec<Option<Arc<KeyPolicy>>>,
     local_limits: Arc<LocalLimits>,

@@ -33,6 +33,7 @@ const SPIN: Guests = Guests {
         "classic",
         "errand",
         "errand-classic",
+        "gate",
         "misfit",
         "misfit-classic",
     ],

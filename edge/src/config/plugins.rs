@@ -173,7 +173,10 @@ impl Use {
     pub(super) fn check_filter(&self) -> Result<(), String> {
         let of_spin = [
             ("stores", self.stores.is_some()),
-            ("redis", !self.redis.is_empty() || self.grants.contains(&Grant::Redis)),
+            (
+                "redis",
+                !self.redis.is_empty() || self.grants.contains(&Grant::Redis),
+            ),
         ];
         if let Some((key, _)) = of_spin.iter().find(|(_, is_set)| *is_set) {
             return Err(format!(

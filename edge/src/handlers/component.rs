@@ -79,6 +79,29 @@ impl Handlers {
     /// [`HandlerError`], naming the plugin: there is none of that name, or it may not have what
     /// the route gives it.
     pub fn prepare(&self, used: &Use) -> Result<Prepared, HandlerError> {
+        let prepared = self.prepare_any(used)?;
+        if prepared.compiled().imports.has_next {
+            let plugin = used.name.clone();
+            return Err(HandlerError::NoNext { plugin });
+        }
+        Ok(prepared)
+    }
+
+    /// A middleware of a route.
+    ///
+    /// # Errors
+    /// As [`Handlers::prepare`], and where the plugin is none.
+    pub fn prepare_middleware(&self, used: &Use) -> Result<Prepared, HandlerError> {
+        let prepared = self.prepare_any(used)?;
+        let compiled = prepared.compiled();
+        if !compiled.imports.has_next || !matches!(compiled.world, World::Current(_)) {
+            let plugin = used.name.clone();
+            return Err(HandlerError::NoMiddleware { plugin });
+        }
+        Ok(prepared)
+    }
+
+    fn prepare_any(&self, used: &Use) -> Result<Prepared, HandlerError> {
         let plugin = || used.name.clone();
         let (compiled, pool) = self
             .by_name

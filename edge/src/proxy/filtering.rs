@@ -48,7 +48,10 @@ impl Proxy {
         let asked = exchange.path_and_query.clone();
         let mut subject = lend(exchange);
         let flow = filters.on_request(&mut subject).await;
-        exchange.rewritten_from = (subject.path_and_query != asked).then_some(asked);
+        if subject.path_and_query != asked {
+            // A middleware may have led it elsewhere already.
+            exchange.rewritten_from.get_or_insert(asked);
+        }
         exchange.path_and_query = subject.path_and_query;
         exchange.headers = subject.headers;
         exchange.key_extra = subject.key_extra;

@@ -24,24 +24,35 @@ pub(super) fn filters(config: &Config) -> BTreeMap<String, Source> {
         .collect()
 }
 
-/// The handler of each route that has one.
+/// The `wasi:http` guests of a route.
+pub(super) struct Guests {
+    /// What answers in an origin's place.
+    pub(super) handler: Option<Prepared>,
+    /// What is around everything, the first outermost.
+    pub(super) middleware: Vec<Prepared>,
+}
+
+/// The `wasi:http` guests of each route.
 ///
 /// # Errors
 /// What is wrong with a component or with its use.
 pub(super) fn handlers(
     config: &Config,
     builtin: &[(&str, &[u8])],
-) -> Result<Vec<Option<Prepared>>, StartError> {
+) -> Result<Vec<Guests>, StartError> {
     let names = handler_names(config);
     let sources = config.plugins.iter();
     let sources = sources.filter(|(name, _)| names.contains(name.as_str()));
     let handlers = Handlers::load(sources, builtin)?;
     let routes = config.routes.iter().map(|route| {
-        let Some(used) = &route.handler else {
-            return Ok(None);
-        };
         let named = |error| StartError::Handler(route.name().to_owned(), error);
-        handlers.prepare(used).map(Some).map_err(named)
+        let handler = route.handler.as_ref().map(|used| handlers.prepare(used));
+        let middleware = route.middleware.iter();
+        let middleware = middleware.map(|used| handlers.prepare_middleware(used));
+        Ok(Guests {
+            handler: handler.transpose().map_err(named)?,
+            middleware: middleware.collect::<Result<_, _>>().map_err(named)?,
+        })
     });
     routes.collect()
 }
@@ -50,6 +61,6 @@ fn handler_names(config: &Config) -> BTreeSet<&str> {
     let handlers = config
         .routes
         .iter()
-        .filter_map(|route| route.handler.as_ref());
+        .flat_map(|route| route.handler.iter().chain(&route.middleware));
     handlers.map(|used| used.name.as_str()).collect()
 }

@@ -71,8 +71,8 @@ impl Shared {
         let ready = self.chains.iter().zip(&self.key_policies);
         let ready = ready.zip(&self.handlers);
         let routes = self.config.routes.iter().zip(ready);
-        let routes = routes.map(|(route, ((chain, key_policy), handler))| {
-            let destination = match (handler, &route.origin) {
+        let routes = routes.map(|(route, ((chain, key_policy), guests))| {
+            let destination = match (&guests.handler, &route.origin) {
                 (Some(handler), _) => {
                     let handler = handler.on_worker(capabilities.clone(), self.clock.clone());
                     Destination::Handler(Arc::new(handler))
@@ -85,7 +85,13 @@ impl Shared {
                     return Err(format!("route {name:?}: no origin named {origin:?}"));
                 }
             };
-            let ready = Arc::new(self.route(route, chain, key_policy, destination));
+            let middleware = guests.middleware.iter();
+            let middleware = middleware
+                .map(|prepared| prepared.as_middleware(capabilities.clone(), self.clock.clone()));
+            let ready = Arc::new(Route {
+                middleware: middleware.collect(),
+                ..self.route(route, chain, key_policy, destination)
+            });
             Ok((route.host.clone(), route.path.clone(), ready))
         });
         let header = self.config.server.client_address_header.as_deref();
@@ -129,6 +135,7 @@ impl Shared {
             forwards_ranges: config.ranges == Ranges::Forward,
             upstream,
             chain: chain.clone(),
+            middleware: Vec::new(),
             counters: self.metrics.route(config.name()),
         }
     }

@@ -56,3 +56,5 @@ mod explaining;
 mod filters;
 mod filters_bundled;
 mod filters_support;
+mod outbound;
+mod spin;
