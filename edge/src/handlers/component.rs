@@ -118,10 +118,10 @@ impl Handlers {
             return Err(HandlerError::NotGranted {
                 plugin: plugin(),
                 import: import.to_owned(),
-                grant,
+                grant: grant.name(),
             });
         }
-        if compiled.imports.has_variables() {
+        if compiled.imports.has_variables {
             spin::check_variables(used).map_err(|reason| HandlerError::Variable {
                 plugin: plugin(),
                 reason,

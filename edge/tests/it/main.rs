@@ -56,5 +56,6 @@ mod explaining;
 mod filters;
 mod filters_bundled;
 mod filters_support;
+mod middleware;
 mod outbound;
 mod spin;

@@ -12,11 +12,11 @@ const GREETINGS: [&str; 2] = ["greeting", "classic"];
 const ERRANDS: [&str; 2] = ["errand", "errand-classic"];
 
 /// Everything that these guests import.
-const GRANTS: &str = "[handler]\ngrants = [\"kv\", \"config\", \"redis\", \"secrets\"]\n";
+const GRANTS: &str = "[handler]\ngrants = [\"kv\", \"redis\", \"secrets\"]\n";
 
 fn greeting(kind: &str) -> Builder {
     Edge::answered_by("greeting", kind)
-        .route("[handler]\ngrants = [\"kv\", \"config\"]\nconfig = { greeting = \"Hallo\" }")
+        .route("[handler]\ngrants = [\"kv\"]\nconfig = { greeting = \"Hallo\" }")
 }
 
 fn errand(kind: &str, settings: &str) -> Edge {
@@ -68,13 +68,13 @@ async fn applications_of_other_names_have_stores_of_their_own() {
             plugins.two.file = "builtin:classic"
             [[routes]]
             path = "/one/"
-            handler = { name = "one", grants = ["kv", "config"], config = { greeting = "One" } }
+            handler = { name = "one", grants = ["kv"], config = { greeting = "One" } }
             [[routes]]
             path = "/again/"
-            handler = { name = "one", grants = ["kv", "config"], config = { greeting = "Again" } }
+            handler = { name = "one", grants = ["kv"], config = { greeting = "Again" } }
             [[routes]]
             path = "/two/"
-            handler = { name = "two", grants = ["kv", "config"], config = { greeting = "Two" } }
+            handler = { name = "two", grants = ["kv"], config = { greeting = "Two" } }
             "#,
         )
         .start();
@@ -148,19 +148,6 @@ async fn variables_are_the_routes_texts_and_secrets() {
         let wrong = told(&edge, "/variable?name=Not-A-Name").await;
         assert!(wrong.starts_with("Error::InvalidName("), "{kind}: {wrong}");
     }
-}
-
-#[tokio::test]
-async fn a_variable_needs_its_own_grant() {
-    let edge = Edge::answered_by("half", "errand")
-        .route(
-            "[handler]\ngrants = [\"kv\", \"redis\", \"secrets\"]\n\
-             config = { greeting = \"hi\" }\nsecrets = { token = \"hush\" }",
-        )
-        .start();
-    assert_eq!(told(&edge, "/variable?name=token").await, "hush");
-    let greeting = told(&edge, "/variable?name=greeting").await;
-    assert!(greeting.starts_with("Error::Undefined("), "{greeting}");
 }
 
 fn with_redis(kind: &str, redis: &Redis) -> Edge {
@@ -279,39 +266,12 @@ async fn a_redis_that_is_silent_is_an_error_in_time_and_comes_back() {
 #[tokio::test]
 async fn a_component_whose_imports_are_not_granted_is_refused_at_load() {
     for (kind, granted, import, lacking) in [
-        (
-            "greeting",
-            "\"config\"",
-            "spin:key-value/key-value@3.0.0",
-            "kv",
-        ),
-        (
-            "greeting",
-            "\"kv\"",
-            "spin:variables/variables@3.0.0",
-            "config",
-        ),
-        (
-            "classic",
-            "\"config\"",
-            "fermyon:spin/key-value@2.0.0",
-            "kv",
-        ),
-        (
-            "classic",
-            "\"kv\"",
-            "fermyon:spin/variables@2.0.0",
-            "config",
-        ),
-        (
-            "errand",
-            "\"kv\", \"config\"",
-            "spin:redis/redis@3.0.0",
-            "redis",
-        ),
+        ("greeting", "", "spin:key-value/key-value@3.0.0", "kv"),
+        ("classic", "", "fermyon:spin/key-value@2.0.0", "kv"),
+        ("errand", "\"kv\"", "spin:redis/redis@3.0.0", "redis"),
         (
             "errand-classic",
-            "\"kv\", \"config\"",
+            "\"kv\"",
             "fermyon:spin/redis@2.0.0",
             "redis",
         ),
@@ -328,7 +288,7 @@ async fn a_component_whose_imports_are_not_granted_is_refused_at_load() {
 #[tokio::test]
 async fn a_variable_that_is_no_text_is_refused_at_load() {
     let refusal = Edge::answered_by("greeting", "greeting")
-        .route("[handler]\ngrants = [\"kv\", \"config\"]\nconfig = { retries = 5 }")
+        .route("[handler]\ngrants = [\"kv\"]\nconfig = { retries = 5 }")
         .refusal();
     assert!(
         refusal.contains("plugin \"greeting\": config.retries is no string"),
