@@ -5,6 +5,7 @@
 
 mod compression;
 mod environment;
+mod hosts;
 mod key;
 mod origin;
 mod plugins;
@@ -24,6 +25,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 pub use compression::{Compression, Levels};
+pub use hosts::AllowedHosts;
 pub use key::{Key, Query};
 pub use origin::Origin;
 pub use plugins::{Grant, OnFailure, Source, Use};
@@ -192,6 +194,9 @@ impl Config {
                 if !self.plugins.contains_key(&plugin.name) {
                     return Err(format!("{place}: no plugin named {:?}", plugin.name));
                 }
+                plugin
+                    .check()
+                    .map_err(|message| format!("{place}: {message}"))?;
             }
         }
         check_not_zero("cache.sweep_interval", self.cache.sweep_interval)?;

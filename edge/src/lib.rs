@@ -16,9 +16,11 @@ pub mod body;
 pub mod encoding;
 pub mod error;
 pub mod interim;
+pub mod keyvalue;
 pub mod redis;
 mod wasm;
 
+pub mod egress;
 pub mod exchange;
 pub mod forward;
 pub mod server;
