@@ -18,6 +18,7 @@ mod host;
 mod limits;
 mod plugin;
 mod purge;
+mod replace;
 mod run;
 mod subject;
 

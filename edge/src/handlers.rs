@@ -20,6 +20,7 @@ mod error;
 mod log;
 mod pool;
 mod reach;
+mod replace;
 mod state;
 
 pub use component::Handlers;

@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use arc_swap::ArcSwap;
 use wasmtime::component::types::ComponentItem;
 
-use super::chain::{Chain, Step};
+use super::chain::{Chain, Route, Step, Version, configured};
 use super::engine::{MOST_MEMORY, Machine, machine};
 use super::error::PluginError;
 use super::guest::Linked;
 use super::{Grant, Library, Source, Use, convert};
+use crate::config::Sum;
 use crate::wasm::Binary;
 
 /// The exports that make a component a filter, of either world.
@@ -33,7 +35,16 @@ const INERT: [&str; 5] = [
 
 /// The plugins of a configuration, compiled.
 pub struct Plugins {
-    by_name: BTreeMap<String, Arc<Compiled>>,
+    pub(super) library: Library,
+    pub(super) by_name: BTreeMap<String, Arc<ArcSwap<Loaded>>>,
+    /// The routes of the chains that were made of them.
+    pub(super) routes: Mutex<Vec<Weak<Route>>>,
+}
+
+/// A plugin as it is used now.
+pub(super) struct Loaded {
+    pub(super) compiled: Arc<Compiled>,
+    pub(super) sha256: Sum,
 }
 
 /// A component, ready to be instantiated.
@@ -41,7 +52,7 @@ pub(super) struct Compiled {
     pub(super) linked: Linked,
     pub(super) machine: &'static Machine,
     /// The capabilities that it imports.
-    needs: BTreeSet<Grant>,
+    pub(super) needs: BTreeSet<Grant>,
     /// Whether it has WASI, whose waiting no tick interrupts.
     pub(super) has_wasi: bool,
 }
@@ -59,11 +70,15 @@ impl Plugins {
     ) -> Result<Plugins, PluginError> {
         let library = library.into();
         let load = |(name, source): (&String, &Source)| {
-            let binary = library.read(name, source)?;
-            Ok((name.clone(), compile_once(name, &library, &binary)?))
+            let loaded = Loaded::new(name, &library, &library.read(name, source)?)?;
+            Ok((name.clone(), Arc::new(ArcSwap::from_pointee(loaded))))
         };
         let by_name: Result<_, PluginError> = sources.iter().map(load).collect();
-        by_name.map(|by_name| Plugins { by_name })
+        Ok(Plugins {
+            by_name: by_name?,
+            library,
+            routes: Mutex::default(),
+        })
     }
 
     /// The filters of a route. Each is asked whether it can work with its configuration; this
@@ -73,21 +88,56 @@ impl Plugins {
     /// [`PluginError`], naming the plugin: there is none of that name, it needs what the route
     /// does not grant, or it refuses its configuration.
     pub fn chain(&self, uses: &[Use]) -> Result<Chain, PluginError> {
-        let steps: Result<Vec<Step>, PluginError> =
-            uses.iter().map(|used| self.step(used)).collect();
-        Chain::new(steps?)
+        self.chain_of("", uses)
     }
 
-    fn step(&self, used: &Use) -> Result<Step, PluginError> {
+    /// The same for a route with a name, by which it is told when it refuses a new version.
+    ///
+    /// # Errors
+    /// As [`chain`](Plugins::chain).
+    pub fn chain_of(&self, route: &str, uses: &[Use]) -> Result<Chain, PluginError> {
+        let step = |used: &Use| {
+            let loaded = self.by_name.get(&used.name);
+            let loaded = loaded.ok_or_else(|| PluginError::Unknown {
+                plugin: used.name.clone(),
+            })?;
+            loaded.load().compiled.step(used)
+        };
+        let steps: Result<_, PluginError> = uses.iter().map(step).collect();
+        let chain = Chain::new(route, uses, Version::new(configured(steps?)?));
+        if !chain.is_empty() {
+            let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+            routes.push(Arc::downgrade(chain.route()));
+        }
+        Ok(chain)
+    }
+}
+
+impl Loaded {
+    /// Compiles what was read of a plugin.
+    ///
+    /// # Errors
+    /// [`PluginError`]: it is no component, or does not fit the world.
+    pub(super) fn new(
+        plugin: &str,
+        library: &Library,
+        binary: &Binary,
+    ) -> Result<Loaded, PluginError> {
+        Ok(Loaded {
+            compiled: compile_once(plugin, library, binary)?,
+            sha256: binary.sha256,
+        })
+    }
+}
+
+impl Compiled {
+    /// A route's use of it, which is still to be asked whether it likes its configuration.
+    ///
+    /// # Errors
+    /// [`PluginError`], naming the plugin: it needs what the route does not grant.
+    pub(super) fn step(self: &Arc<Compiled>, used: &Use) -> Result<Step, PluginError> {
         let plugin = || used.name.clone();
-        let compiled = self
-            .by_name
-            .get(&used.name)
-            .ok_or_else(|| PluginError::Unknown { plugin: plugin() })?;
-        let denied = compiled
-            .needs
-            .iter()
-            .find(|grant| !used.grants.contains(grant));
+        let denied = self.needs.iter().find(|grant| !used.grants.contains(grant));
         if let Some(grant) = denied {
             return Err(PluginError::NotGranted {
                 plugin: plugin(),
@@ -106,7 +156,7 @@ impl Plugins {
                 plugin: plugin(),
                 reason,
             })?;
-        Ok(Step::new(used, config, Arc::clone(compiled)))
+        Ok(Step::new(used, config, Arc::clone(self)))
     }
 }
 

@@ -26,7 +26,7 @@ pub enum Flow {
 
 /// The filters of one exchange: its instances, made at the first hook and kept for the later ones.
 pub struct Filters {
-    steps: Arc<[Step]>,
+    steps: Arc<[Arc<Step>]>,
     hooks: HookSet,
     slots: Vec<Slot>,
     capabilities: Capabilities,
@@ -43,7 +43,11 @@ enum Slot {
 }
 
 impl Filters {
-    pub(super) fn new(steps: Arc<[Step]>, hooks: HookSet, capabilities: Capabilities) -> Filters {
+    pub(super) fn new(
+        steps: Arc<[Arc<Step>]>,
+        hooks: HookSet,
+        capabilities: Capabilities,
+    ) -> Filters {
         Filters {
             steps,
             hooks,

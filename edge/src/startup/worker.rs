@@ -60,8 +60,8 @@ impl Shared {
             limits,
             purge: Arc::new(LogPurge(Arc::clone(&self.orders))),
         };
-        let ready = self.chains.iter().zip(&self.key_policies);
-        let ready = ready.zip(&self.handlers);
+        let ready = self.guests.chains.iter().zip(&self.key_policies);
+        let ready = ready.zip(&self.guests.handlers);
         let routes = self.config.routes.iter().zip(ready);
         let routes = routes.map(|(route, ((chain, key_policy), handler))| {
             let destination = match (handler, &route.origin) {

@@ -56,3 +56,7 @@ mod explaining;
 mod filters;
 mod filters_bundled;
 mod filters_support;
+mod plugins_cache;
+mod plugins_pin;
+mod plugins_reload;
+mod plugins_reload_often;

@@ -10,6 +10,10 @@ use tidegate_sdk::{
     Filter, Flow, Hooks, Refusal, Reply, Request, Response, Storing, clock, filter, log,
 };
 
+/// The field with which it marks what it has seen. Versions of it differ in this alone, which can be
+/// changed in the compiled component.
+const MARK: &str = "x-misbehaving";
+
 /// The filter: what its configuration asks of it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -18,6 +22,8 @@ pub struct Misbehaving {
     refuse: Option<String>,
     /// Never comes back from reading it.
     loop_in_configure: bool,
+    /// Refuses the configuration when this is its mark.
+    refuse_as: Option<String>,
 }
 
 impl Filter for Misbehaving {
@@ -29,6 +35,9 @@ impl Filter for Misbehaving {
         let misbehaving: Misbehaving = tidegate_sdk::from_json(config)?;
         if misbehaving.loop_in_configure {
             spin();
+        }
+        if misbehaving.refuse_as.as_deref() == Some(black_box(MARK)) {
+            return Err(format!("not as {MARK}"));
         }
         match misbehaving.refuse {
             Some(message) => Err(message),
@@ -68,7 +77,7 @@ impl Filter for Misbehaving {
             }
             "/large-fields" => return Flow::Respond(large_fields(request)),
             _ => {
-                let _ = request.set_header("x-misbehaving", b"no");
+                let _ = request.set_header(MARK, b"no");
             }
         }
         Flow::Continue
@@ -100,7 +109,7 @@ impl Filter for Misbehaving {
             "/response/panic" => panic!("as asked"),
             "/response/relabel" => relabel(response),
             _ => {
-                let _ = response.set_header("x-misbehaving", b"no");
+                let _ = response.set_header(MARK, b"no");
             }
         }
     }
