@@ -17,10 +17,13 @@ mod course;
 mod drive;
 mod engine;
 mod error;
+mod imports;
 mod log;
+mod outbound;
 mod pool;
 mod reach;
 mod replace;
+mod spin;
 mod state;
 
 pub use component::Handlers;

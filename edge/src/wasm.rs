@@ -5,6 +5,7 @@
 mod code;
 mod failure;
 mod library;
+mod lines;
 mod roster;
 mod source;
 
@@ -12,6 +13,8 @@ pub use code::{CacheError, CodeCache};
 pub(crate) use failure::{Exceeded, count};
 pub use failure::{Failure, FailureKind, failures};
 pub use library::Library;
+pub use lines::lines_left_out;
+pub(crate) use lines::{Line, Lines};
 pub(crate) use roster::{Facts, Kind, Publish};
 pub use roster::{Listed, ReloadError, Reloaded, Roster};
 pub use source::{Binary, Builtin, SourceError};

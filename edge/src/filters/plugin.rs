@@ -10,9 +10,10 @@ use super::chain::{Chain, Route, Step, Version, configured};
 use super::engine::{MOST_MEMORY, Machine, machine};
 use super::error::PluginError;
 use super::guest::Linked;
+use super::quota::Quota;
 use super::{Grant, Library, Source, Use, convert};
 use crate::config::Sum;
-use crate::wasm::Binary;
+use crate::wasm::{Binary, Lines};
 
 /// The exports that make a component a filter, of either world.
 const EXPORTS: [&str; 5] = [
@@ -36,12 +37,19 @@ const INERT: [&str; 5] = [
 /// The plugins of a configuration, compiled.
 pub struct Plugins {
     pub(super) library: Library,
-    pub(super) by_name: BTreeMap<String, Arc<ArcSwap<Loaded>>>,
+    pub(super) by_name: BTreeMap<String, Arc<Plugin>>,
     /// The routes of the chains that were made of them.
     pub(super) routes: Mutex<Vec<Weak<Route>>>,
 }
 
-/// A plugin as it is used now.
+/// A component, under a name of the configuration.
+pub(super) struct Plugin {
+    pub(super) loaded: ArcSwap<Loaded>,
+    quota: Arc<Quota>,
+    lines: Arc<Lines>,
+}
+
+/// What a plugin is at present.
 pub(super) struct Loaded {
     pub(super) compiled: Arc<Compiled>,
     pub(super) sha256: Sum,
@@ -71,7 +79,12 @@ impl Plugins {
         let library = library.into();
         let load = |(name, source): (&String, &Source)| {
             let loaded = Loaded::new(name, &library, &library.read(name, source)?)?;
-            Ok((name.clone(), Arc::new(ArcSwap::from_pointee(loaded))))
+            let plugin = Plugin {
+                loaded: ArcSwap::from_pointee(loaded),
+                quota: Arc::new(Quota::new(source)),
+                lines: Arc::new(Lines::new(name)),
+            };
+            Ok((name.clone(), Arc::new(plugin)))
         };
         let by_name: Result<_, PluginError> = sources.iter().map(load).collect();
         Ok(Plugins {
@@ -97,11 +110,11 @@ impl Plugins {
     /// As [`chain`](Plugins::chain).
     pub fn chain_of(&self, route: &str, uses: &[Use]) -> Result<Chain, PluginError> {
         let step = |used: &Use| {
-            let loaded = self.by_name.get(&used.name);
-            let loaded = loaded.ok_or_else(|| PluginError::Unknown {
+            let plugin = self.by_name.get(&used.name);
+            let plugin = plugin.ok_or_else(|| PluginError::Unknown {
                 plugin: used.name.clone(),
             })?;
-            loaded.load().compiled.step(used)
+            plugin.step(used, &plugin.loaded.load().compiled)
         };
         let steps: Result<_, PluginError> = uses.iter().map(step).collect();
         let chain = Chain::new(route, uses, Version::new(configured(steps?)?));
@@ -130,14 +143,14 @@ impl Loaded {
     }
 }
 
-impl Compiled {
-    /// A route's use of it, which is still to be asked whether it likes its configuration.
+impl Plugin {
+    /// A route's use of a version, which is still to be asked whether it likes its configuration.
     ///
     /// # Errors
     /// [`PluginError`], naming the plugin: it needs what the route does not grant.
-    pub(super) fn step(self: &Arc<Compiled>, used: &Use) -> Result<Step, PluginError> {
+    pub(super) fn step(&self, used: &Use, compiled: &Arc<Compiled>) -> Result<Step, PluginError> {
         let plugin = || used.name.clone();
-        let denied = self.needs.iter().find(|grant| !used.grants.contains(grant));
+        let denied = compiled.needs.iter().find(|grant| !used.grants.contains(grant));
         if let Some(grant) = denied {
             return Err(PluginError::NotGranted {
                 plugin: plugin(),
@@ -156,7 +169,13 @@ impl Compiled {
                 plugin: plugin(),
                 reason,
             })?;
-        Ok(Step::new(used, config, Arc::clone(self)))
+        Ok(Step::new(
+            used,
+            config,
+            Arc::clone(compiled),
+            Arc::clone(&self.quota),
+            Arc::clone(&self.lines),
+        ))
     }
 }
 
@@ -275,7 +294,7 @@ impl Import {
         }
         let interface = name.strip_prefix("tidegate:plugin/").unwrap_or_default();
         match interface.split('@').next().unwrap_or_default() {
-            "types" | "exchange" | "values" | "config" => Import::Exchange,
+            "types" | "exchange" | "values" | "instance" | "config" => Import::Exchange,
             "limits" => Import::Capability(Grant::Limits),
             "purge" => Import::Capability(Grant::Purge),
             "log" => Import::Capability(Grant::Log),

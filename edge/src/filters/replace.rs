@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 use super::bindings::tidegate::plugin::types::HookSet;
 use super::chain::{Route, Step, Version, configured};
 use super::error::PluginError;
-use super::plugin::{Compiled, Loaded, Plugins};
+use super::plugin::{Compiled, Loaded, Plugin, Plugins};
 use crate::wasm::{Binary, Facts, Kind, Publish};
 
 /// The names of the hooks, as in the WIT package.
@@ -17,7 +17,7 @@ const HOOKS: [(HookSet, &str); 3] = [
 
 impl Kind for Plugins {
     fn facts(&self, plugin: &str) -> Option<Facts> {
-        let loaded = self.by_name.get(plugin)?.load_full();
+        let loaded = self.by_name.get(plugin)?.loaded.load_full();
         let mut has = HookSet::empty();
         for route in self.routes_with(plugin) {
             let version = route.version.load();
@@ -34,20 +34,20 @@ impl Kind for Plugins {
         })
     }
 
-    fn prepare(&self, plugin: &str, binary: &Binary) -> Result<Publish, String> {
-        let Some(current) = self.by_name.get(plugin).map(Arc::clone) else {
-            return Err(format!("no plugin named {plugin:?}"));
+    fn prepare(&self, name: &str, binary: &Binary) -> Result<Publish, String> {
+        let Some(plugin) = self.by_name.get(name).map(Arc::clone) else {
+            return Err(format!("no plugin named {name:?}"));
         };
-        let loaded = Loaded::new(plugin, &self.library, binary);
+        let loaded = Loaded::new(name, &self.library, binary);
         let loaded = loaded.map_err(|error| error.to_string())?;
         let mut versions = Vec::new();
-        for route in self.routes_with(plugin) {
-            let version = route.with(plugin, &loaded.compiled);
+        for route in self.routes_with(name) {
+            let version = route.with(name, &plugin, &loaded.compiled);
             let version = version.map_err(|error| format!("route {:?}: {error}", route.name))?;
             versions.push((route, Arc::new(version)));
         }
         Ok(Box::new(move || {
-            current.store(Arc::new(loaded));
+            plugin.loaded.store(Arc::new(loaded));
             for (route, version) in versions {
                 route.version.store(version);
             }
@@ -70,14 +70,21 @@ impl Plugins {
 impl Route {
     /// The route's filters with another version of one plugin; the others are the same, with the
     /// instances that they have.
-    fn with(&self, plugin: &str, compiled: &Arc<Compiled>) -> Result<Version, PluginError> {
+    fn with(
+        &self,
+        name: &str,
+        plugin: &Plugin,
+        compiled: &Arc<Compiled>,
+    ) -> Result<Version, PluginError> {
         let now = self.version.load();
-        let uses = self.uses.iter().filter(|used| used.name == plugin);
-        let new: Result<Vec<Step>, PluginError> = uses.map(|used| compiled.step(used)).collect();
+        let uses = self.uses.iter().filter(|used| used.name == name);
+        let new = uses.map(|used| plugin.step(used, compiled));
+        let new: Result<Vec<Step>, PluginError> = new.collect();
         let mut new = configured(new?)?.into_iter();
-        let steps = now.steps.iter().map(|step| match &*step.plugin {
-            name if name == plugin => new.next().expect("as many as the route has uses"),
-            _ => Arc::clone(step),
+        let steps = now.steps.iter().map(|step| if *step.plugin == *name {
+            new.next().expect("as many as the route has uses")
+        } else {
+            Arc::clone(step)
         });
         Ok(Version::new(steps.collect()))
     }
