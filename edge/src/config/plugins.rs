@@ -9,18 +9,35 @@ use serde::Deserialize;
 use super::units::{optional_duration, optional_size};
 
 /// `[plugins.NAME]`: where a component comes from.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
     /// `builtin:NAME` for one that ships with Tidegate, else a path to a `.wasm` component,
     /// relative to the configuration file.
     pub file: String,
+    /// How many exchanges one instance serves. Absent or 1, each has a fresh one.
+    pub reuse: Option<u32>,
+    /// The most instances alive at once.
+    pub instances: Option<usize>,
+    /// How long an exchange waits for one of them.
+    #[serde(default, deserialize_with = "optional_duration")]
+    pub wait: Option<Duration>,
 }
 
 impl Source {
     /// The name behind `builtin:`, if that is what the source is.
     pub fn builtin(&self) -> Option<&str> {
         self.file.strip_prefix("builtin:")
+    }
+
+    /// The most instances alive at once.
+    pub fn instances(&self) -> usize {
+        self.instances.unwrap_or(1_000)
+    }
+
+    /// How long an exchange waits for an instance.
+    pub fn wait(&self) -> Duration {
+        self.wait.unwrap_or(Duration::from_millis(100))
     }
 
     /// Reads a relative path as one beside the configuration file.

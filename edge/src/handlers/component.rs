@@ -64,7 +64,7 @@ impl Handlers {
                 }
             };
             let compiled = compile_once(name, &source.file, bytes)?;
-            Ok((name.clone(), (compiled, Arc::new(Pool::new()))))
+            Ok((name.clone(), (compiled, Arc::new(Pool::new(source)))))
         };
         let by_name: Result<_, HandlerError> = sources.into_iter().map(load).collect();
         by_name.map(|by_name| Handlers { by_name })

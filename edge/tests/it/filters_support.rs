@@ -17,6 +17,7 @@ pub(crate) fn load(sources: &[(&str, &str)]) -> Result<Plugins, PluginError> {
     let source = |(name, file): &(&str, &str)| {
         let source = Source {
             file: (*file).to_owned(),
+            ..Source::default()
         };
         ((*name).to_owned(), source)
     };

@@ -56,3 +56,6 @@ mod explaining;
 mod filters;
 mod filters_bundled;
 mod filters_support;
+mod handlers;
+mod handlers_limits;
+mod handlers_streams;
