@@ -5,13 +5,15 @@
 //! does. What guests may reach beyond the exchange are the [`Capabilities`]. A guest that traps,
 //! loops, hoards or floods ends its own instance and is answered for by what the route says.
 //!
-//! The world that guests are written against is `plugins/wit/tidegate-plugin.wit`.
+//! The two worlds that guests are written against are in `plugins/wit/worlds.wit`; which of them a
+//! guest is of is known to `guest` alone.
 
 mod bindings;
 mod chain;
 mod convert;
 mod engine;
 mod error;
+mod guest;
 mod host;
 mod limits;
 mod plugin;
@@ -28,7 +30,9 @@ pub use run::{Filters, Flow};
 pub use subject::Subject;
 
 pub use crate::config::{Grant, OnFailure, Source, Use};
-pub use crate::wasm::{Failure, FailureKind, failures};
+pub use crate::wasm::{
+    Builtin, CacheError, CodeCache, Failure, FailureKind, Library, SourceError, failures,
+};
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The world `filter`, as generated from its WIT package.
+//! The worlds `filter` and `filter-values`, as generated from their WIT package.
 //!
 //! Every import may end the guest (`trappable`), since every import is counted; those that wait
 //! are async. The three resources stand for parts of the one [`Subject`](super::Subject) in the
@@ -26,3 +26,26 @@ wasmtime::component::bindgen!({
         "tidegate:plugin/exchange.storing": super::host::Storing,
     },
 });
+
+/// The world `filter-values`. What it imports is linked by the other world; what is named here
+/// are types that both have in common.
+pub(super) mod by_value {
+    #![allow(
+        dead_code,
+        reason = "of interfaces that are not named below, host sides are generated once more"
+    )]
+
+    wasmtime::component::bindgen!({
+        path: "../plugins/wit",
+        world: "filter-values",
+        exports: { default: async },
+        with: {
+            "tidegate:plugin/types": super::tidegate::plugin::types,
+            "tidegate:plugin/limits": super::tidegate::plugin::limits,
+            "tidegate:plugin/purge": super::tidegate::plugin::purge,
+            "tidegate:plugin/log": super::tidegate::plugin::log,
+            "tidegate:plugin/clock": super::tidegate::plugin::clock,
+            "tidegate:plugin/config": super::tidegate::plugin::config,
+        },
+    });
+}

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use wasmtime::Store;
 
-use super::bindings::Filter;
-use super::bindings::tidegate::plugin::exchange::HookSet;
+use super::bindings::tidegate::plugin::types::HookSet;
 use super::engine::slices;
 use super::error::PluginError;
+use super::guest::Guest;
 use super::host::{Hook, State};
 use super::plugin::Compiled;
 use super::run::Filters;
@@ -39,7 +39,7 @@ pub(super) struct Step {
 /// A guest with its store.
 pub(super) struct Instance {
     pub(super) store: Store<State>,
-    pub(super) filter: Filter,
+    pub(super) guest: Guest,
 }
 
 impl Step {
@@ -76,18 +76,18 @@ impl Step {
         };
         store.data_mut().begin(Subject::default(), &hook);
         store.set_epoch_deadline(1);
-        let filter = self.compiled.filter.instantiate_async(&mut store).await?;
-        Ok(Instance { store, filter })
+        let guest = self.compiled.linked.instantiate(&mut store).await?;
+        Ok(Instance { store, guest })
     }
 
     /// Asks the guest whether it can work with its configuration, and which hooks it has.
     async fn configure(&self) -> wasmtime::Result<Result<HookSet, String>> {
         let mut instance = self.instance(None, slices(CONFIGURE)).await?;
-        let Instance { store, filter } = &mut instance;
-        if let Err(reason) = filter.call_configure(&mut *store, &self.config).await? {
+        let Instance { store, guest } = &mut instance;
+        if let Err(reason) = guest.configure(store, &self.config).await? {
             return Ok(Err(reason));
         }
-        filter.call_hooks(store).await.map(Ok)
+        guest.hooks(store).await.map(Ok)
     }
 }
 

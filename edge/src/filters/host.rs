@@ -4,7 +4,9 @@
 //! [`CALLS_PER_HOOK`] ends there, since the edge's own work is not interrupted by the deadline.
 
 mod capabilities;
+mod changes;
 mod exchange;
+mod values;
 mod wasi;
 
 use std::sync::Arc;
@@ -15,7 +17,6 @@ use wasmtime::ResourceLimiter;
 pub use self::exchange::{Request, Response, Storing};
 use self::wasi::Wasi;
 use super::Capabilities;
-use super::bindings::tidegate::plugin::exchange::Refusal;
 use super::subject::Subject;
 use crate::wasm::Exceeded;
 
@@ -100,23 +101,6 @@ impl State {
                 Ok(())
             }
             None => Err(wasmtime::Error::new(Exceeded::HostCalls)),
-        }
-    }
-
-    /// The subject, about to be changed.
-    fn change(&mut self) -> &mut Subject {
-        if self.keeps_before && self.before.is_none() {
-            self.before = Some(Box::new(self.subject.clone()));
-        }
-        &mut self.subject
-    }
-
-    /// The request, about to be changed; refused once it has been sent.
-    fn change_request(&mut self) -> Result<&mut Subject, Refusal> {
-        if self.is_request_open {
-            Ok(self.change())
-        } else {
-            Err(Refusal::TooLate)
         }
     }
 }

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use wasmtime::component::Resource;
 
-use super::bindings::tidegate::plugin::exchange::{self, HookSet};
+use super::bindings::tidegate::plugin::exchange;
+use super::bindings::tidegate::plugin::types::HookSet;
 use super::chain::{Instance, Step};
 use super::engine::slices;
+use super::guest::Stage;
 use super::host::Hook;
 use super::{Capabilities, OnFailure, Subject, convert};
 use crate::wasm::{self, Exceeded, Failure, FailureKind};
@@ -21,31 +22,6 @@ pub enum Flow {
     Respond(http::Response<Bytes>),
     /// A plugin failed and its route says that the request then fails as well.
     Failed(Failure),
-}
-
-/// The moments of an exchange at which filters run, in their order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Stage {
-    Request,
-    OriginResponse,
-    Response,
-}
-
-impl Stage {
-    fn hook(self) -> HookSet {
-        match self {
-            Stage::Request => HookSet::ON_REQUEST,
-            Stage::OriginResponse => HookSet::ON_ORIGIN_RESPONSE,
-            Stage::Response => HookSet::ON_RESPONSE,
-        }
-    }
-
-    /// Whether a filter with these hooks will be called after this stage.
-    fn has_later(self, hooks: HookSet) -> bool {
-        [Stage::OriginResponse, Stage::Response]
-            .into_iter()
-            .any(|later| later > self && hooks.contains(later.hook()))
-    }
 }
 
 /// The filters of one exchange: its instances, made at the first hook and kept for the later ones.
@@ -222,13 +198,14 @@ async fn call(
         .data_mut()
         .begin(std::mem::take(subject), &rules);
     instance.store.set_epoch_deadline(1);
+    let Instance { store, guest } = &mut *instance;
     let called = if step.compiled.has_wasi {
         // A guest with WASI can wait where no tick finds it.
-        tokio::time::timeout(step.deadline + WASI_WAIT, enter(&mut instance, stage))
+        tokio::time::timeout(step.deadline + WASI_WAIT, guest.call(store, stage))
             .await
             .unwrap_or_else(|_| Err(wasmtime::Error::new(Exceeded::Deadline)))
     } else {
-        enter(&mut instance, stage).await
+        guest.call(store, stage).await
     };
     let called = called.and_then(|flow| match flow {
         exchange::Flow::Continue => Ok(Flow::Continue),
@@ -239,21 +216,4 @@ async fn call(
     });
     *subject = instance.store.data_mut().end(called.is_err());
     called.map(|flow| (flow, Some(instance)))
-}
-
-async fn enter(instance: &mut Instance, stage: Stage) -> wasmtime::Result<exchange::Flow> {
-    let Instance { store, filter } = instance;
-    let request = Resource::new_borrow(0);
-    let response = Resource::new_borrow(0);
-    match stage {
-        Stage::Request => return filter.call_on_request(store, request).await,
-        Stage::OriginResponse => {
-            let storing = Resource::new_borrow(0);
-            filter
-                .call_on_origin_response(store, request, response, storing)
-                .await?;
-        }
-        Stage::Response => filter.call_on_response(store, request, response).await?,
-    }
-    Ok(exchange::Flow::Continue)
 }

@@ -54,7 +54,7 @@ impl FailureKind {
                 Exceeded::Memory => FailureKind::Memory,
                 Exceeded::HostCalls => FailureKind::HostCalls,
                 Exceeded::Deadline => FailureKind::Deadline,
-                Exceeded::Answer => FailureKind::Answer,
+                Exceeded::Answer | Exceeded::Decision(_) => FailureKind::Answer,
             };
         }
         if error.is::<wasmtime::PoolConcurrencyLimitError>() {
@@ -86,6 +86,8 @@ pub(crate) enum Exceeded {
     Deadline,
     #[error("an answer without a final status")]
     Answer,
+    #[error("a decision with an operation that is refused as {0}")]
+    Decision(&'static str),
 }
 
 type Counts = BTreeMap<(String, FailureKind), u64>;

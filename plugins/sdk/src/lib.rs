@@ -58,9 +58,8 @@ pub mod bindings {
 }
 
 pub use arena::Arena;
-pub use bindings::tidegate::plugin::exchange::{
-    Flow, HookSet as Hooks, Refusal, Reply, Request, Response, Storing,
-};
+pub use bindings::tidegate::plugin::exchange::{Flow, Request, Response, Storing};
+pub use bindings::tidegate::plugin::types::{HookSet as Hooks, Refusal, Reply};
 pub use bindings::tidegate::plugin::{clock, limits, log, purge};
 pub use filter::{Filter, from_json, run};
 pub use reply::problem;

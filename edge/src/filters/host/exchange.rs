@@ -6,10 +6,12 @@ use http::HeaderMap;
 use wasmtime::component::Resource;
 
 use super::super::bindings::tidegate::plugin::exchange::{
-    self, Header, HostRequest, HostResponse, HostStoring, Refusal,
+    self, HostRequest, HostResponse, HostStoring,
 };
+use super::super::bindings::tidegate::plugin::types::{self, Header, Refusal};
 use super::super::convert;
 use super::State;
+use super::changes::FieldChange;
 
 /// The request of the exchange. Handles carry nothing: there is one in the store.
 #[allow(unreachable_pub, reason = "the generated bindings export it again")]
@@ -25,12 +27,6 @@ impl State {
     fn response_headers(&self) -> Option<&HeaderMap> {
         self.subject.response.as_ref().map(|(_, headers)| headers)
     }
-
-    /// The response's fields, about to be changed.
-    fn change_response(&mut self) -> Result<&mut HeaderMap, Refusal> {
-        let response = self.change().response.as_mut();
-        response.map(|(_, headers)| headers).ok_or(Refusal::TooLate)
-    }
 }
 
 fn first(headers: Option<&HeaderMap>, name: &str) -> Option<Vec<u8>> {
@@ -44,6 +40,7 @@ fn all(headers: Option<&HeaderMap>, name: &str) -> Vec<Vec<u8>> {
     values.map(|value| value.as_bytes().to_vec()).collect()
 }
 
+impl types::Host for State {}
 impl exchange::Host for State {}
 
 impl HostRequest for State {
@@ -78,11 +75,7 @@ impl HostRequest for State {
         value: String,
     ) -> wasmtime::Result<Result<(), Refusal>> {
         self.enter()?;
-        let path = convert::path_and_query(&value);
-        Ok(path.and_then(|path| {
-            self.change_request()
-                .map(|subject| subject.path_and_query = path)
-        }))
+        Ok(self.set_path(&value))
     }
 
     fn client(&mut self, _: Resource<Request>) -> wasmtime::Result<String> {
@@ -116,8 +109,7 @@ impl HostRequest for State {
         value: Vec<u8>,
     ) -> wasmtime::Result<Result<(), Refusal>> {
         self.enter()?;
-        let subject = self.change_request();
-        Ok(subject.and_then(|subject| put(&mut subject.headers, &name, &value, false)))
+        Ok(self.change_request_field(FieldChange::Set(&name, &value)))
     }
 
     fn append_header(
@@ -127,8 +119,7 @@ impl HostRequest for State {
         value: Vec<u8>,
     ) -> wasmtime::Result<Result<(), Refusal>> {
         self.enter()?;
-        let subject = self.change_request();
-        Ok(subject.and_then(|subject| put(&mut subject.headers, &name, &value, true)))
+        Ok(self.change_request_field(FieldChange::Append(&name, &value)))
     }
 
     fn remove_header(
@@ -137,8 +128,7 @@ impl HostRequest for State {
         name: String,
     ) -> wasmtime::Result<Result<(), Refusal>> {
         self.enter()?;
-        let subject = self.change_request();
-        Ok(subject.and_then(|subject| remove(&mut subject.headers, &name)))
+        Ok(self.change_request_field(FieldChange::Remove(&name)))
     }
 
     fn append_cache_key(
@@ -147,15 +137,12 @@ impl HostRequest for State {
         part: String,
     ) -> wasmtime::Result<Result<(), Refusal>> {
         self.enter()?;
-        let subject = self.change_request();
-        Ok(subject.and_then(|subject| convert::append_key(&mut subject.key_extra, &part)))
+        Ok(self.append_key(&part))
     }
 
     fn bypass_cache(&mut self, _: Resource<Request>) -> wasmtime::Result<Result<(), Refusal>> {
         self.enter()?;
-        Ok(self
-            .change_request()
-            .map(|subject| subject.bypass_cache = true))
+        Ok(self.bypass())
     }
 
     fn drop(&mut self, _: Resource<Request>) -> wasmtime::Result<()> {
@@ -202,8 +189,7 @@ impl HostResponse for State {
         value: Vec<u8>,
     ) -> wasmtime::Result<Result<(), Refusal>> {
         self.enter()?;
-        let headers = self.change_response();
-        Ok(headers.and_then(|headers| put(headers, &name, &value, false)))
+        Ok(self.change_response_field(FieldChange::Set(&name, &value)))
     }
 
     fn append_header(
@@ -213,8 +199,7 @@ impl HostResponse for State {
         value: Vec<u8>,
     ) -> wasmtime::Result<Result<(), Refusal>> {
         self.enter()?;
-        let headers = self.change_response();
-        Ok(headers.and_then(|headers| put(headers, &name, &value, true)))
+        Ok(self.change_response_field(FieldChange::Append(&name, &value)))
     }
 
     fn remove_header(
@@ -223,27 +208,12 @@ impl HostResponse for State {
         name: String,
     ) -> wasmtime::Result<Result<(), Refusal>> {
         self.enter()?;
-        let headers = self.change_response();
-        Ok(headers.and_then(|headers| remove(headers, &name)))
+        Ok(self.change_response_field(FieldChange::Remove(&name)))
     }
 
     fn drop(&mut self, _: Resource<Response>) -> wasmtime::Result<()> {
         Ok(())
     }
-}
-
-fn put(headers: &mut HeaderMap, name: &str, value: &[u8], append: bool) -> Result<(), Refusal> {
-    convert::put_field(
-        headers,
-        convert::field_name(name)?,
-        convert::field_value(value)?,
-        append,
-    )
-}
-
-fn remove(headers: &mut HeaderMap, name: &str) -> Result<(), Refusal> {
-    headers.remove(convert::field_name(name)?);
-    Ok(())
 }
 
 impl HostStoring for State {
