@@ -8,6 +8,7 @@ use wasmtime::Store;
 
 use super::component::{Compiled, Guest};
 use super::state::State;
+use crate::config::Source;
 
 /// The instances of one plugin, on all routes and workers.
 pub(super) struct Pool {
@@ -36,12 +37,12 @@ struct Idle {
 }
 
 impl Pool {
-    pub(super) fn new() -> Pool {
-        let most = 1_000;
+    pub(super) fn new(source: &Source) -> Pool {
+        let most = source.instances().clamp(1, Semaphore::MAX_PERMITS);
         Pool {
             most,
-            wait: Duration::from_millis(100),
-            reuse: 1,
+            wait: source.wait(),
+            reuse: source.reuse.unwrap_or(1),
             room: Arc::new(Semaphore::new(most)),
             idle: Mutex::default(),
         }
