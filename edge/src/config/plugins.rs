@@ -23,13 +23,6 @@ pub struct Source {
     /// `builtin:NAME` for one that ships with Tidegate, else a path to a `.wasm` component,
     /// relative to the configuration file.
     pub file: String,
-    /// How many exchanges one instance serves. Absent or 1, each has a fresh one.
-    pub reuse: Option<u32>,
-    /// The most instances alive at once.
-    pub instances: Option<usize>,
-    /// How long an exchange waits for one of them.
-    #[serde(default, deserialize_with = "optional_duration")]
-    pub wait: Option<Duration>,
     /// The sum that the component must have, whenever it is read; any will do when absent.
     pub sha256: Option<Sum>,
     /// How many exchanges one instance serves, one after the other; each has a fresh one when absent.
@@ -60,16 +53,6 @@ impl Source {
     /// The name behind `builtin:`, if that is what the source is.
     pub fn builtin(&self) -> Option<&str> {
         self.file.strip_prefix("builtin:")
-    }
-
-    /// The most instances alive at once.
-    pub fn instances(&self) -> usize {
-        self.instances.unwrap_or(1_000)
-    }
-
-    /// How long an exchange waits for an instance.
-    pub fn wait(&self) -> Duration {
-        self.wait.unwrap_or(Duration::from_millis(100))
     }
 
     /// Reads a relative path as one beside the configuration file.

@@ -150,7 +150,10 @@ impl Plugin {
     /// [`PluginError`], naming the plugin: it needs what the route does not grant.
     pub(super) fn step(&self, used: &Use, compiled: &Arc<Compiled>) -> Result<Step, PluginError> {
         let plugin = || used.name.clone();
-        let denied = compiled.needs.iter().find(|grant| !used.grants.contains(grant));
+        let denied = compiled
+            .needs
+            .iter()
+            .find(|grant| !used.grants.contains(grant));
         if let Some(grant) = denied {
             return Err(PluginError::NotGranted {
                 plugin: plugin(),

@@ -81,10 +81,12 @@ impl Route {
         let new = uses.map(|used| plugin.step(used, compiled));
         let new: Result<Vec<Step>, PluginError> = new.collect();
         let mut new = configured(new?)?.into_iter();
-        let steps = now.steps.iter().map(|step| if *step.plugin == *name {
-            new.next().expect("as many as the route has uses")
-        } else {
-            Arc::clone(step)
+        let steps = now.steps.iter().map(|step| {
+            if *step.plugin == *name {
+                new.next().expect("as many as the route has uses")
+            } else {
+                Arc::clone(step)
+            }
         });
         Ok(Version::new(steps.collect()))
     }

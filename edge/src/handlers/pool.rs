@@ -42,7 +42,7 @@ impl Pool {
         Pool {
             most,
             wait: source.wait(),
-            reuse: source.reuse.unwrap_or(1),
+            reuse: source.reuse(),
             room: Arc::new(Semaphore::new(most)),
             idle: Mutex::default(),
         }
