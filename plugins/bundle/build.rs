@@ -10,7 +10,7 @@ use std::process::Command;
 const TARGET: &str = "wasm32-unknown-unknown";
 
 /// The guests: their folders, which are also the names they are shipped under.
-const GUESTS: [&str; 3] = ["rate-limit", "invalidate", "misbehaving"];
+const GUESTS: [&str; 4] = ["rate-limit", "invalidate", "misbehaving", "typical"];
 
 /// A small stack lets an instance fit in two pages, which makes it cheaper to start.
 const FLAGS: &str = "-Clink-arg=-zstack-size=16384";

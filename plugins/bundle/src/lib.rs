@@ -12,14 +12,18 @@ pub const INVALIDATE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/invalida
 /// A fixture that does everything wrong, for tests and for showing that it does no harm.
 pub const MISBEHAVING: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/misbehaving.wasm"));
 
+/// What many filters do, for benchmarks.
+pub const TYPICAL: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/typical.wasm"));
+
 /// Those for use, each with the name it is known by.
 pub const ALL: &[(&str, &[u8])] = &[("rate-limit", RATE_LIMIT), ("invalidate", INVALIDATE)];
 
-/// [`ALL`] and the fixture.
+/// [`ALL`] and the fixtures.
 pub const WITH_FIXTURES: &[(&str, &[u8])] = &[
     ("rate-limit", RATE_LIMIT),
     ("invalidate", INVALIDATE),
     ("misbehaving", MISBEHAVING),
+    ("typical", TYPICAL),
 ];
 
 #[cfg(test)]
