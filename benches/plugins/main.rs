@@ -15,9 +15,12 @@ use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use tidegate_edge::clock::Clock;
+use tidegate_edge::egress::Egress;
 use tidegate_edge::filters::{
     Capabilities, Chain, Flow, LocalLimits, Plugins, Purge, PurgeOrder, Source, Subject, Use,
 };
+use tidegate_edge::keyvalue::KeyValue;
 use tokio::runtime::{Builder, Runtime};
 
 /// The route's line for the filter that is called.
@@ -123,6 +126,8 @@ impl Bench {
             capabilities: Capabilities {
                 limits: Arc::new(LocalLimits::new(1_000, now)),
                 purge: Arc::new(NoPurge),
+                keyvalue: KeyValue::in_memory(1 << 20, Clock::system()),
+                egress: Arc::new(Egress::new(HeaderValue::from_static("1.1 bench"))),
             },
             subject: subject(),
         }

@@ -177,6 +177,7 @@ impl CodingCounters {
 }
 
 /// The counters of one route, found once, so that a request looks nothing up.
+#[derive(Clone)]
 pub struct RouteCounters([Counter; Outcome::ALL.len()]);
 
 impl RouteCounters {

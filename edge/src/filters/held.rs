@@ -131,7 +131,11 @@ mod tests {
         Capabilities, Chain, Filters, Flow, LocalLimits, Plugins, Purge, PurgeOrder, Source,
         Subject,
     };
+    use crate::clock::Clock;
+    use crate::egress::Egress;
+    use crate::keyvalue::KeyValue;
     use crate::wasm::FailureKind;
+    use http::HeaderValue;
 
     struct NoPurge;
 
@@ -169,6 +173,8 @@ mod tests {
         let capabilities = Capabilities {
             limits: Arc::new(LocalLimits::new(1, || 0)),
             purge: Arc::new(NoPurge),
+            keyvalue: KeyValue::in_memory(1, Clock::system()),
+            egress: Arc::new(Egress::new(HeaderValue::from_static("1.1 test"))),
         };
         let idle = chain("instances = 1000000\nreuse = 10");
         drop(begin(&idle, &capabilities).await);

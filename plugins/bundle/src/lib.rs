@@ -15,6 +15,13 @@ pub const MISBEHAVING: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/misbeha
 /// What many filters do, for benchmarks.
 pub const TYPICAL: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/typical.wasm"));
 
+/// A fixture that does what its configuration says.
+pub const SCRIPTED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/scripted.wasm"));
+
+/// The same in the by-value world.
+pub const SCRIPTED_VALUES: &[u8] =
+    include_bytes!(concat!(env!("OUT_DIR"), "/scripted-values.wasm"));
+
 /// Those for use, each with the name it is known by.
 pub const ALL: &[(&str, &[u8])] = &[("rate-limit", RATE_LIMIT), ("invalidate", INVALIDATE)];
 
@@ -24,7 +31,24 @@ pub const WITH_FIXTURES: &[(&str, &[u8])] = &[
     ("invalidate", INVALIDATE),
     ("misbehaving", MISBEHAVING),
     ("typical", TYPICAL),
+    #[cfg(feature = "spin")]
+    ("greeting", spin::GREETING),
+    #[cfg(feature = "spin")]
+    ("classic", spin::CLASSIC),
+    #[cfg(feature = "spin")]
+    ("errand", spin::ERRAND),
+    #[cfg(feature = "spin")]
+    ("errand-classic", spin::ERRAND_CLASSIC),
+    #[cfg(feature = "spin")]
+    ("misfit", spin::MISFIT),
+    #[cfg(feature = "spin")]
+    ("misfit-classic", spin::MISFIT_CLASSIC),
+    ("scripted", SCRIPTED),
+    ("scripted-values", SCRIPTED_VALUES),
 ];
+
+#[cfg(feature = "spin")]
+pub mod spin;
 
 #[cfg(test)]
 mod tests {
@@ -33,7 +57,7 @@ mod tests {
         for (name, bytes) in super::WITH_FIXTURES {
             // The version and the layer of a component, where a module has 1 and 0.
             assert_eq!(bytes[..8], *b"\0asm\x0d\0\x01\0", "{name}");
-            assert!(bytes.len() < 256 << 10, "{name} has {} bytes", bytes.len());
+            assert!(bytes.len() < 512 << 10, "{name} has {} bytes", bytes.len());
         }
     }
 }

@@ -36,7 +36,7 @@ impl limits::Host for State {
 }
 
 impl purge::Host for State {
-    async fn purge(&mut self, order: purge::Order) -> wasmtime::Result<Result<(), String>> {
+    async fn purge(&mut self, order: purge::Order) -> wasmtime::Result<Result<String, String>> {
         self.enter()?;
         let Some(capabilities) = &self.capabilities else {
             return Ok(Err(
@@ -45,7 +45,7 @@ impl purge::Host for State {
         };
         let order = convert::purge_order(order, self.subject.scheme, &self.subject.authority);
         Ok(match order {
-            Ok(order) if order.tags.is_empty() && order.urls.is_empty() => Ok(()),
+            Ok(order) if order.tags.is_empty() && order.urls.is_empty() => Ok(String::new()),
             Ok(order) => {
                 let lsn = self.subject.lsn;
                 capabilities.purge.purge(PurgeOrder { lsn, ..order }).await
