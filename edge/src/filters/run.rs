@@ -44,6 +44,18 @@ enum Slot {
     Gone,
 }
 
+impl Drop for Filters {
+    /// Gives back the instances whose later hooks did not come: of an exchange that was answered from
+    /// the cache, or whose client has left between two hooks.
+    fn drop(&mut self) {
+        for (slot, step) in self.slots.drain(..).zip(&*self.steps) {
+            if let Slot::Alive(held) = slot {
+                step.give_back(held);
+            }
+        }
+    }
+}
+
 impl Filters {
     pub(super) fn new(
         steps: Arc<[Arc<Step>]>,

@@ -60,10 +60,12 @@ impl Filter for Misbehaving {
     fn on_request(&mut self, request: &Request) -> Flow {
         self.seen.set(self.seen.get() + 1);
         let path = request.path();
-        if request.query().as_deref() == Some("changed") {
-            change(request);
+        if !path.starts_with("/origin/") && !path.starts_with("/response/") {
+            if is_to_change(request) {
+                change(request);
+            }
+            misbehave(&path);
         }
-        misbehave(&path);
         match path.as_str() {
             "/remember" => self.remembered = request.header("authorization"),
             "/recall" => return Flow::Respond(self.recall()),
@@ -96,11 +98,13 @@ impl Filter for Misbehaving {
 
     fn on_origin_response(&mut self, request: &Request, response: &Response, storing: &Storing) {
         let path = request.path();
-        if request.query().as_deref() == Some("changed") {
-            storing.set_ttl(86_400);
-            let _ = response.set_header("x-changed", b"yes");
+        if let Some(how) = path.strip_prefix("/origin") {
+            if is_to_change(request) {
+                storing.refuse();
+                let _ = response.set_header("x-changed", b"yes");
+            }
+            misbehave(how);
         }
-        misbehave(path.strip_prefix("/origin").unwrap_or_default());
         match path.as_str() {
             "/origin/keep" => {
                 storing.set_ttl(30);
@@ -123,11 +127,13 @@ impl Filter for Misbehaving {
             let _ = response.set_header("x-remembered", remembered);
         }
         let path = request.path();
-        if request.query().as_deref() == Some("changed") {
-            let _ = response.set_header("x-changed", b"yes");
-            let _ = response.remove_header("cache-control");
+        if let Some(how) = path.strip_prefix("/response") {
+            if is_to_change(request) {
+                let _ = response.set_header("x-changed", b"yes");
+                let _ = response.remove_header("cache-control");
+            }
+            misbehave(how);
         }
-        misbehave(path.strip_prefix("/response").unwrap_or_default());
         match path.as_str() {
             "/response/relabel" => relabel(response),
             _ => {
@@ -147,6 +153,10 @@ impl Misbehaving {
             body: [format!("{} ", self.seen.get()).as_bytes(), remembered].concat(),
         }
     }
+}
+
+fn is_to_change(request: &Request) -> bool {
+    request.query().as_deref() == Some("changed")
 }
 
 /// Changes all that can be changed of a request.

@@ -9,7 +9,7 @@ use script::{Script, Step, purge, value};
 use tidegate_sdk::{Filter, Flow, Hooks, Refusal, Reply, Request, Response, Storing, filter};
 
 /// The filter: its script.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Scripted(Script);
 
 impl Filter for Scripted {
