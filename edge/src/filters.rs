@@ -36,6 +36,9 @@ pub use crate::wasm::{
 
 use std::sync::Arc;
 
+use crate::egress::Egress;
+use crate::keyvalue::KeyValue;
+
 /// What guests may reach beyond the exchange, where their route grants it. Cheap to clone.
 #[derive(Clone)]
 pub struct Capabilities {
@@ -43,4 +46,8 @@ pub struct Capabilities {
     pub limits: Arc<dyn Limits>,
     /// What the capability `purge` orders from.
     pub purge: Arc<dyn Purge>,
+    /// What the capability `kv` keeps things in.
+    pub keyvalue: KeyValue,
+    /// How the capability `http` gets out.
+    pub egress: Arc<Egress>,
 }

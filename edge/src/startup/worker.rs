@@ -12,11 +12,13 @@ use super::Shared;
 use crate::admin::Explains;
 use crate::cache::{KeyPolicy, Regional};
 use crate::config::{self, Ranges};
+use crate::egress::Egress;
 use crate::encoding::Compression;
 use crate::exchange::Connection;
 use crate::explanation::{Explanation, Question};
 use crate::filters::{Capabilities, Chain, Limits, Purge, PurgeOrder, RedisLimits};
 use crate::interim::Informer;
+use crate::keyvalue::KeyValue;
 use crate::proxy::{Proxy, Route, Yours};
 use crate::purge::{Order, Orders, Patience};
 use crate::redis::Redis;
@@ -49,6 +51,10 @@ impl Shared {
                 (Arc::new(limits), Some(regional))
             }
         };
+        let keyvalue = match &self.config.redis {
+            None => self.local_keyvalue.clone(),
+            Some(config) => KeyValue::in_redis(connect(config).await?, &config.prefix),
+        };
         // Routes to one origin share its connections.
         let upstreams = self.config.origins.iter().map(|(name, origin)| {
             let upstream =
@@ -59,6 +65,8 @@ impl Shared {
         let capabilities = Capabilities {
             limits,
             purge: Arc::new(LogPurge(Arc::clone(&self.orders))),
+            keyvalue,
+            egress: Arc::new(Egress::new(self.settings.via.clone())),
         };
         let ready = self.chains.iter().zip(&self.key_policies);
         let ready = ready.zip(&self.handlers);

@@ -8,9 +8,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use tidegate_edge::clock::Clock;
+use tidegate_edge::egress::Egress;
 use tidegate_edge::filters::{
     Capabilities, Chain, LocalLimits, PluginError, Plugins, Purge, PurgeOrder, Source, Subject, Use,
 };
+use tidegate_edge::keyvalue::KeyValue;
 
 /// Loads plugins: pairs of a name and a file.
 pub(crate) fn load(sources: &[(&str, &str)]) -> Result<Plugins, PluginError> {
@@ -88,6 +91,8 @@ impl Reach {
                 clock.load(Ordering::SeqCst)
             })),
             purge: Arc::clone(&purged) as Arc<dyn Purge>,
+            keyvalue: KeyValue::in_memory(1 << 20, Clock::system()),
+            egress: Arc::new(Egress::new(HeaderValue::from_static("1.1 test"))),
         };
         Reach {
             capabilities,
