@@ -22,6 +22,7 @@ mod plugin;
 mod pool;
 mod purge;
 mod quota;
+mod replace;
 mod run;
 mod subject;
 

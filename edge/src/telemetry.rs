@@ -42,6 +42,7 @@ pub struct Metrics {
     memory_bytes: Gauge<u64, AtomicU64>,
     memory_objects: Gauge<u64, AtomicU64>,
     plugin_failures: Family<PluginLabels, Gauge<u64, AtomicU64>>,
+    plugin_reloads: Family<ReloadLabels, Counter>,
     plugin_lines_left_out: Family<PluginLabel, Gauge<u64, AtomicU64>>,
 }
 
@@ -110,6 +111,12 @@ struct UpstreamLabels {
 struct PluginLabels {
     plugin: String,
     kind: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReloadLabels {
+    plugin: String,
+    outcome: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -243,6 +250,15 @@ impl Metrics {
             .inc();
     }
 
+    /// Counts a new version of a plugin: "changed" where it is used now, or "refused".
+    pub fn count_reload(&self, plugin: &str, outcome: &'static str) {
+        let labels = ReloadLabels {
+            plugin: plugin.to_owned(),
+            outcome,
+        };
+        self.plugin_reloads.get_or_create(&labels).inc();
+    }
+
     /// Counts under a reason.
     pub fn count_reason(family: &Family<Reason, Counter>, reason: &'static str) {
         family.get_or_create(&Reason { reason }).inc();
@@ -369,6 +385,11 @@ impl Metrics {
             "plugin_failures",
             "Plugin calls that failed, by kind",
             all.plugin_failures,
+        );
+        registry.register(
+            "plugin_reloads",
+            "New versions of plugins, by outcome",
+            all.plugin_reloads,
         );
         registry.register(
             "plugin_log_lines_left_out",

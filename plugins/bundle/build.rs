@@ -24,6 +24,7 @@ const FILTERS: Guests = Guests {
         "misbehaving",
         "scripted",
         "scripted-values",
+        "typical",
     ],
 };
 

@@ -119,3 +119,88 @@ impl Step {
 fn is_exhausted(error: &wasmtime::Error) -> bool {
     error.is::<wasmtime::PoolConcurrencyLimitError>()
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::pin::Pin;
+    use std::sync::Arc;
+
+    use super::super::{
+        Capabilities, Chain, Filters, Flow, LocalLimits, Plugins, Purge, PurgeOrder, Source,
+        Subject,
+    };
+    use crate::clock::Clock;
+    use crate::egress::Egress;
+    use crate::keyvalue::KeyValue;
+    use crate::wasm::FailureKind;
+    use http::HeaderValue;
+
+    struct NoPurge;
+
+    impl Purge for NoPurge {
+        fn purge<'a>(
+            &'a self,
+            _: PurgeOrder,
+        ) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>> {
+            Box::pin(std::future::ready(Ok(())))
+        }
+    }
+
+    fn chain(settings: &str) -> Chain {
+        let source: Source =
+            toml::from_str(&format!("file = \"builtin:misbehaving\"\n{settings}")).unwrap();
+        let line = "name = \"m\"\ngrants = [\"clock\", \"log\"]\ndeadline = \"5s\"";
+        let sources = [("m".to_owned(), source)].into();
+        let plugins = Plugins::load(&sources, tidegate_plugins::WITH_FIXTURES).unwrap();
+        plugins.chain(&[toml::from_str(line).unwrap()]).unwrap()
+    }
+
+    async fn begin(chain: &Chain, capabilities: &Capabilities) -> (Filters, Flow) {
+        let mut subject = Subject {
+            client: Ipv4Addr::LOCALHOST.into(),
+            ..Subject::default()
+        };
+        let mut filters = chain.begin(capabilities);
+        let flow = filters.on_request(&mut subject).await;
+        (filters, flow)
+    }
+
+    /// All room of the engine is taken, which is why this is no test beside others.
+    #[tokio::test]
+    async fn who_finds_the_engine_full_waits_for_room() {
+        let capabilities = Capabilities {
+            limits: Arc::new(LocalLimits::new(1, || 0)),
+            purge: Arc::new(NoPurge),
+            keyvalue: KeyValue::in_memory(1, Clock::system()),
+            egress: Arc::new(Egress::new(HeaderValue::from_static("1.1 test"))),
+        };
+        let idle = chain("instances = 1000000\nreuse = 10");
+        drop(begin(&idle, &capabilities).await);
+        let greedy = chain("instances = 1000000\nwait = \"10ms\"");
+        let patient = chain("wait = \"1h\"");
+        let mut held = Vec::new();
+        let failure = loop {
+            let (filters, flow) = begin(&greedy, &capabilities).await;
+            match flow {
+                Flow::Continue => held.push(filters),
+                Flow::Failed(failure) => break failure,
+                Flow::Respond(reply) => panic!("{reply:?}"),
+            }
+            assert!(held.len() < 10_000, "there is no end");
+        };
+        assert_eq!(failure.kind, FailureKind::Refused);
+        // What was idle has made room as well.
+        assert_eq!(held.len(), 4_000);
+        let mut waiting = std::pin::pin!(begin(&patient, &capabilities));
+        tokio::select! {
+            biased;
+            (_, flow) = &mut waiting => panic!("{flow:?}"),
+            () = tokio::task::yield_now() => {}
+        }
+        held.pop();
+        let (_, flow) = waiting.await;
+        assert!(matches!(flow, Flow::Continue), "{flow:?}");
+    }
+}

@@ -68,8 +68,8 @@ impl Shared {
             keyvalue,
             egress: Arc::new(Egress::new(self.settings.via.clone())),
         };
-        let ready = self.chains.iter().zip(&self.key_policies);
-        let ready = ready.zip(&self.handlers);
+        let ready = self.guests.chains.iter().zip(&self.key_policies);
+        let ready = ready.zip(&self.guests.handlers);
         let routes = self.config.routes.iter().zip(ready);
         let routes = routes.map(|(route, ((chain, key_policy), handler))| {
             let destination = match (handler, &route.origin) {

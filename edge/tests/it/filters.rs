@@ -35,7 +35,7 @@ const MISBEHAVIOURS: [(&str, FailureKind, &str); 8] = [
     ("/recurse", FailureKind::Stack, PATIENT),
     ("/memory", FailureKind::Memory, PATIENT),
     ("/flood", FailureKind::HostCalls, PATIENT),
-    ("/change-then-panic", FailureKind::Trap, PATIENT),
+    ("/panic?changed", FailureKind::Trap, PATIENT),
     ("/bad-status", FailureKind::Answer, PATIENT),
 ];
 

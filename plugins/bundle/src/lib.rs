@@ -12,6 +12,9 @@ pub const INVALIDATE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/invalida
 /// A fixture that does everything wrong, for tests and for showing that it does no harm.
 pub const MISBEHAVING: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/misbehaving.wasm"));
 
+/// What many filters do, for benchmarks.
+pub const TYPICAL: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/typical.wasm"));
+
 /// A fixture that does what its configuration says.
 pub const SCRIPTED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/scripted.wasm"));
 
@@ -27,6 +30,7 @@ pub const WITH_FIXTURES: &[(&str, &[u8])] = &[
     ("rate-limit", RATE_LIMIT),
     ("invalidate", INVALIDATE),
     ("misbehaving", MISBEHAVING),
+    ("typical", TYPICAL),
     #[cfg(feature = "spin")]
     ("greeting", spin::GREETING),
     #[cfg(feature = "spin")]
