@@ -1,5 +1,7 @@
 //! What the edge counts. Names are `tidegate_*`; no label holds a URL.
 
+mod guests;
+
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -9,6 +11,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+
+pub use guests::{GuestMetrics, SeriesError};
 
 /// All metrics of a process. Cheap to clone.
 #[derive(Clone, Default)]
@@ -43,6 +47,8 @@ pub struct Metrics {
     memory_objects: Gauge<u64, AtomicU64>,
     plugin_failures: Family<PluginLabels, Gauge<u64, AtomicU64>>,
     plugin_reloads: Family<ReloadLabels, Counter>,
+    /// What plugins count themselves.
+    pub guests: GuestMetrics,
     plugin_lines_left_out: Family<PluginLabel, Gauge<u64, AtomicU64>>,
 }
 
@@ -386,6 +392,7 @@ impl Metrics {
             "Plugin calls that failed, by kind",
             all.plugin_failures,
         );
+        all.guests.register(&mut registry);
         registry.register(
             "plugin_reloads",
             "New versions of plugins, by outcome",

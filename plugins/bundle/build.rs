@@ -22,6 +22,7 @@ const FILTERS: Guests = Guests {
         "rate-limit",
         "invalidate",
         "misbehaving",
+        "capable",
         "scripted",
         "scripted-values",
         "typical",

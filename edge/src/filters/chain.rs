@@ -9,6 +9,7 @@ use wasmtime::Store;
 use super::bindings::tidegate::plugin::types::HookSet;
 use super::engine::slices;
 use super::error::PluginError;
+use super::granted::Granted;
 use super::guest::Guest;
 use super::host::{Hook, State};
 use super::plugin::Compiled;
@@ -52,6 +53,7 @@ pub(super) struct Step {
     pub(super) on_failure: OnFailure,
     pub(super) deadline: Duration,
     memory: usize,
+    pub(super) granted: Arc<Granted>,
     pub(super) quota: Arc<Quota>,
     pub(super) lines: Arc<Lines>,
     /// Where instances wait for their next exchange, if they serve more than one.
@@ -86,6 +88,7 @@ impl Step {
             compiled,
             hooks: HookSet::empty(),
             on_failure: used.on_failure,
+            granted: Arc::new(Granted::of(used)),
             deadline: used.hook_deadline(),
             memory: used.memory(),
         }
@@ -102,6 +105,7 @@ impl Step {
             Arc::clone(&self.config),
             capabilities,
             self.memory,
+            Arc::clone(&self.granted),
             Arc::clone(&self.lines),
         );
         let mut store = self.compiled.machine.store(state);

@@ -302,6 +302,11 @@ impl Import {
             "purge" => Import::Capability(Grant::Purge),
             "log" => Import::Capability(Grant::Log),
             "clock" => Import::Capability(Grant::Clock),
+            "kv" => Import::Capability(Grant::Kv),
+            "http" => Import::Capability(Grant::Http),
+            "secrets" => Import::Capability(Grant::Secrets),
+            "metrics" => Import::Capability(Grant::Metrics),
+            "random" => Import::Capability(Grant::Random),
             _ => Import::Unknown,
         }
     }
@@ -326,7 +331,12 @@ mod tests {
                 "tidegate:plugin/purge@0.1.0",
                 Import::Capability(Grant::Purge),
             ),
-            ("tidegate:plugin/kv@0.1.0", Import::Unknown),
+            ("tidegate:plugin/kv@0.1.0", Import::Capability(Grant::Kv)),
+            (
+                "tidegate:plugin/secrets@0.1.0",
+                Import::Capability(Grant::Secrets),
+            ),
+            ("tidegate:plugin/sockets@0.1.0", Import::Unknown),
             ("wasi:cli/stderr@0.2.6", Import::Wasi),
             ("wasi:sockets/tcp@0.2.6", Import::Unknown),
             ("wasi:http/outgoing-handler@0.2.6", Import::Unknown),

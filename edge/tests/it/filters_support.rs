@@ -16,6 +16,7 @@ use tidegate_edge::filters::{
     Capabilities, Chain, LocalLimits, PluginError, Plugins, Purge, PurgeOrder, Source, Subject, Use,
 };
 use tidegate_edge::keyvalue::KeyValue;
+use tidegate_edge::telemetry::GuestMetrics;
 
 /// Loads plugins: pairs of a name and a file.
 pub(crate) fn load(sources: &[(&str, &str)]) -> Result<Plugins, PluginError> {
@@ -75,6 +76,15 @@ pub(crate) fn misbehaving(name: &str, settings: &str) -> Chain {
     plugins.chain(&[used(&line)]).unwrap()
 }
 
+/// What the fixture `capable` needs.
+pub(crate) const CAPABLE_GRANTS: [&str; 5] = ["http", "kv", "metrics", "random", "secrets"];
+
+/// The fixture `capable` as a line of a route's plugins, in TOML.
+pub(crate) fn capable(name: &str, settings: &str) -> String {
+    // Time enough on a busy machine: nothing here is about how long a guest runs.
+    format!("name = {name:?}\ngrants = {CAPABLE_GRANTS:?}\ndeadline = \"5s\"\n{settings}\n")
+}
+
 /// The fixture that is written by hand, as a component; `misbehave` is what it does wrong.
 pub(crate) fn raw(misbehave: &str) -> Vec<u8> {
     let text = include_str!("../../../plugins/misbehaving/raw.wat");
@@ -119,7 +129,8 @@ impl Reach {
             })),
             purge: Arc::clone(&purged) as Arc<dyn Purge>,
             keyvalue: KeyValue::in_memory(1 << 20, Clock::system()),
-            egress: Arc::new(Egress::new(HeaderValue::from_static("1.1 test"))),
+            egress: Arc::new(Egress::new(HeaderValue::from_static("1.1 edge.test"))),
+            metrics: GuestMetrics::default(),
         };
         Reach {
             capabilities,

@@ -15,6 +15,8 @@ pub const MISBEHAVING: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/misbeha
 /// What many filters do, for benchmarks.
 pub const TYPICAL: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/typical.wasm"));
 
+/// A fixture that uses each capability as it is told.
+pub const CAPABLE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/capable.wasm"));
 /// A fixture that does what its configuration says.
 pub const SCRIPTED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/scripted.wasm"));
 
@@ -31,6 +33,7 @@ pub const WITH_FIXTURES: &[(&str, &[u8])] = &[
     ("invalidate", INVALIDATE),
     ("misbehaving", MISBEHAVING),
     ("typical", TYPICAL),
+    ("capable", CAPABLE),
     #[cfg(feature = "spin")]
     ("greeting", spin::GREETING),
     #[cfg(feature = "spin")]
