@@ -1,6 +1,6 @@
 //! What the edge counts. Names are `tidegate_*`; no label holds a URL.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
@@ -42,6 +42,7 @@ pub struct Metrics {
     memory_bytes: Gauge<u64, AtomicU64>,
     memory_objects: Gauge<u64, AtomicU64>,
     plugin_failures: Family<PluginLabels, Gauge<u64, AtomicU64>>,
+    limits: Family<LimitLabels, Counter>,
 }
 
 /// How a request was answered.
@@ -109,6 +110,12 @@ struct UpstreamLabels {
 struct PluginLabels {
     plugin: String,
     kind: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabels {
+    limit: String,
+    outcome: &'static str,
 }
 
 /// A named reason, as a label.
@@ -227,6 +234,15 @@ impl Metrics {
     /// Notes for how long nothing was heard from the purge log.
     pub fn note_log_silence(&self, silence: Duration) {
         self.log_silence.set(silence.as_secs_f64());
+    }
+
+    /// Notes what rate limits have done so far: limit, outcome, count.
+    pub fn note_limits(&self, taken: impl IntoIterator<Item = (String, &'static str, u64)>) {
+        for (limit, outcome, count) in taken {
+            let labels = LimitLabels { limit, outcome };
+            let counter = self.limits.get_or_create(&labels);
+            counter.inner().store(count, Ordering::Relaxed);
+        }
     }
 
     /// Counts what came of asking for a lease of fetching for the region.
@@ -354,6 +370,11 @@ impl Metrics {
             "plugin_failures",
             "Plugin calls that failed, by kind",
             all.plugin_failures,
+        );
+        registry.register(
+            "limited_requests",
+            "Requests that a rate limit looked at, by limit and outcome",
+            all.limits,
         );
         registry
     }

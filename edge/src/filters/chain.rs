@@ -129,6 +129,20 @@ impl Chain {
             .intersects(HookSet::ON_REQUEST | HookSet::ON_RESPONSE)
     }
 
+    /// The hooks that any of them has, by their names in the WIT package.
+    pub fn hooks(&self) -> impl Iterator<Item = &'static str> + use<> {
+        let hooks = self.hooks;
+        let named = [
+            (HookSet::ON_REQUEST, "on-request"),
+            (HookSet::ON_ORIGIN_RESPONSE, "on-origin-response"),
+            (HookSet::ON_RESPONSE, "on-response"),
+        ];
+        let named = named
+            .into_iter()
+            .filter(move |(hook, _)| hooks.contains(*hook));
+        named.map(|(_, name)| name)
+    }
+
     /// The filters for one exchange. Nothing is instantiated before the first hook.
     pub fn begin(&self, capabilities: &Capabilities) -> Filters {
         Filters::new(Arc::clone(&self.steps), self.hooks, capabilities.clone())

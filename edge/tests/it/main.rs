@@ -56,3 +56,6 @@ mod explaining;
 mod filters;
 mod filters_bundled;
 mod filters_support;
+
+mod rate_limit;
+mod rate_limit_region;
