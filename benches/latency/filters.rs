@@ -67,6 +67,7 @@ pub(crate) fn benches(criterion: &mut Criterion) {
 fn chain() -> Chain {
     let source = Source {
         file: "builtin:rate-limit".to_owned(),
+        ..Source::default()
     };
     let sources = [("rate-limit".to_owned(), source)].into();
     let used: Use = toml::from_str(RATE_LIMIT).expect("the line above is right");

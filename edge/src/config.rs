@@ -5,6 +5,7 @@
 
 mod compression;
 mod environment;
+mod hosts;
 mod key;
 mod origin;
 mod plugins;
@@ -12,9 +13,11 @@ mod purge;
 mod route;
 mod secret;
 mod server;
+mod sum;
 mod syntax;
 mod tiers;
 mod units;
+mod wasm;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,6 +25,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 pub use compression::{Compression, Levels};
+pub use hosts::AllowedHosts;
 pub use key::{Key, Query};
 pub use origin::Origin;
 pub use plugins::{Grant, OnFailure, Source, Use};
@@ -29,9 +33,11 @@ pub use purge::{Purge, Rate};
 pub use route::{OnPartition, Ranges, ReadYourWrites, Route};
 pub use secret::Secret;
 pub use server::Server;
+pub use sum::Sum;
 pub use syntax::SyntaxError;
 pub use tiers::{Cache, Log, Redis};
 pub use units::parse_duration;
+pub use wasm::Wasm;
 
 use tiers::check_redis_url;
 use units::check_not_zero;
@@ -52,6 +58,8 @@ pub struct Config {
     pub origins: BTreeMap<String, Origin>,
     #[serde(default)]
     pub plugins: BTreeMap<String, Source>,
+    #[serde(default)]
+    pub wasm: Wasm,
     pub routes: Vec<Route>,
 }
 
@@ -90,6 +98,7 @@ impl Config {
         for source in config.plugins.values_mut() {
             source.resolve_beside(folder);
         }
+        config.wasm.resolve_beside(folder);
         Ok(config)
     }
 
@@ -146,6 +155,7 @@ impl Config {
             redis.check_lease()?;
         }
         self.log.check()?;
+        self.wasm.check()?;
         for (name, origin) in &self.origins {
             origin
                 .check()
@@ -184,6 +194,9 @@ impl Config {
                 if !self.plugins.contains_key(&plugin.name) {
                     return Err(format!("{place}: no plugin named {:?}", plugin.name));
                 }
+                plugin
+                    .check()
+                    .map_err(|message| format!("{place}: {message}"))?;
             }
         }
         check_not_zero("cache.sweep_interval", self.cache.sweep_interval)?;

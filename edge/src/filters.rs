@@ -30,7 +30,9 @@ pub use run::{Filters, Flow};
 pub use subject::Subject;
 
 pub use crate::config::{Grant, OnFailure, Source, Use};
-pub use crate::wasm::{Failure, FailureKind, failures};
+pub use crate::wasm::{
+    Builtin, CacheError, CodeCache, Failure, FailureKind, Library, SourceError, failures,
+};
 
 use std::sync::Arc;
 

@@ -11,14 +11,16 @@ mod random;
 pub mod router;
 pub mod telemetry;
 pub mod trailers;
-mod wasm;
 
 pub mod body;
 pub mod encoding;
 pub mod error;
 pub mod interim;
+pub mod keyvalue;
 pub mod redis;
+mod wasm;
 
+pub mod egress;
 pub mod exchange;
 pub mod forward;
 pub mod server;

@@ -25,7 +25,7 @@ use tokio::sync::watch;
 use crate::cache::{Cache, KeyPolicy, Memory};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::filters::{Chain, LocalLimits, PluginError, Plugins};
+use crate::filters::{Builtin, CacheError, Chain, Library, LocalLimits, PluginError, Plugins};
 use crate::handlers::{HandlerError, Prepared};
 use crate::proxy::Settings;
 use crate::purge::{Followed, Index, Log, Orders, Own, Seal, Stream};
@@ -44,7 +44,7 @@ const LIMIT_KEYS: usize = 100_000;
 pub struct Options {
     pub clock: Clock,
     /// Components that `builtin:NAME` may name.
-    pub builtin_plugins: &'static [(&'static str, &'static [u8])],
+    pub builtin_plugins: Builtin,
     /// The size of the purge index: 2^slots cells a row.
     pub index_slots: u32,
 }
@@ -67,6 +67,8 @@ pub enum StartError {
         address: SocketAddr,
         source: io::Error,
     },
+    #[error("{0}")]
+    CodeCache(#[from] CacheError),
     #[error("{0}")]
     Plugins(#[from] PluginError),
     #[error("route {0:?}: {1}")]
@@ -242,7 +244,8 @@ impl Shared {
         let via = HeaderValue::try_from(format!("1.1 {}", config.server.name))
             .map_err(|_| StartError::Config("server.name is no token".to_owned()))?;
         let limits_clock = clock.clone();
-        let plugins = Plugins::load(&guests::filters(&config), options.builtin_plugins)?;
+        let library = Library::open(options.builtin_plugins, &config.wasm)?;
+        let plugins = Plugins::load(&guests::filters(&config), library.clone())?;
         let chains = config.routes.iter().map(|route| {
             let named = |error| StartError::Plugin(route.name().to_owned(), error);
             plugins.chain(&route.plugins).map_err(named)
@@ -250,7 +253,7 @@ impl Shared {
         Ok(Shared {
             cache: Cache::new(keys, memory.clone(), config.cache.hot),
             chains: chains.collect::<Result<_, _>>()?,
-            handlers: guests::handlers(&config, options.builtin_plugins)?,
+            handlers: guests::handlers(&config, library)?,
             key_policies,
             seal,
             local_limits: Arc::new(LocalLimits::new(LIMIT_KEYS, move || limits_clock.now().0)),

@@ -3,21 +3,67 @@
 //! A cargo inside a cargo: it works in a target folder of its own below `OUT_DIR`, since the outer
 //! one is locked until this script has ended, and is told nothing of the outer build's wrappers
 //! and flags, which are for another target.
+//!
+//! Filters are members of this workspace and come out as modules. Spin applications are a workspace
+//! of their own, built as their authors would, and only where the feature `spin` asks for them.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const TARGET: &str = "wasm32-unknown-unknown";
+/// The filters: their folders, which are also the names they are shipped under.
+const FILTERS: Guests = Guests {
+    folder: "guests",
+    target: "wasm32-unknown-unknown",
+    profile: "guest",
+    // A small stack lets an instance fit in two pages, which makes it cheaper to start.
+    flags: "-Clink-arg=-zstack-size=16384",
+    prefix: "tidegate-plugin-",
+    names: &["rate-limit", "invalidate", "misbehaving"],
+    features: &["--no-default-features"],
+};
 
-/// The guests: their folders, which are also the names they are shipped under.
-const GUESTS: [&str; 3] = ["rate-limit", "invalidate", "misbehaving"];
+/// Filters that are shipped once more, with their features, and a name that says so. What needs fewer
+/// capabilities can be granted fewer, and is cheaper to make an instance of.
+const FEATURED: Guests = Guests {
+    names: &["rate-limit"],
+    features: &[],
+    ..FILTERS
+};
+/// What is behind the name of a featured filter.
+const FEATURED_SUFFIX: &str = "-jwt";
 
-/// A guest that is shipped twice: as it is without its features, and with them under another name.
-/// What needs fewer capabilities can be granted fewer, and is cheaper to make an instance of.
-const PLAIN_OF: (&str, &str) = ("rate-limit", "rate-limit-jwt");
+/// The Spin applications, for tests.
+const SPIN: Guests = Guests {
+    folder: "spin",
+    target: "wasm32-wasip2",
+    profile: "release",
+    flags: "",
+    prefix: "",
+    names: &[
+        "greeting",
+        "classic",
+        "errand",
+        "errand-classic",
+        "misfit",
+        "misfit-classic",
+    ],
+    features: &[],
+};
 
-/// A small stack lets an instance fit in two pages, which makes it cheaper to start.
-const FLAGS: &str = "-Clink-arg=-zstack-size=16384";
+/// Guests that are built together.
+struct Guests {
+    /// Where below `OUT_DIR` they are built.
+    folder: &'static str,
+    target: &'static str,
+    profile: &'static str,
+    /// What rustc is told beside what cargo tells it.
+    flags: &'static str,
+    /// What their packages' names begin with.
+    prefix: &'static str,
+    names: &'static [&'static str],
+    /// What cargo is told of their features.
+    features: &'static [&'static str],
+}
 
 fn main() {
     if let Err(message) = build() {
@@ -30,52 +76,59 @@ fn main() {
 
 fn build() -> Result<(), String> {
     let plugins = path("CARGO_MANIFEST_DIR")?.join("..");
-    let workspace = plugins.join("..").join("Cargo.toml");
     let output = path("OUT_DIR")?;
-    watch(&plugins, &workspace);
-    require_target()?;
-    let target = output.join("guests");
-    let modules = compile(&workspace, &target, &GUESTS, &[])?;
-    for guest in GUESTS {
-        let name = if guest == PLAIN_OF.0 {
-            PLAIN_OF.1
-        } else {
-            guest
-        };
-        ship(guest, &modules, &output.join(format!("{name}.wasm")))?;
+    println!("cargo::rerun-if-changed=build.rs");
+
+    let workspace = plugins.join("..");
+    watch(
+        &workspace,
+        &plugins,
+        FILTERS.names.iter().chain(&["sdk", "wit"]),
+    );
+    for (guests, suffix) in [(FEATURED, FEATURED_SUFFIX), (FILTERS, "")] {
+        let modules = guests.compile(&workspace, &output)?;
+        for guest in guests.names {
+            let module = read(&modules.join(guests.file(guest)))?;
+            let component = make_component(&module).map_err(|error| format!("{guest}: {error}"))?;
+            write_if_changed(&output.join(format!("{guest}{suffix}.wasm")), &component)?;
+        }
     }
-    let (guest, _) = PLAIN_OF;
-    let modules = compile(&workspace, &target, &[guest], &["--no-default-features"])?;
-    ship(guest, &modules, &output.join(format!("{guest}.wasm")))
+
+    if std::env::var_os("CARGO_FEATURE_SPIN").is_some() {
+        let workspace = plugins.join("spin");
+        watch(&workspace, &workspace, SPIN.names.iter());
+        println!(
+            "cargo::rerun-if-changed={}",
+            workspace.join("Cargo.toml").display()
+        );
+        let components = SPIN.compile(&workspace, &output)?;
+        for guest in SPIN.names {
+            let component = read(&components.join(SPIN.file(guest)))?;
+            write_if_changed(&output.join(format!("spin-{guest}.wasm")), &component)?;
+        }
+    }
+    Ok(())
 }
 
-/// Makes a guest's module the component `file`.
-fn ship(guest: &str, modules: &Path, file: &Path) -> Result<(), String> {
-    let module = modules.join(format!("tidegate_plugin_{}.wasm", guest.replace('-', "_")));
-    let component = make_component(&module).map_err(|error| format!("{guest}: {error}"))?;
-    write_if_changed(file, &component)
-}
-
-/// What makes this script run again; nothing else does.
-fn watch(plugins: &Path, workspace: &Path) {
-    let watched = ["sdk", "wit"].into_iter().chain(GUESTS).flat_map(|folder| {
-        let folder = plugins.join(folder);
+/// Names what makes this script run again; nothing else does.
+fn watch<'a>(workspace: &Path, folders: &Path, names: impl Iterator<Item = &'a &'a str>) {
+    let watched = names.flat_map(|name| {
+        let folder = folders.join(name);
         if folder.join("Cargo.toml").exists() {
             vec![folder.join("src"), folder.join("Cargo.toml")]
         } else {
             vec![folder]
         }
     });
-    let lock = workspace.with_file_name("Cargo.lock");
-    for watched in watched.chain([lock, PathBuf::from("build.rs")]) {
+    for watched in watched.chain([workspace.join("Cargo.lock")]) {
         println!("cargo::rerun-if-changed={}", watched.display());
     }
 }
 
-fn require_target() -> Result<(), String> {
+fn require_target(target: &str) -> Result<(), String> {
     let rustc = std::env::var_os("RUSTC").ok_or("cargo did not name its rustc")?;
     let answer = Command::new(&rustc)
-        .args(["--print", "target-libdir", "--target", TARGET])
+        .args(["--print", "target-libdir", "--target", target])
         .output()
         .map_err(|error| format!("{}: {error}", rustc.display()))?;
     let folder = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
@@ -83,37 +136,51 @@ fn require_target() -> Result<(), String> {
         Ok(())
     } else {
         Err(format!(
-            "the guests need the target {TARGET}, which is not installed: run `rustup target add {TARGET}`"
+            "the guests need the target {target}, which is not installed: run `rustup target add {target}`"
         ))
     }
 }
 
-/// Runs cargo for these guests; the folder with their modules.
-fn compile(
-    workspace: &Path,
-    target: &Path,
-    guests: &[&str],
-    features: &[&str],
-) -> Result<PathBuf, String> {
-    let cargo = std::env::var_os("CARGO").ok_or("cargo did not name itself")?;
-    let mut command = Command::new(cargo);
-    command
-        .args([
-            "build",
-            "--quiet",
-            "--lib",
-            "--locked",
-            "--profile",
-            "guest",
-        ])
-        .args(["--target", TARGET, "--manifest-path"])
-        .arg(workspace)
-        .arg("--target-dir")
-        .arg(target)
-        .args(features);
-    for guest in guests {
-        command.args(["-p", &format!("tidegate-plugin-{guest}")]);
+impl Guests {
+    /// Runs cargo for them; the folder with what came out.
+    fn compile(&self, workspace: &Path, output: &Path) -> Result<PathBuf, String> {
+        require_target(self.target)?;
+        let folder = output.join(self.folder);
+        let cargo = std::env::var_os("CARGO").ok_or("cargo did not name itself")?;
+        let mut command = Command::new(cargo);
+        command
+            .args(["build", "--quiet", "--lib", "--locked"])
+            .args(["--profile", self.profile, "--target", self.target])
+            .args(self.features)
+            .arg("--manifest-path")
+            .arg(workspace.join("Cargo.toml"))
+            .arg("--target-dir")
+            .arg(&folder);
+        for guest in self.names {
+            command.args(["-p", &format!("{}{guest}", self.prefix)]);
+        }
+        forget_outer_build(&mut command);
+        let built = command
+            .env("CARGO_ENCODED_RUSTFLAGS", self.flags)
+            .output()
+            .map_err(|error| format!("cargo for the guests: {error}"))?;
+        if !built.status.success() {
+            let said = String::from_utf8_lossy(&built.stderr);
+            return Err(format!(
+                "the guests do not build ({}):\n{said}",
+                built.status
+            ));
+        }
+        Ok(folder.join(self.target).join(self.profile))
     }
+
+    /// What cargo calls a guest's file.
+    fn file(&self, guest: &str) -> String {
+        format!("{}{guest}.wasm", self.prefix).replace('-', "_")
+    }
+}
+
+fn forget_outer_build(command: &mut Command) {
     for (variable, _) in std::env::vars_os() {
         let name = variable.to_string_lossy();
         // CARGO_TARGET_… are per-target settings; the others here steer the outer build.
@@ -133,27 +200,18 @@ fn compile(
     ] {
         command.env_remove(variable);
     }
-    let built = command
-        .env("CARGO_ENCODED_RUSTFLAGS", FLAGS)
-        .output()
-        .map_err(|error| format!("cargo for the guests: {error}"))?;
-    if !built.status.success() {
-        let said = String::from_utf8_lossy(&built.stderr);
-        return Err(format!(
-            "the guests do not build ({}):\n{said}",
-            built.status
-        ));
-    }
-    Ok(target.join(TARGET).join("guest"))
 }
 
-fn make_component(module: &Path) -> Result<Vec<u8>, String> {
-    let bytes = std::fs::read(module).map_err(|error| format!("{}: {error}", module.display()))?;
+fn make_component(module: &[u8]) -> Result<Vec<u8>, String> {
     wit_component::ComponentEncoder::default()
         .validate(true)
-        .module(&bytes)
+        .module(module)
         .and_then(|encoder| encoder.encode())
         .map_err(|error| format!("{error:#}"))
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, String> {
+    std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))
 }
 
 /// Keeps an unchanged file's time, so that what embeds it is not built again.

@@ -1,20 +1,28 @@
 //! What a configuration says about plugins: where they come from, and how a route uses them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::units::{optional_duration, optional_size};
+use super::hosts::AllowedHosts;
+use super::secret::Secret;
+use super::sum::Sum;
+use super::units::{check_not_zero, duration, optional_duration, optional_size};
+
+/// The longest name of a secret, in bytes.
+const LONGEST_SECRET_NAME: usize = 128;
 
 /// `[plugins.NAME]`: where a component comes from.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
     /// `builtin:NAME` for one that ships with Tidegate, else a path to a `.wasm` component,
     /// relative to the configuration file.
     pub file: String,
+    /// The sum that the component must have, whenever it is read; any will do when absent.
+    pub sha256: Option<Sum>,
 }
 
 impl Source {
@@ -40,6 +48,13 @@ pub enum Grant {
     Log,
     Clock,
     Config,
+    Kv,
+    Http,
+    Secrets,
+    Metrics,
+    Random,
+    /// Of Spin guests alone.
+    Redis,
 }
 
 impl Grant {
@@ -51,6 +66,12 @@ impl Grant {
             Grant::Log => "log",
             Grant::Clock => "clock",
             Grant::Config => "config",
+            Grant::Kv => "kv",
+            Grant::Http => "http",
+            Grant::Secrets => "secrets",
+            Grant::Metrics => "metrics",
+            Grant::Random => "random",
+            Grant::Redis => "redis",
         }
     }
 }
@@ -76,6 +97,15 @@ pub struct Use {
     pub config: toml::Table,
     #[serde(default)]
     pub grants: BTreeSet<Grant>,
+    /// Where the grant `http` leads, and nowhere else.
+    #[serde(default)]
+    pub hosts: AllowedHosts,
+    /// How long a hook may wait for what it asks of `hosts`, all its requests together.
+    #[serde(default = "Use::default_http_timeout", deserialize_with = "duration")]
+    pub http_timeout: Duration,
+    /// What the grant `secrets` tells, by name.
+    #[serde(default)]
+    pub secrets: BTreeMap<String, Secret>,
     #[serde(default)]
     pub on_failure: OnFailure,
     /// How long one hook may run, or a handler over one exchange; its waiting does not count.
@@ -139,5 +169,85 @@ impl Use {
             ));
         }
         Ok(())
+    }
+
+    fn default_http_timeout() -> Duration {
+        Duration::from_secs(1)
+    }
+
+    /// What is given without the grant that would make use of it is a mistake, not a precaution.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let in_place = |message: String| Err(format!("plugin {:?}: {message}", self.name));
+        if !self.hosts.is_empty() && !self.grants.contains(&Grant::Http) {
+            return in_place("hosts are of no use without the grant \"http\"".to_owned());
+        }
+        if !self.secrets.is_empty() && !self.grants.contains(&Grant::Secrets) {
+            return in_place("secrets are of no use without the grant \"secrets\"".to_owned());
+        }
+        for name in self.secrets.keys() {
+            let is_plain = name.bytes().all(|byte| byte.is_ascii_graphic());
+            if name.is_empty() || name.len() > LONGEST_SECRET_NAME || !is_plain {
+                return in_place(format!(
+                    "secrets: {name:?} is no name: 1 to {LONGEST_SECRET_NAME} visible ascii characters"
+                ));
+            }
+        }
+        check_not_zero("http_timeout", self.http_timeout).or_else(in_place)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Config;
+
+    fn read(settings: &str) -> Result<Config, String> {
+        let text = format!(
+            "[origins.app]\nurl = \"http://a\"\n[plugins.p]\nfile = \"builtin:p\"\n\
+             [[routes]]\norigin = \"app\"\n[[routes.plugins]]\nname = \"p\"\n{settings}"
+        );
+        Config::from_toml(&text, "test").map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_a_plugin_is_given_needs_the_grant_for_it() {
+        for (settings, expected) in [
+            (
+                "hosts = [\"a\"]",
+                "route \"/\": plugin \"p\": hosts are of no use without the grant \"http\"",
+            ),
+            (
+                "secrets = { token = \"hush\" }",
+                "route \"/\": plugin \"p\": secrets are of no use without the grant \"secrets\"",
+            ),
+            (
+                "grants = [\"secrets\"]\nsecrets = { \"a b\" = \"hush\" }",
+                "secrets: \"a b\" is no name",
+            ),
+            (
+                "grants = [\"http\"]\nhosts = [\"a\"]\nhttp_timeout = \"0s\"",
+                "http_timeout is zero",
+            ),
+            (
+                "grants = [\"http\"]\nhosts = [\"a\", \"https://b\"]",
+                "line 10: \"https://b\": https is not supported yet",
+            ),
+            ("grants = [\"htp\"]", "line 9: unknown variant `htp`"),
+            ("grants = [\"secrets\"]\nsecrets = { token = 5 }", "line 10"),
+        ] {
+            let error = read(settings).expect_err(settings);
+            assert!(error.contains(expected), "{settings}: {error}");
+            assert!(!error.contains("hush"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_not_shown_with_its_route() {
+        let config = read("grants = [\"secrets\"]\nsecrets = { token = \"hush\" }");
+        let config = config.expect("it is right");
+        assert!(!format!("{config:?}").contains("hush"));
+        assert_eq!(
+            config.routes[0].plugins[0].secrets["token"].expose(),
+            "hush"
+        );
     }
 }

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 
 use super::chain::{Chain, Step};
 use super::engine::{MOST_MEMORY, Machine, machine};
 use super::error::PluginError;
 use super::guest::Linked;
-use super::{Grant, Source, Use, convert};
+use super::{Grant, Library, Source, Use, convert};
+use crate::wasm::Binary;
 
 /// The exports that make a component a filter, of either world.
 const EXPORTS: [&str; 5] = [
@@ -47,30 +47,20 @@ pub(super) struct Compiled {
 }
 
 impl Plugins {
-    /// Reads and compiles the plugins of a configuration. `builtin` are those that ship with the
-    /// edge. What an earlier configuration that is still in use has compiled is not compiled again.
+    /// Reads and compiles the plugins of a configuration, those that ship with the edge out of the
+    /// library. What an earlier configuration that is still in use has compiled is not compiled again.
     ///
     /// # Errors
     /// [`PluginError`], naming the plugin and its file: it cannot be read, is no component, or
     /// does not fit the world.
     pub fn load(
         sources: &BTreeMap<String, Source>,
-        builtin: &[(&str, &[u8])],
+        library: impl Into<Library>,
     ) -> Result<Plugins, PluginError> {
+        let library = library.into();
         let load = |(name, source): (&String, &Source)| {
-            let read;
-            let bytes = match source.builtin() {
-                Some(wanted) => find(name, wanted, builtin)?,
-                None => {
-                    read = std::fs::read(&source.file).map_err(|error| PluginError::Read {
-                        plugin: name.clone(),
-                        file: source.file.clone(),
-                        source: error,
-                    })?;
-                    &read
-                }
-            };
-            Ok((name.clone(), compile_once(name, &source.file, bytes)?))
+            let binary = library.read(name, source)?;
+            Ok((name.clone(), compile_once(name, &library, &binary)?))
         };
         let by_name: Result<_, PluginError> = sources.iter().map(load).collect();
         by_name.map(|by_name| Plugins { by_name })
@@ -120,26 +110,14 @@ impl Plugins {
     }
 }
 
-fn find<'a>(
-    plugin: &str,
-    wanted: &str,
-    builtin: &[(&str, &'a [u8])],
-) -> Result<&'a [u8], PluginError> {
-    let found = builtin.iter().find(|(name, _)| *name == wanted);
-    found.map(|(_, bytes)| *bytes).ok_or_else(|| {
-        let known: Vec<&str> = builtin.iter().map(|(name, _)| *name).collect();
-        PluginError::NoBuiltin {
-            plugin: plugin.to_owned(),
-            name: wanted.to_owned(),
-            known: known.join(", "),
-        }
-    })
-}
-
 /// Compiles a component, unless the same bytes are in use already.
-fn compile_once(plugin: &str, file: &str, bytes: &[u8]) -> Result<Arc<Compiled>, PluginError> {
+fn compile_once(
+    plugin: &str,
+    library: &Library,
+    binary: &Binary,
+) -> Result<Arc<Compiled>, PluginError> {
     static IN_USE: Mutex<Option<HashMap<blake3::Hash, Weak<Compiled>>>> = Mutex::new(None);
-    let hash = blake3::hash(bytes);
+    let hash = blake3::hash(&binary.bytes);
     let lock = || IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
     let known = lock()
         .as_ref()
@@ -147,7 +125,7 @@ fn compile_once(plugin: &str, file: &str, bytes: &[u8]) -> Result<Arc<Compiled>,
     if let Some(compiled) = known {
         return Ok(compiled);
     }
-    let compiled = Arc::new(compile(plugin, file, bytes)?);
+    let compiled = Arc::new(compile(plugin, library, binary)?);
     let mut in_use = lock();
     let in_use = in_use.get_or_insert_default();
     in_use.retain(|_, compiled| compiled.strong_count() > 0);
@@ -155,15 +133,16 @@ fn compile_once(plugin: &str, file: &str, bytes: &[u8]) -> Result<Arc<Compiled>,
     Ok(compiled)
 }
 
-fn compile(plugin: &str, file: &str, bytes: &[u8]) -> Result<Compiled, PluginError> {
+fn compile(plugin: &str, library: &Library, binary: &Binary) -> Result<Compiled, PluginError> {
     let plugin = plugin.to_owned();
-    let file = file.to_owned();
+    let file = binary.file.clone();
+    let bytes = &*binary.bytes;
     // The preamble of a core module, version 1 (WebAssembly core specification §5.5.16).
     if bytes.starts_with(b"\0asm\x01\0\0\0") {
         return Err(PluginError::CoreModule { plugin, file });
     }
     let machine = machine()?;
-    let component = match Component::from_binary(&machine.engine, bytes) {
+    let component = match library.component(&machine.engine, bytes) {
         Ok(component) => component,
         Err(error) => {
             let reason = format!("{error:#}");

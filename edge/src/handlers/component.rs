@@ -13,6 +13,7 @@ use super::error::HandlerError;
 use super::pool::Pool;
 use super::state::State;
 use crate::config::{Source, Use};
+use crate::wasm::{Binary, Library};
 
 /// The handlers of a configuration, compiled.
 pub struct Handlers {
@@ -40,7 +41,7 @@ pub(super) enum Guest {
 }
 
 impl Handlers {
-    /// Reads and compiles handlers. `builtin` are those that ship with the edge. What an earlier
+    /// Reads and compiles handlers, those that ship with the edge out of the library. What an earlier
     /// configuration that is still in use has compiled is not compiled again.
     ///
     /// # Errors
@@ -48,22 +49,12 @@ impl Handlers {
     /// no handler.
     pub fn load<'a>(
         sources: impl IntoIterator<Item = (&'a String, &'a Source)>,
-        builtin: &[(&str, &[u8])],
+        library: impl Into<Library>,
     ) -> Result<Handlers, HandlerError> {
+        let library = library.into();
         let load = |(name, source): (&String, &Source)| {
-            let read;
-            let bytes = match source.builtin() {
-                Some(wanted) => find(name, wanted, builtin)?,
-                None => {
-                    read = std::fs::read(&source.file).map_err(|error| HandlerError::Read {
-                        plugin: name.clone(),
-                        file: source.file.clone(),
-                        source: error,
-                    })?;
-                    &read
-                }
-            };
-            let compiled = compile_once(name, &source.file, bytes)?;
+            let binary = library.read(name, source)?;
+            let compiled = compile_once(name, &library, &binary)?;
             Ok((name.clone(), (compiled, Arc::new(Pool::new()))))
         };
         let by_name: Result<_, HandlerError> = sources.into_iter().map(load).collect();
@@ -109,26 +100,14 @@ impl Compiled {
     }
 }
 
-fn find<'a>(
-    plugin: &str,
-    wanted: &str,
-    builtin: &[(&str, &'a [u8])],
-) -> Result<&'a [u8], HandlerError> {
-    let found = builtin.iter().find(|(name, _)| *name == wanted);
-    found.map(|(_, bytes)| *bytes).ok_or_else(|| {
-        let known: Vec<&str> = builtin.iter().map(|(name, _)| *name).collect();
-        HandlerError::NoBuiltin {
-            plugin: plugin.to_owned(),
-            name: wanted.to_owned(),
-            known: known.join(", "),
-        }
-    })
-}
-
 /// Compiles a component, unless the same bytes are in use already.
-fn compile_once(plugin: &str, file: &str, bytes: &[u8]) -> Result<Arc<Compiled>, HandlerError> {
+fn compile_once(
+    plugin: &str,
+    library: &Library,
+    binary: &Binary,
+) -> Result<Arc<Compiled>, HandlerError> {
     static IN_USE: Mutex<Option<HashMap<blake3::Hash, Weak<Compiled>>>> = Mutex::new(None);
-    let hash = blake3::hash(bytes);
+    let hash = blake3::hash(&binary.bytes);
     let lock = || IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
     let known = lock()
         .as_ref()
@@ -136,7 +115,7 @@ fn compile_once(plugin: &str, file: &str, bytes: &[u8]) -> Result<Arc<Compiled>,
     if let Some(compiled) = known {
         return Ok(compiled);
     }
-    let compiled = Arc::new(compile(plugin, file, bytes)?);
+    let compiled = Arc::new(compile(plugin, library, binary)?);
     let mut in_use = lock();
     let in_use = in_use.get_or_insert_default();
     in_use.retain(|_, compiled| compiled.strong_count() > 0);
@@ -144,11 +123,11 @@ fn compile_once(plugin: &str, file: &str, bytes: &[u8]) -> Result<Arc<Compiled>,
     Ok(compiled)
 }
 
-fn compile(plugin: &str, file: &str, bytes: &[u8]) -> Result<Compiled, HandlerError> {
+fn compile(plugin: &str, library: &Library, binary: &Binary) -> Result<Compiled, HandlerError> {
     let plugin = plugin.to_owned();
-    let file = file.to_owned();
+    let file = binary.file.clone();
     let machine = machine()?;
-    let component = match Component::from_binary(&machine.engine, bytes) {
+    let component = match library.component(&machine.engine, &binary.bytes) {
         Ok(component) => component,
         Err(error) => {
             let reason = format!("{error:#}");

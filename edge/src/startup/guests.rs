@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::StartError;
 use crate::config::{Config, Source};
+use crate::filters::Library;
 use crate::handlers::{Handlers, Prepared};
 
 /// The plugins that are loaded as filters: those that no route has for a handler, and those that
@@ -30,12 +31,12 @@ pub(super) fn filters(config: &Config) -> BTreeMap<String, Source> {
 /// What is wrong with a component or with its use.
 pub(super) fn handlers(
     config: &Config,
-    builtin: &[(&str, &[u8])],
+    library: Library,
 ) -> Result<Vec<Option<Prepared>>, StartError> {
     let names = handler_names(config);
     let sources = config.plugins.iter();
     let sources = sources.filter(|(name, _)| names.contains(name.as_str()));
-    let handlers = Handlers::load(sources, builtin)?;
+    let handlers = Handlers::load(sources, library)?;
     let routes = config.routes.iter().map(|route| {
         let Some(used) = &route.handler else {
             return Ok(None);

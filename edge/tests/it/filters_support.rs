@@ -14,14 +14,30 @@ use tidegate_edge::filters::{
 
 /// Loads plugins: pairs of a name and a file.
 pub(crate) fn load(sources: &[(&str, &str)]) -> Result<Plugins, PluginError> {
-    let source = |(name, file): &(&str, &str)| {
-        let source = Source {
-            file: (*file).to_owned(),
-        };
-        ((*name).to_owned(), source)
-    };
-    let sources: BTreeMap<String, Source> = sources.iter().map(source).collect();
+    let sources: BTreeMap<String, Source> = sources
+        .iter()
+        .map(|(name, file)| source(name, file))
+        .collect();
     Plugins::load(&sources, tidegate_plugins::WITH_FIXTURES)
+}
+
+/// Where a plugin comes from, by its name.
+pub(crate) fn source(name: &str, file: &str) -> (String, Source) {
+    let source = Source {
+        file: file.to_owned(),
+        ..Source::default()
+    };
+    (name.to_owned(), source)
+}
+
+/// A component that does what this one does, and is another one: `mark` stands in a custom section
+/// of its own (component model, binary format: sections as in a core module).
+pub(crate) fn component(bytes: &[u8], mark: &str) -> Vec<u8> {
+    let name = b"mark";
+    let size = 1 + name.len() + mark.len();
+    assert!(size < 128, "one byte of a LEB128 number");
+    let size = u8::try_from(size).unwrap();
+    [bytes, &[0, size, 4], name, mark.as_bytes()].concat()
 }
 
 /// One line of a route's plugins, in TOML.

@@ -22,13 +22,28 @@ pub const ALL: &[(&str, &[u8])] = &[
     ("invalidate", INVALIDATE),
 ];
 
-/// [`ALL`] and the fixture.
+/// [`ALL`] and the fixtures.
 pub const WITH_FIXTURES: &[(&str, &[u8])] = &[
     ("rate-limit", RATE_LIMIT),
     ("rate-limit-jwt", RATE_LIMIT_JWT),
     ("invalidate", INVALIDATE),
     ("misbehaving", MISBEHAVING),
+    #[cfg(feature = "spin")]
+    ("greeting", spin::GREETING),
+    #[cfg(feature = "spin")]
+    ("classic", spin::CLASSIC),
+    #[cfg(feature = "spin")]
+    ("errand", spin::ERRAND),
+    #[cfg(feature = "spin")]
+    ("errand-classic", spin::ERRAND_CLASSIC),
+    #[cfg(feature = "spin")]
+    ("misfit", spin::MISFIT),
+    #[cfg(feature = "spin")]
+    ("misfit-classic", spin::MISFIT_CLASSIC),
 ];
+
+#[cfg(feature = "spin")]
+pub mod spin;
 
 #[cfg(test)]
 mod tests {
@@ -37,7 +52,7 @@ mod tests {
         for (name, bytes) in super::WITH_FIXTURES {
             // The version and the layer of a component, where a module has 1 and 0.
             assert_eq!(bytes[..8], *b"\0asm\x0d\0\x01\0", "{name}");
-            assert!(bytes.len() < 256 << 10, "{name} has {} bytes", bytes.len());
+            assert!(bytes.len() < 512 << 10, "{name} has {} bytes", bytes.len());
         }
     }
 }
