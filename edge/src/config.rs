@@ -13,6 +13,7 @@ mod purge;
 mod route;
 mod secret;
 mod server;
+mod servers;
 mod sum;
 mod syntax;
 mod tiers;
@@ -33,6 +34,7 @@ pub use purge::{Purge, Rate};
 pub use route::{OnPartition, Ranges, ReadYourWrites, Route};
 pub use secret::Secret;
 pub use server::Server;
+pub use servers::RedisServers;
 pub use sum::Sum;
 pub use syntax::SyntaxError;
 pub use tiers::{Cache, Log, Redis};
@@ -172,6 +174,16 @@ impl Config {
                 (Some(_), Some(_)) => {
                     return Err(format!(
                         "{place}: both an origin and a handler, which answers in its place"
+                    ));
+                }
+            }
+            for (at, origin) in route.origins.iter().enumerate() {
+                if !self.origins.contains_key(origin) {
+                    return Err(format!("{place}: origins: no origin named {origin:?}"));
+                }
+                if route.origin.as_ref() == Some(origin) || route.origins[..at].contains(origin) {
+                    return Err(format!(
+                        "{place}: origins: {origin:?} is one of the route's already"
                     ));
                 }
             }

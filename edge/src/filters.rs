@@ -14,10 +14,14 @@ mod convert;
 mod engine;
 mod error;
 mod guest;
+mod held;
 mod host;
 mod limits;
+mod patience;
 mod plugin;
+mod pool;
 mod purge;
+mod quota;
 mod run;
 mod subject;
 
@@ -27,14 +31,18 @@ pub use limits::{Limits, LocalLimits, RedisLimits, Standing, Take, Taken, Verdic
 pub use plugin::Plugins;
 pub use purge::{Purge, PurgeOrder};
 pub use run::{Filters, Flow};
-pub use subject::Subject;
+pub use subject::{PolicyChanges, Subject};
 
 pub use crate::config::{Grant, OnFailure, Source, Use};
 pub use crate::wasm::{
     Builtin, CacheError, CodeCache, Failure, FailureKind, Library, SourceError, failures,
+    lines_left_out,
 };
 
 use std::sync::Arc;
+
+use crate::egress::Egress;
+use crate::keyvalue::KeyValue;
 
 /// What guests may reach beyond the exchange, where their route grants it. Cheap to clone.
 #[derive(Clone)]
@@ -43,4 +51,8 @@ pub struct Capabilities {
     pub limits: Arc<dyn Limits>,
     /// What the capability `purge` orders from.
     pub purge: Arc<dyn Purge>,
+    /// What the capability `kv` keeps things in.
+    pub keyvalue: KeyValue,
+    /// How the capability `http` gets out.
+    pub egress: Arc<Egress>,
 }

@@ -17,9 +17,12 @@ mod course;
 mod drive;
 mod engine;
 mod error;
+mod imports;
 mod log;
+mod outbound;
 mod pool;
 mod reach;
+mod spin;
 mod state;
 
 pub use component::Handlers;

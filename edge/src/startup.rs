@@ -27,6 +27,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::filters::{Builtin, CacheError, Chain, Library, LocalLimits, PluginError, Plugins};
 use crate::handlers::{HandlerError, Prepared};
+use crate::keyvalue::KeyValue;
 use crate::proxy::Settings;
 use crate::purge::{Followed, Index, Log, Orders, Own, Seal, Stream};
 use crate::server::{self, Handler};
@@ -39,6 +40,9 @@ const LOG_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Keys whose rate limits are counted in this process.
 const LIMIT_KEYS: usize = 100_000;
+
+/// What plugins keep in this process, in bytes.
+const KEPT_BYTES: usize = 64 << 20;
 
 /// What a program or a test passes in beside the configuration.
 pub struct Options {
@@ -202,6 +206,7 @@ struct Shared {
     /// Of each route too.
     key_policies: Vec<Option<Arc<KeyPolicy>>>,
     local_limits: Arc<LocalLimits>,
+    local_keyvalue: KeyValue,
     seal: Option<Arc<Seal>>,
     settings: Settings,
 }
@@ -257,6 +262,7 @@ impl Shared {
             key_policies,
             seal,
             local_limits: Arc::new(LocalLimits::new(LIMIT_KEYS, move || limits_clock.now().0)),
+            local_keyvalue: KeyValue::in_memory(KEPT_BYTES, clock.clone()),
             settings: Settings {
                 name: config.server.name.clone(),
                 via,

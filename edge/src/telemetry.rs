@@ -43,6 +43,7 @@ pub struct Metrics {
     memory_objects: Gauge<u64, AtomicU64>,
     plugin_failures: Family<PluginLabels, Gauge<u64, AtomicU64>>,
     limits: Family<LimitLabels, Counter>,
+    plugin_lines_left_out: Family<PluginLabel, Gauge<u64, AtomicU64>>,
 }
 
 /// How a request was answered.
@@ -118,6 +119,11 @@ struct LimitLabels {
     outcome: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PluginLabel {
+    plugin: String,
+}
+
 /// A named reason, as a label.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Reason {
@@ -178,6 +184,7 @@ impl CodingCounters {
 }
 
 /// The counters of one route, found once, so that a request looks nothing up.
+#[derive(Clone)]
 pub struct RouteCounters([Counter; Outcome::ALL.len()]);
 
 impl RouteCounters {
@@ -255,6 +262,14 @@ impl Metrics {
     /// Counts under a reason.
     pub fn count_reason(family: &Family<Reason, Counter>, reason: &'static str) {
         family.get_or_create(&Reason { reason }).inc();
+    }
+
+    /// Notes how many log lines of each plugin have been left out.
+    pub fn note_lines_left_out(&self, counts: impl IntoIterator<Item = (String, u64)>) {
+        for (plugin, count) in counts {
+            let family = &self.plugin_lines_left_out;
+            family.get_or_create(&PluginLabel { plugin }).set(count);
+        }
     }
 
     /// The metrics as text, in the OpenMetrics format. `usage` is bytes and objects in memory.
@@ -375,6 +390,11 @@ impl Metrics {
             "limited_requests",
             "Requests that a rate limit looked at, by limit and outcome",
             all.limits,
+        );
+        registry.register(
+            "plugin_log_lines_left_out",
+            "Log lines of plugins left out, those of an exchange or a second with too many",
+            all.plugin_lines_left_out,
         );
         registry
     }

@@ -126,7 +126,7 @@ fn grant(import: &str) -> Option<&str> {
     match interface {
         "wasi:http/outgoing-handler" | "wasi:http/client" => Some("http"),
         _ => match interface.split_once('/')? {
-            ("tidegate:plugin", "exchange" | "types" | "config") => None,
+            ("tidegate:plugin", "exchange" | "types" | "config" | "instance") => None,
             ("tidegate:plugin", capability) => Some(capability),
             ("spin:key-value" | "fermyon:spin", "key-value") => Some("kv"),
             ("spin:redis" | "fermyon:spin", "redis") => Some("redis"),
@@ -180,6 +180,7 @@ mod tests {
         let imports = [
             "tidegate:plugin/exchange@0.1.0",
             "tidegate:plugin/config@0.1.0",
+            "tidegate:plugin/instance@0.1.0",
             "tidegate:plugin/limits@0.1.0",
             "tidegate:plugin/kv@0.1.0",
             "spin:key-value/key-value@3.0.0",

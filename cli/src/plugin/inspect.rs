@@ -58,7 +58,8 @@ fn hooks(file: &Path, component: &Component, mut plugin: Table) -> Result<String
         &Table::new(),
         "http://127.0.0.1:9",
     )?;
-    let plugins = Plugins::load(&config.plugins, &[]).map_err(|error| error.to_string())?;
+    let plugins =
+        Plugins::load(&config.plugins, tidegate_plugins::ALL).map_err(|error| error.to_string())?;
     let chain = plugins
         .chain(&config.routes[0].plugins)
         .map_err(|error| error.to_string())?;

@@ -60,7 +60,7 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         index_slots: INDEX_SLOTS,
         ..Options::default()
     };
-    let edge = Edge::start(config, options).map_err(Failure::refused)?;
+    let edge = Edge::start(config, options).map_err(|error| refused(error.to_string()))?;
     origin.answers(&scenario.origin);
     let mut failed = 0;
     for (at, step) in scenario.steps.iter().enumerate() {

@@ -1,6 +1,7 @@
 //! What a configuration says about plugins: where they come from, and how a route uses them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use serde::Deserialize;
 
 use super::hosts::AllowedHosts;
 use super::secret::Secret;
+use super::servers::RedisServers;
 use super::sum::Sum;
 use super::units::{check_not_zero, duration, optional_duration, optional_size};
 
@@ -23,9 +25,31 @@ pub struct Source {
     pub file: String,
     /// The sum that the component must have, whenever it is read; any will do when absent.
     pub sha256: Option<Sum>,
+    /// How many exchanges one instance serves, one after the other; each has a fresh one when absent.
+    pub reuse: Option<NonZeroU32>,
+    /// The most instances alive at once.
+    pub instances: Option<NonZeroU32>,
+    /// How long an exchange waits for an instance when there are as many as there may be.
+    #[serde(default, deserialize_with = "optional_duration")]
+    pub wait: Option<Duration>,
 }
 
 impl Source {
+    /// How many exchanges one instance serves.
+    pub fn reuse(&self) -> u32 {
+        self.reuse.map_or(1, NonZeroU32::get)
+    }
+
+    /// The most instances alive at once.
+    pub fn instances(&self) -> usize {
+        self.instances.map_or(1_000, |most| most.get() as usize)
+    }
+
+    /// How long an exchange waits for an instance.
+    pub fn wait(&self) -> Duration {
+        self.wait.unwrap_or(Duration::from_millis(100))
+    }
+
     /// The name behind `builtin:`, if that is what the source is.
     pub fn builtin(&self) -> Option<&str> {
         self.file.strip_prefix("builtin:")
@@ -106,6 +130,15 @@ pub struct Use {
     /// What the grant `secrets` tells, by name.
     #[serde(default)]
     pub secrets: BTreeMap<String, Secret>,
+    /// The stores that a guest of Spin may open, by label; where none is named, `default`.
+    #[serde(default)]
+    pub stores: Option<BTreeSet<String>>,
+    /// Where the grant `redis` leads, and nowhere else.
+    #[serde(default)]
+    pub redis: RedisServers,
+    /// How long connecting to one of `redis` may take, and how long a command.
+    #[serde(default, deserialize_with = "optional_duration")]
+    pub redis_timeout: Option<Duration>,
     #[serde(default)]
     pub on_failure: OnFailure,
     /// How long one hook may run, or a handler over one exchange; its waiting does not count.
@@ -149,8 +182,34 @@ impl Use {
         self.lifetime.unwrap_or(Duration::from_secs(600))
     }
 
+    /// Whether a guest of Spin may open the store of that label.
+    pub fn opens_store(&self, label: &str) -> bool {
+        match &self.stores {
+            Some(stores) => stores.contains(label),
+            None => label == "default",
+        }
+    }
+
+    /// How long connecting to a Redis may take, and how long a command.
+    pub fn redis_timeout(&self) -> Duration {
+        self.redis_timeout.unwrap_or(Duration::from_secs(1))
+    }
+
     /// What makes no sense of a filter.
     pub(super) fn check_filter(&self) -> Result<(), String> {
+        let of_spin = [
+            ("stores", self.stores.is_some()),
+            (
+                "redis",
+                !self.redis.is_empty() || self.grants.contains(&Grant::Redis),
+            ),
+        ];
+        if let Some((key, _)) = of_spin.iter().find(|(_, is_set)| *is_set) {
+            return Err(format!(
+                "plugin {:?}: {key} is for guests of Spin, not for a filter",
+                self.name
+            ));
+        }
         if self.timeout.is_some() || self.lifetime.is_some() {
             return Err(format!(
                 "plugin {:?}: timeout and lifetime are a handler's; a filter has a deadline",
@@ -184,6 +243,13 @@ impl Use {
         if !self.secrets.is_empty() && !self.grants.contains(&Grant::Secrets) {
             return in_place("secrets are of no use without the grant \"secrets\"".to_owned());
         }
+        if self.stores.is_some() && !self.grants.contains(&Grant::Kv) {
+            return in_place("stores are of no use without the grant \"kv\"".to_owned());
+        }
+        if !self.redis.is_empty() && !self.grants.contains(&Grant::Redis) {
+            return in_place("redis is of no use without the grant \"redis\"".to_owned());
+        }
+        check_not_zero("redis_timeout", self.redis_timeout()).or_else(in_place)?;
         for name in self.secrets.keys() {
             let is_plain = name.bytes().all(|byte| byte.is_ascii_graphic());
             if name.is_empty() || name.len() > LONGEST_SECRET_NAME || !is_plain {

@@ -10,7 +10,9 @@ use wasmtime_wasi_http::p3::bindings::{Service, ServicePre};
 use super::drive::Prepared;
 use super::engine::{MOST_MEMORY, Machine, machine};
 use super::error::HandlerError;
+use super::imports::Imports;
 use super::pool::Pool;
+use super::spin;
 use super::state::State;
 use crate::config::{Source, Use};
 use crate::wasm::{Binary, Library};
@@ -23,6 +25,7 @@ pub struct Handlers {
 /// A component, ready to be instantiated.
 pub(super) struct Compiled {
     pub(super) machine: &'static Machine,
+    imports: Imports,
     world: World,
 }
 
@@ -78,6 +81,19 @@ impl Handlers {
                 memory: used.memory(),
                 most: MOST_MEMORY,
             });
+        }
+        if let Some((import, grant)) = compiled.imports.lacking(used) {
+            return Err(HandlerError::NotGranted {
+                plugin: plugin(),
+                import: import.to_owned(),
+                grant,
+            });
+        }
+        if compiled.imports.has_variables() {
+            spin::check_variables(used).map_err(|reason| HandlerError::Variable {
+                plugin: plugin(),
+                reason,
+            })?;
         }
         Ok(Prepared::new(
             used.clone(),
@@ -141,9 +157,22 @@ fn compile(plugin: &str, library: &Library, binary: &Binary) -> Result<Compiled,
     let Some(kind) = Kind::of(&component, machine) else {
         return Err(HandlerError::NoHandler { plugin, file });
     };
+    let imports = Imports::of(&component, &machine.engine);
+    if let Some(import) = imports.unknown() {
+        let import = import.to_owned();
+        return Err(HandlerError::NotGiven {
+            plugin,
+            file,
+            import,
+        });
+    }
     let linked = machine.linker.instantiate_pre(&component);
     match linked.and_then(|linked| kind.world(linked)) {
-        Ok(world) => Ok(Compiled { machine, world }),
+        Ok(world) => Ok(Compiled {
+            machine,
+            imports,
+            world,
+        }),
         Err(error) => {
             let reason = format!("{error:#}");
             Err(HandlerError::OtherWorld {

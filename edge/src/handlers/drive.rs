@@ -19,6 +19,7 @@ use super::component::{Compiled, Guest};
 use super::course::{Answer, Course, Head, Parting, Question};
 use super::pool::{Instance, Pool};
 use super::reach::Reach;
+use super::spin::Servers;
 use super::state::State;
 use crate::body::{Arriving, Body};
 use crate::clock::Clock;
@@ -55,6 +56,7 @@ impl Prepared {
             reach: Arc::new(Reach {
                 used: Arc::clone(&self.used),
                 capabilities,
+                servers: Servers::new(self.used.redis.clone(), self.used.redis_timeout()),
                 clock,
             }),
             prepared: self.clone(),

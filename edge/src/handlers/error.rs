@@ -24,6 +24,20 @@ pub enum HandlerError {
         file: String,
         reason: String,
     },
+    #[error("plugin {plugin:?}: {file} imports {import}, which no handler is given")]
+    NotGiven {
+        plugin: String,
+        file: String,
+        import: String,
+    },
+    #[error("plugin {plugin:?} imports {import}, for which the route must grant {grant:?}")]
+    NotGranted {
+        plugin: String,
+        import: String,
+        grant: &'static str,
+    },
+    #[error("plugin {plugin:?}: {reason}")]
+    Variable { plugin: String, reason: String },
     #[error("no plugin named {plugin:?}")]
     Unknown { plugin: String },
     #[error(

@@ -13,7 +13,8 @@ use wasmtime_wasi::{HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiVie
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::log::Lines;
-use super::reach::{Outbound, Reach};
+use super::outbound::Outbound;
+use super::reach::Reach;
 use crate::clock::Clock;
 use crate::config::Grant;
 use crate::wasm::Exceeded;
@@ -28,7 +29,7 @@ pub(super) struct State {
     wasi: WasiCtx,
     http: WasiHttpCtx,
     outbound: Outbound,
-    table: ResourceTable,
+    pub(super) table: ResourceTable,
     lines: Option<Lines>,
     memory: usize,
     /// What the guest reaches in the exchange that it has now. Host interfaces begin here.
@@ -53,7 +54,7 @@ impl State {
         State {
             wasi: wasi.build(),
             http: WasiHttpCtx::new(),
-            outbound: Outbound,
+            outbound: Outbound::of(Arc::clone(&reach)),
             table,
             lines,
             memory: reach.used.memory(),
@@ -63,6 +64,7 @@ impl State {
 
     /// Makes ready for another exchange.
     pub(super) fn begin(&mut self, reach: Arc<Reach>) {
+        self.outbound = Outbound::of(Arc::clone(&reach));
         self.reach = reach;
         if let Some(lines) = &self.lines {
             lines.begin();

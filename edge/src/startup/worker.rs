@@ -12,11 +12,13 @@ use super::Shared;
 use crate::admin::Explains;
 use crate::cache::{KeyPolicy, Regional};
 use crate::config::{self, Ranges};
+use crate::egress::Egress;
 use crate::encoding::Compression;
 use crate::exchange::Connection;
 use crate::explanation::{Explanation, Question};
 use crate::filters::{Capabilities, Chain, Limits, Purge, PurgeOrder, RedisLimits};
 use crate::interim::Informer;
+use crate::keyvalue::KeyValue;
 use crate::proxy::{Proxy, Route, Yours};
 use crate::purge::{Order, Orders, Patience};
 use crate::redis::Redis;
@@ -49,6 +51,10 @@ impl Shared {
                 (Arc::new(limits), Some(regional))
             }
         };
+        let keyvalue = match &self.config.redis {
+            None => self.local_keyvalue.clone(),
+            Some(config) => KeyValue::in_redis(connect(config).await?, &config.prefix),
+        };
         // Routes to one origin share its connections.
         let upstreams = self.config.origins.iter().map(|(name, origin)| {
             let upstream =
@@ -59,6 +65,8 @@ impl Shared {
         let capabilities = Capabilities {
             limits,
             purge: Arc::new(LogPurge(Arc::clone(&self.orders))),
+            keyvalue,
+            egress: Arc::new(Egress::new(self.settings.via.clone())),
         };
         let ready = self.chains.iter().zip(&self.key_policies);
         let ready = ready.zip(&self.handlers);
@@ -77,8 +85,19 @@ impl Shared {
                     return Err(format!("route {name:?}: no origin named {origin:?}"));
                 }
             };
-            let ready = Arc::new(self.route(route, chain, key_policy, destination));
-            Ok((route.host.clone(), route.path.clone(), ready))
+            let mut ready = self.route(route, chain, key_policy, destination);
+            let others = route.origins.iter().map(|name| {
+                let upstream = upstreams
+                    .get(name.as_str())
+                    .ok_or_else(|| format!("route {:?}: no origin named {name:?}", route.name()))?;
+                let upstream = Destination::Origin(Arc::clone(upstream));
+                Ok::<_, String>(Arc::new(Route {
+                    upstream,
+                    ..ready.clone()
+                }))
+            });
+            ready.others = others.collect::<Result<_, _>>()?;
+            Ok((route.host.clone(), route.path.clone(), Arc::new(ready)))
         });
         let header = self.config.server.client_address_header.as_deref();
         Ok(Worker {
@@ -119,6 +138,10 @@ impl Shared {
                 .zip(self.seal.clone())
                 .map(|(by, seal)| Yours { by, seal }),
             forwards_ranges: config.ranges == Ranges::Forward,
+            others: Vec::new(),
+            origins: std::iter::once(upstream.name().to_owned())
+                .chain(config.origins.iter().cloned())
+                .collect(),
             upstream,
             chain: chain.clone(),
             counters: self.metrics.route(config.name()),
@@ -179,7 +202,7 @@ impl Purge for LogPurge {
     fn purge<'a>(
         &'a self,
         order: PurgeOrder,
-    ) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>> {
+    ) -> Pin<Box<dyn Future<Output = Result<String, String>> + Send + 'a>> {
         Box::pin(async move {
             let order = Order {
                 urls: order.urls,
@@ -190,7 +213,9 @@ impl Purge for LogPurge {
             };
             let records = order.into_records()?;
             let carried_out = self.0.carry_out(&records, Patience::default()).await;
-            carried_out.map(|_| ()).map_err(|error| error.to_string())
+            carried_out
+                .map(|receipt| receipt.position)
+                .map_err(|error| error.to_string())
         })
     }
 }

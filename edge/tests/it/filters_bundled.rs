@@ -323,7 +323,7 @@ async fn an_edge_that_loses_redis_counts_by_itself() {
         let chain = rate_limit("{ windows = [{ limit = 2, seconds = 10 }] }");
         let capabilities = Capabilities {
             limits: Arc::new(limits),
-            purge: Reach::new().capabilities.purge,
+            ..Reach::new().capabilities
         };
         let first = is_allowed(&chain, &capabilities, subject("/")).await;
         if kill {

@@ -55,7 +55,12 @@ mod floors;
 mod explaining;
 mod filters;
 mod filters_bundled;
+mod filters_origins;
+mod filters_policy;
 mod filters_support;
 
+mod filters_values;
+mod isolation;
 mod rate_limit;
 mod rate_limit_region;
+mod reuse;

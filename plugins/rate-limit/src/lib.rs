@@ -23,6 +23,8 @@ mod reply;
 mod seen;
 mod token;
 
+use std::rc::Rc;
+
 use tidegate_sdk::limits::{self, Options};
 use tidegate_sdk::{Filter, Flow, Hooks, Request, Response, filter};
 
@@ -30,8 +32,9 @@ use config::{Config, Mode};
 use seen::Asked;
 
 /// The filter: a configuration, and the fields that the response will carry.
+#[derive(Clone)]
 pub struct RateLimit {
-    config: Config,
+    config: Rc<Config>,
     standing: Option<[(&'static str, String); 2]>,
 }
 
@@ -42,7 +45,7 @@ impl Filter for RateLimit {
 
     fn new(config: &str) -> Result<RateLimit, String> {
         Ok(RateLimit {
-            config: Config::from_json(config)?,
+            config: Rc::new(Config::from_json(config)?),
             standing: None,
         })
     }

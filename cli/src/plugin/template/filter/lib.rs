@@ -1,5 +1,7 @@
 //! A filter for Tidegate: lets in who brings a key, and says so.
 
+use std::rc::Rc;
+
 use tidegate_sdk::{Filter, Flow, Hooks, Request, Response, filter};
 
 /// What the route's `config` may say.
@@ -12,9 +14,10 @@ pub struct Config {
     keys: Vec<String>,
 }
 
-/// One for each exchange: what a hook keeps here, the later hooks find.
+/// Each exchange has a clone: what a hook keeps here, the later hooks find, and nobody else.
+#[derive(Clone)]
 pub struct Plugin {
-    config: Config,
+    config: Rc<Config>,
 }
 
 impl Config {
@@ -30,7 +33,7 @@ impl Filter for Plugin {
     }
 
     fn new(config: &str) -> Result<Self, String> {
-        let config = tidegate_sdk::from_json(config)?;
+        let config = Rc::new(tidegate_sdk::from_json(config)?);
         Ok(Plugin { config })
     }
 

@@ -1,0 +1,139 @@
+//! What a component imports: by right, by grant, or in vain.
+
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+use crate::config::{Grant, Use};
+
+/// What an import is to a handler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Import {
+    /// Every handler has it, though it may lead nowhere.
+    Given,
+    /// What comes behind a middleware.
+    Next,
+    /// It takes a grant.
+    Granted(Grant),
+    /// It takes either grant.
+    Variables,
+    /// There is no such thing here.
+    Unknown,
+}
+
+/// The imports of a component that not every handler has, and what comes next for a middleware.
+#[derive(Debug, Default)]
+pub(super) struct Imports {
+    granted: Vec<(String, Import)>,
+    unknown: Option<String>,
+    /// Whether it imports what comes behind it.
+    pub(super) has_next: bool,
+}
+
+impl Imports {
+    pub(super) fn of(component: &Component, engine: &Engine) -> Imports {
+        let mut imports = Imports::default();
+        for (name, _) in component.component_type().imports(engine) {
+            imports.add(name);
+        }
+        imports
+    }
+
+    fn add(&mut self, name: &str) {
+        match Import::of(name) {
+            Import::Given => {}
+            Import::Next => self.has_next = true,
+            Import::Unknown => {
+                self.unknown.get_or_insert_with(|| name.to_owned());
+            }
+            import @ (Import::Granted(_) | Import::Variables) => {
+                self.granted.push((name.to_owned(), import));
+            }
+        }
+    }
+
+    /// An import that no handler has.
+    pub(super) fn unknown(&self) -> Option<&str> {
+        self.unknown.as_deref()
+    }
+
+    /// An import that a route does not grant, and the name of the grant that it takes.
+    pub(super) fn lacking(&self, used: &Use) -> Option<(&str, &'static str)> {
+        let has = |grant| used.grants.contains(&grant);
+        self.granted.iter().find_map(|(name, import)| {
+            let grant = match import {
+                Import::Granted(grant) if !has(*grant) => grant.name(),
+                Import::Variables if !has(Grant::Config) && !has(Grant::Secrets) => {
+                    Grant::Config.name()
+                }
+                _ => return None,
+            };
+            Some((name.as_str(), grant))
+        })
+    }
+
+    /// Whether it reads Spin's variables.
+    pub(super) fn has_variables(&self) -> bool {
+        let mut granted = self.granted.iter();
+        granted.any(|(_, import)| *import == Import::Variables)
+    }
+}
+
+impl Import {
+    /// What an import of that name is.
+    pub(super) fn of(name: &str) -> Import {
+        let (interface, version) = name.split_once('@').unwrap_or((name, ""));
+        let package = interface.split('/').next().unwrap_or_default();
+        // A draft is not what it became.
+        let is_draft = version.contains("rc") || version.contains("draft");
+        let is = |first: &str| version.starts_with(first) && !is_draft;
+        match (package, interface) {
+            (_, "wasi:http/handler") if is("0.3.") => Import::Next,
+            ("wasi:http", _) if is("0.2.") || is("0.3.") => Import::Given,
+            (
+                "wasi:cli" | "wasi:clocks" | "wasi:filesystem" | "wasi:io" | "wasi:random"
+                | "wasi:sockets",
+                _,
+            ) if is("0.2.") || is("0.3.") => Import::Given,
+            (_, "spin:key-value/key-value") if is("3.") => Import::Granted(Grant::Kv),
+            (_, "fermyon:spin/key-value") if is("2.") => Import::Granted(Grant::Kv),
+            (_, "spin:redis/redis") if is("3.") => Import::Granted(Grant::Redis),
+            (_, "fermyon:spin/redis") if is("2.") => Import::Granted(Grant::Redis),
+            (_, "spin:variables/variables") if is("3.") => Import::Variables,
+            (_, "fermyon:spin/variables") if is("2.") => Import::Variables,
+            _ => Import::Unknown,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Import;
+    use crate::config::Grant;
+
+    #[test]
+    fn what_an_import_takes_is_in_its_name() {
+        for (name, expected) in [
+            ("wasi:http/types@0.3.0", Import::Given),
+            ("wasi:http/client@0.3.0", Import::Given),
+            ("wasi:http/outgoing-handler@0.2.0", Import::Given),
+            ("wasi:cli/stdout@0.2.6", Import::Given),
+            ("wasi:http/handler@0.3.0", Import::Next),
+            ("spin:key-value/key-value@3.0.0", Import::Granted(Grant::Kv)),
+            ("fermyon:spin/key-value@2.0.0", Import::Granted(Grant::Kv)),
+            ("spin:redis/redis@3.0.0", Import::Granted(Grant::Redis)),
+            ("fermyon:spin/redis@2.0.0", Import::Granted(Grant::Redis)),
+            ("spin:variables/variables@3.0.0", Import::Variables),
+            ("fermyon:spin/variables@2.0.0", Import::Variables),
+            ("spin:sqlite/sqlite@3.1.0", Import::Unknown),
+            ("spin:postgres/postgres@4.2.0", Import::Unknown),
+            ("spin:mqtt/mqtt@3.0.0", Import::Unknown),
+            ("fermyon:spin/llm@2.0.0", Import::Unknown),
+            ("wasi:config/store@0.2.0-draft-2024-09-27", Import::Unknown),
+            ("wasi:keyvalue/store@0.2.0-draft2", Import::Unknown),
+            ("wasi:http/handler@0.3.0-rc-2026-01-06", Import::Unknown),
+            ("tidegate:plugin/limits@0.1.0", Import::Unknown),
+        ] {
+            assert_eq!(Import::of(name), expected, "{name}");
+        }
+    }
+}
