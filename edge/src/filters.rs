@@ -29,7 +29,7 @@ mod subject;
 
 pub use chain::Chain;
 pub use error::PluginError;
-pub use limits::{Limits, LocalLimits, RedisLimits, Standing, Verdict, Window};
+pub use limits::{Limits, LocalLimits, RedisLimits, Standing, Take, Taken, Verdict, Window, taken};
 pub use plugin::Plugins;
 pub use purge::{Purge, PurgeOrder};
 pub use run::{Filters, Flow};

@@ -2,7 +2,7 @@
 
 mod guests;
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
@@ -49,6 +49,7 @@ pub struct Metrics {
     plugin_reloads: Family<ReloadLabels, Counter>,
     /// What plugins count themselves.
     pub guests: GuestMetrics,
+    limits: Family<LimitLabels, Counter>,
     plugin_lines_left_out: Family<PluginLabel, Gauge<u64, AtomicU64>>,
 }
 
@@ -117,6 +118,12 @@ struct UpstreamLabels {
 struct PluginLabels {
     plugin: String,
     kind: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabels {
+    limit: String,
+    outcome: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -247,6 +254,15 @@ impl Metrics {
     /// Notes for how long nothing was heard from the purge log.
     pub fn note_log_silence(&self, silence: Duration) {
         self.log_silence.set(silence.as_secs_f64());
+    }
+
+    /// Notes what rate limits have done so far: limit, outcome, count.
+    pub fn note_limits(&self, taken: impl IntoIterator<Item = (String, &'static str, u64)>) {
+        for (limit, outcome, count) in taken {
+            let labels = LimitLabels { limit, outcome };
+            let counter = self.limits.get_or_create(&labels);
+            counter.inner().store(count, Ordering::Relaxed);
+        }
     }
 
     /// Counts what came of asking for a lease of fetching for the region.
@@ -397,6 +413,11 @@ impl Metrics {
             "plugin_reloads",
             "New versions of plugins, by outcome",
             all.plugin_reloads,
+        );
+        registry.register(
+            "limited_requests",
+            "Requests that a rate limit looked at, by limit and outcome",
+            all.limits,
         );
         registry.register(
             "plugin_log_lines_left_out",

@@ -176,6 +176,20 @@ impl Chain {
         !self.is_empty && self.route.version.load().hooks.intersects(on_hits)
     }
 
+    /// The hooks that any of them has, by their names in the WIT package.
+    pub fn hooks(&self) -> impl Iterator<Item = &'static str> + use<> {
+        let hooks = self.route.version.load().hooks;
+        let named = [
+            (HookSet::ON_REQUEST, "on-request"),
+            (HookSet::ON_ORIGIN_RESPONSE, "on-origin-response"),
+            (HookSet::ON_RESPONSE, "on-response"),
+        ];
+        let named = named
+            .into_iter()
+            .filter(move |(hook, _)| hooks.contains(*hook));
+        named.map(|(_, name)| name)
+    }
+
     /// The filters for one exchange, which keeps their versions until it ends. Nothing is
     /// instantiated before the first hook.
     pub fn begin(&self, capabilities: &Capabilities) -> Filters {

@@ -61,6 +61,7 @@ mod filters_kv;
 mod filters_origins;
 mod filters_policy;
 mod filters_support;
+
 mod filters_values;
 mod handlers;
 mod handlers_limits;
@@ -70,4 +71,6 @@ mod plugins_cache;
 mod plugins_pin;
 mod plugins_reload;
 mod plugins_reload_often;
+mod rate_limit;
+mod rate_limit_region;
 mod reuse;

@@ -6,6 +6,9 @@
 /// Limits how often a client may ask.
 pub const RATE_LIMIT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/rate-limit.wasm"));
 
+/// The same, for keys by claims of signed tokens: needs `clock` as well.
+pub const RATE_LIMIT_JWT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/rate-limit-jwt.wasm"));
+
 /// Says what falls out of the cache after a write.
 pub const INVALIDATE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/invalidate.wasm"));
 
@@ -25,11 +28,16 @@ pub const SCRIPTED_VALUES: &[u8] =
     include_bytes!(concat!(env!("OUT_DIR"), "/scripted-values.wasm"));
 
 /// Those for use, each with the name it is known by.
-pub const ALL: &[(&str, &[u8])] = &[("rate-limit", RATE_LIMIT), ("invalidate", INVALIDATE)];
+pub const ALL: &[(&str, &[u8])] = &[
+    ("rate-limit", RATE_LIMIT),
+    ("rate-limit-jwt", RATE_LIMIT_JWT),
+    ("invalidate", INVALIDATE),
+];
 
 /// [`ALL`] and the fixtures.
 pub const WITH_FIXTURES: &[(&str, &[u8])] = &[
     ("rate-limit", RATE_LIMIT),
+    ("rate-limit-jwt", RATE_LIMIT_JWT),
     ("invalidate", INVALIDATE),
     ("misbehaving", MISBEHAVING),
     ("typical", TYPICAL),
