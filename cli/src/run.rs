@@ -48,9 +48,12 @@ pub(crate) fn start(config: Config) -> Result<Edge, Failure> {
         ..Options::default()
     };
     Edge::start(config, options).map_err(|error| match error {
-        StartError::Config(_) | StartError::Plugins(_) | StartError::Plugin(..) => {
-            Failure::refused(error)
-        }
+        StartError::Config(_)
+        | StartError::CodeCache(_)
+        | StartError::Plugins(_)
+        | StartError::Plugin(..)
+        | StartError::Handlers(_)
+        | StartError::Handler(..) => Failure::refused(error),
         StartError::Listen { .. } | StartError::Worker(_) => Failure::failed(error),
     })
 }

@@ -14,9 +14,11 @@ mod route;
 mod secret;
 mod server;
 mod servers;
+mod sum;
 mod syntax;
 mod tiers;
 mod units;
+mod wasm;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -33,9 +35,11 @@ pub use route::{OnPartition, Ranges, ReadYourWrites, Route};
 pub use secret::Secret;
 pub use server::Server;
 pub use servers::RedisServers;
+pub use sum::Sum;
 pub use syntax::SyntaxError;
 pub use tiers::{Cache, Log, Redis};
 pub use units::parse_duration;
+pub use wasm::Wasm;
 
 use tiers::check_redis_url;
 use units::check_not_zero;
@@ -56,6 +60,8 @@ pub struct Config {
     pub origins: BTreeMap<String, Origin>,
     #[serde(default)]
     pub plugins: BTreeMap<String, Source>,
+    #[serde(default)]
+    pub wasm: Wasm,
     pub routes: Vec<Route>,
 }
 
@@ -94,6 +100,7 @@ impl Config {
         for source in config.plugins.values_mut() {
             source.resolve_beside(folder);
         }
+        config.wasm.resolve_beside(folder);
         Ok(config)
     }
 
@@ -150,6 +157,7 @@ impl Config {
             redis.check_lease()?;
         }
         self.log.check()?;
+        self.wasm.check()?;
         for (name, origin) in &self.origins {
             origin
                 .check()
@@ -166,6 +174,16 @@ impl Config {
                 (Some(_), Some(_)) => {
                     return Err(format!(
                         "{place}: both an origin and a handler, which answers in its place"
+                    ));
+                }
+            }
+            for (at, origin) in route.origins.iter().enumerate() {
+                if !self.origins.contains_key(origin) {
+                    return Err(format!("{place}: origins: no origin named {origin:?}"));
+                }
+                if route.origin.as_ref() == Some(origin) || route.origins[..at].contains(origin) {
+                    return Err(format!(
+                        "{place}: origins: {origin:?} is one of the route's already"
                     ));
                 }
             }

@@ -13,29 +13,39 @@ mod chain;
 mod convert;
 mod engine;
 mod error;
+mod granted;
 mod guest;
+mod held;
 mod host;
 mod limits;
+mod patience;
 mod plugin;
+mod pool;
 mod purge;
+mod quota;
+mod replace;
 mod run;
 mod subject;
 
 pub use chain::Chain;
 pub use error::PluginError;
-pub use limits::{Limits, LocalLimits, RedisLimits, Standing, Verdict, Window};
+pub use limits::{Limits, LocalLimits, RedisLimits, Standing, Take, Taken, Verdict, Window, taken};
 pub use plugin::Plugins;
 pub use purge::{Purge, PurgeOrder};
 pub use run::{Filters, Flow};
-pub use subject::Subject;
+pub use subject::{PolicyChanges, Subject};
 
 pub use crate::config::{Grant, OnFailure, Source, Use};
-pub use crate::wasm::{Failure, FailureKind, failures};
+pub use crate::wasm::{
+    Builtin, CacheError, CodeCache, Failure, FailureKind, Library, SourceError, failures,
+    lines_left_out,
+};
 
 use std::sync::Arc;
 
 use crate::egress::Egress;
 use crate::keyvalue::KeyValue;
+use crate::telemetry::GuestMetrics;
 
 /// What guests may reach beyond the exchange, where their route grants it. Cheap to clone.
 #[derive(Clone)]
@@ -48,4 +58,6 @@ pub struct Capabilities {
     pub keyvalue: KeyValue,
     /// How the capability `http` gets out.
     pub egress: Arc<Egress>,
+    /// What the capability `metrics` counts in.
+    pub metrics: GuestMetrics,
 }

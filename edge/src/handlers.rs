@@ -24,6 +24,7 @@ mod next;
 mod outbound;
 mod pool;
 mod reach;
+mod replace;
 mod spin;
 mod state;
 

@@ -11,7 +11,6 @@ mod random;
 pub mod router;
 pub mod telemetry;
 pub mod trailers;
-mod wasm;
 
 pub mod body;
 pub mod encoding;
@@ -19,6 +18,7 @@ pub mod error;
 pub mod interim;
 pub mod keyvalue;
 pub mod redis;
+mod wasm;
 
 pub mod egress;
 pub mod exchange;

@@ -1,6 +1,7 @@
 //! What a configuration says about plugins: where they come from, and how a route uses them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,21 +10,46 @@ use serde::Deserialize;
 use super::hosts::AllowedHosts;
 use super::secret::Secret;
 use super::servers::RedisServers;
+use super::sum::Sum;
 use super::units::{check_not_zero, duration, optional_duration, optional_size};
 
 /// The longest name of a secret, in bytes.
 const LONGEST_SECRET_NAME: usize = 128;
 
 /// `[plugins.NAME]`: where a component comes from.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
     /// `builtin:NAME` for one that ships with Tidegate, else a path to a `.wasm` component,
     /// relative to the configuration file.
     pub file: String,
+    /// The sum that the component must have, whenever it is read; any will do when absent.
+    pub sha256: Option<Sum>,
+    /// How many exchanges one instance serves, one after the other; each has a fresh one when absent.
+    pub reuse: Option<NonZeroU32>,
+    /// The most instances alive at once.
+    pub instances: Option<NonZeroU32>,
+    /// How long an exchange waits for an instance when there are as many as there may be.
+    #[serde(default, deserialize_with = "optional_duration")]
+    pub wait: Option<Duration>,
 }
 
 impl Source {
+    /// How many exchanges one instance serves.
+    pub fn reuse(&self) -> u32 {
+        self.reuse.map_or(1, NonZeroU32::get)
+    }
+
+    /// The most instances alive at once.
+    pub fn instances(&self) -> usize {
+        self.instances.map_or(1_000, |most| most.get() as usize)
+    }
+
+    /// How long an exchange waits for an instance.
+    pub fn wait(&self) -> Duration {
+        self.wait.unwrap_or(Duration::from_millis(100))
+    }
+
     /// The name behind `builtin:`, if that is what the source is.
     pub fn builtin(&self) -> Option<&str> {
         self.file.strip_prefix("builtin:")

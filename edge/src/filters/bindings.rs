@@ -17,6 +17,13 @@ wasmtime::component::bindgen!({
     imports: {
         "tidegate:plugin/limits.take": async | trappable,
         "tidegate:plugin/purge.purge": async | trappable,
+        "tidegate:plugin/kv.get": async | trappable,
+        "tidegate:plugin/kv.exists": async | trappable,
+        "tidegate:plugin/kv.set": async | trappable,
+        "tidegate:plugin/kv.delete": async | trappable,
+        "tidegate:plugin/kv.keys": async | trappable,
+        "tidegate:plugin/kv.increment": async | trappable,
+        "tidegate:plugin/http.send": async | trappable,
         default: trappable,
     },
     exports: { default: async },
@@ -46,6 +53,12 @@ pub(super) mod by_value {
             "tidegate:plugin/log": super::tidegate::plugin::log,
             "tidegate:plugin/clock": super::tidegate::plugin::clock,
             "tidegate:plugin/config": super::tidegate::plugin::config,
+            "tidegate:plugin/kv": super::tidegate::plugin::kv,
+            "tidegate:plugin/http": super::tidegate::plugin::http,
+            "tidegate:plugin/secrets": super::tidegate::plugin::secrets,
+            "tidegate:plugin/metrics": super::tidegate::plugin::metrics,
+            "tidegate:plugin/random": super::tidegate::plugin::random,
+            "tidegate:plugin/instance": super::tidegate::plugin::instance,
         },
     });
 }

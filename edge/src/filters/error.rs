@@ -1,21 +1,13 @@
 //! Why the plugins of a configuration are refused.
 
+use crate::wasm::SourceError;
+
 /// What is wrong with a plugin or with a route's use of it. Found when the configuration is
 /// loaded, never in front of a client.
 #[derive(Debug, thiserror::Error)]
 pub enum PluginError {
-    #[error("plugin {plugin:?}: cannot read {file}: {source}")]
-    Read {
-        plugin: String,
-        file: String,
-        source: std::io::Error,
-    },
-    #[error("plugin {plugin:?}: nothing called {name:?} ships with tidegate, only {known}")]
-    NoBuiltin {
-        plugin: String,
-        name: String,
-        known: String,
-    },
+    #[error(transparent)]
+    Source(#[from] SourceError),
     #[error(
         "plugin {plugin:?}: {file} is a core module and no component: make one of it with `wasm-tools component new`"
     )]

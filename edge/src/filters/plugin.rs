@@ -3,14 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use wasmtime::component::Component;
+use arc_swap::ArcSwap;
 use wasmtime::component::types::ComponentItem;
 
-use super::chain::{Chain, Step};
+use super::chain::{Chain, Route, Step, Version, configured};
 use super::engine::{MOST_MEMORY, Machine, machine};
 use super::error::PluginError;
 use super::guest::Linked;
-use super::{Grant, Source, Use, convert};
+use super::quota::Quota;
+use super::{Grant, Library, Source, Use, convert};
+use crate::config::Sum;
+use crate::wasm::{Binary, Lines};
 
 /// The exports that make a component a filter, of either world.
 const EXPORTS: [&str; 5] = [
@@ -33,7 +36,23 @@ const INERT: [&str; 5] = [
 
 /// The plugins of a configuration, compiled.
 pub struct Plugins {
-    by_name: BTreeMap<String, Arc<Compiled>>,
+    pub(super) library: Library,
+    pub(super) by_name: BTreeMap<String, Arc<Plugin>>,
+    /// The routes of the chains that were made of them.
+    pub(super) routes: Mutex<Vec<Weak<Route>>>,
+}
+
+/// A component, under a name of the configuration.
+pub(super) struct Plugin {
+    pub(super) loaded: ArcSwap<Loaded>,
+    quota: Arc<Quota>,
+    lines: Arc<Lines>,
+}
+
+/// What a plugin is at present.
+pub(super) struct Loaded {
+    pub(super) compiled: Arc<Compiled>,
+    pub(super) sha256: Sum,
 }
 
 /// A component, ready to be instantiated.
@@ -41,39 +60,38 @@ pub(super) struct Compiled {
     pub(super) linked: Linked,
     pub(super) machine: &'static Machine,
     /// The capabilities that it imports.
-    needs: BTreeSet<Grant>,
+    pub(super) needs: BTreeSet<Grant>,
     /// Whether it has WASI, whose waiting no tick interrupts.
     pub(super) has_wasi: bool,
 }
 
 impl Plugins {
-    /// Reads and compiles the plugins of a configuration. `builtin` are those that ship with the
-    /// edge. What an earlier configuration that is still in use has compiled is not compiled again.
+    /// Reads and compiles the plugins of a configuration, those that ship with the edge out of the
+    /// library. What an earlier configuration that is still in use has compiled is not compiled again.
     ///
     /// # Errors
     /// [`PluginError`], naming the plugin and its file: it cannot be read, is no component, or
     /// does not fit the world.
     pub fn load(
         sources: &BTreeMap<String, Source>,
-        builtin: &[(&str, &[u8])],
+        library: impl Into<Library>,
     ) -> Result<Plugins, PluginError> {
+        let library = library.into();
         let load = |(name, source): (&String, &Source)| {
-            let read;
-            let bytes = match source.builtin() {
-                Some(wanted) => find(name, wanted, builtin)?,
-                None => {
-                    read = std::fs::read(&source.file).map_err(|error| PluginError::Read {
-                        plugin: name.clone(),
-                        file: source.file.clone(),
-                        source: error,
-                    })?;
-                    &read
-                }
+            let loaded = Loaded::new(name, &library, &library.read(name, source)?)?;
+            let plugin = Plugin {
+                loaded: ArcSwap::from_pointee(loaded),
+                quota: Arc::new(Quota::new(source)),
+                lines: Arc::new(Lines::new(name)),
             };
-            Ok((name.clone(), compile_once(name, &source.file, bytes)?))
+            Ok((name.clone(), Arc::new(plugin)))
         };
         let by_name: Result<_, PluginError> = sources.iter().map(load).collect();
-        by_name.map(|by_name| Plugins { by_name })
+        Ok(Plugins {
+            by_name: by_name?,
+            library,
+            routes: Mutex::default(),
+        })
     }
 
     /// The filters of a route. Each is asked whether it can work with its configuration; this
@@ -83,17 +101,55 @@ impl Plugins {
     /// [`PluginError`], naming the plugin: there is none of that name, it needs what the route
     /// does not grant, or it refuses its configuration.
     pub fn chain(&self, uses: &[Use]) -> Result<Chain, PluginError> {
-        let steps: Result<Vec<Step>, PluginError> =
-            uses.iter().map(|used| self.step(used)).collect();
-        Chain::new(steps?)
+        self.chain_of("", uses)
     }
 
-    fn step(&self, used: &Use) -> Result<Step, PluginError> {
+    /// The same for a route with a name, by which it is told when it refuses a new version.
+    ///
+    /// # Errors
+    /// As [`chain`](Plugins::chain).
+    pub fn chain_of(&self, route: &str, uses: &[Use]) -> Result<Chain, PluginError> {
+        let step = |used: &Use| {
+            let plugin = self.by_name.get(&used.name);
+            let plugin = plugin.ok_or_else(|| PluginError::Unknown {
+                plugin: used.name.clone(),
+            })?;
+            plugin.step(used, &plugin.loaded.load().compiled)
+        };
+        let steps: Result<_, PluginError> = uses.iter().map(step).collect();
+        let chain = Chain::new(route, uses, Version::new(configured(steps?)?));
+        if !chain.is_empty() {
+            let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+            routes.push(Arc::downgrade(chain.route()));
+        }
+        Ok(chain)
+    }
+}
+
+impl Loaded {
+    /// Compiles what was read of a plugin.
+    ///
+    /// # Errors
+    /// [`PluginError`]: it is no component, or does not fit the world.
+    pub(super) fn new(
+        plugin: &str,
+        library: &Library,
+        binary: &Binary,
+    ) -> Result<Loaded, PluginError> {
+        Ok(Loaded {
+            compiled: compile_once(plugin, library, binary)?,
+            sha256: binary.sha256,
+        })
+    }
+}
+
+impl Plugin {
+    /// A route's use of a version, which is still to be asked whether it likes its configuration.
+    ///
+    /// # Errors
+    /// [`PluginError`], naming the plugin: it needs what the route does not grant.
+    pub(super) fn step(&self, used: &Use, compiled: &Arc<Compiled>) -> Result<Step, PluginError> {
         let plugin = || used.name.clone();
-        let compiled = self
-            .by_name
-            .get(&used.name)
-            .ok_or_else(|| PluginError::Unknown { plugin: plugin() })?;
         let denied = compiled
             .needs
             .iter()
@@ -116,30 +172,24 @@ impl Plugins {
                 plugin: plugin(),
                 reason,
             })?;
-        Ok(Step::new(used, config, Arc::clone(compiled)))
+        Ok(Step::new(
+            used,
+            config,
+            Arc::clone(compiled),
+            Arc::clone(&self.quota),
+            Arc::clone(&self.lines),
+        ))
     }
 }
 
-fn find<'a>(
-    plugin: &str,
-    wanted: &str,
-    builtin: &[(&str, &'a [u8])],
-) -> Result<&'a [u8], PluginError> {
-    let found = builtin.iter().find(|(name, _)| *name == wanted);
-    found.map(|(_, bytes)| *bytes).ok_or_else(|| {
-        let known: Vec<&str> = builtin.iter().map(|(name, _)| *name).collect();
-        PluginError::NoBuiltin {
-            plugin: plugin.to_owned(),
-            name: wanted.to_owned(),
-            known: known.join(", "),
-        }
-    })
-}
-
 /// Compiles a component, unless the same bytes are in use already.
-fn compile_once(plugin: &str, file: &str, bytes: &[u8]) -> Result<Arc<Compiled>, PluginError> {
+fn compile_once(
+    plugin: &str,
+    library: &Library,
+    binary: &Binary,
+) -> Result<Arc<Compiled>, PluginError> {
     static IN_USE: Mutex<Option<HashMap<blake3::Hash, Weak<Compiled>>>> = Mutex::new(None);
-    let hash = blake3::hash(bytes);
+    let hash = blake3::hash(&binary.bytes);
     let lock = || IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
     let known = lock()
         .as_ref()
@@ -147,7 +197,7 @@ fn compile_once(plugin: &str, file: &str, bytes: &[u8]) -> Result<Arc<Compiled>,
     if let Some(compiled) = known {
         return Ok(compiled);
     }
-    let compiled = Arc::new(compile(plugin, file, bytes)?);
+    let compiled = Arc::new(compile(plugin, library, binary)?);
     let mut in_use = lock();
     let in_use = in_use.get_or_insert_default();
     in_use.retain(|_, compiled| compiled.strong_count() > 0);
@@ -155,15 +205,16 @@ fn compile_once(plugin: &str, file: &str, bytes: &[u8]) -> Result<Arc<Compiled>,
     Ok(compiled)
 }
 
-fn compile(plugin: &str, file: &str, bytes: &[u8]) -> Result<Compiled, PluginError> {
+fn compile(plugin: &str, library: &Library, binary: &Binary) -> Result<Compiled, PluginError> {
     let plugin = plugin.to_owned();
-    let file = file.to_owned();
+    let file = binary.file.clone();
+    let bytes = &*binary.bytes;
     // The preamble of a core module, version 1 (WebAssembly core specification §5.5.16).
     if bytes.starts_with(b"\0asm\x01\0\0\0") {
         return Err(PluginError::CoreModule { plugin, file });
     }
     let machine = machine()?;
-    let component = match Component::from_binary(&machine.engine, bytes) {
+    let component = match library.component(&machine.engine, bytes) {
         Ok(component) => component,
         Err(error) => {
             let reason = format!("{error:#}");
@@ -246,11 +297,16 @@ impl Import {
         }
         let interface = name.strip_prefix("tidegate:plugin/").unwrap_or_default();
         match interface.split('@').next().unwrap_or_default() {
-            "types" | "exchange" | "values" | "config" => Import::Exchange,
+            "types" | "exchange" | "values" | "instance" | "config" => Import::Exchange,
             "limits" => Import::Capability(Grant::Limits),
             "purge" => Import::Capability(Grant::Purge),
             "log" => Import::Capability(Grant::Log),
             "clock" => Import::Capability(Grant::Clock),
+            "kv" => Import::Capability(Grant::Kv),
+            "http" => Import::Capability(Grant::Http),
+            "secrets" => Import::Capability(Grant::Secrets),
+            "metrics" => Import::Capability(Grant::Metrics),
+            "random" => Import::Capability(Grant::Random),
             _ => Import::Unknown,
         }
     }
@@ -275,7 +331,12 @@ mod tests {
                 "tidegate:plugin/purge@0.1.0",
                 Import::Capability(Grant::Purge),
             ),
-            ("tidegate:plugin/kv@0.1.0", Import::Unknown),
+            ("tidegate:plugin/kv@0.1.0", Import::Capability(Grant::Kv)),
+            (
+                "tidegate:plugin/secrets@0.1.0",
+                Import::Capability(Grant::Secrets),
+            ),
+            ("tidegate:plugin/sockets@0.1.0", Import::Unknown),
             ("wasi:cli/stderr@0.2.6", Import::Wasi),
             ("wasi:sockets/tcp@0.2.6", Import::Unknown),
             ("wasi:http/outgoing-handler@0.2.6", Import::Unknown),

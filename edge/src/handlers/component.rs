@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use arc_swap::ArcSwap;
 use wasmtime::component::{Component, InstancePre};
 use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
 use wasmtime_wasi_http::p3::bindings::{Service, ServicePre};
@@ -14,11 +15,27 @@ use super::imports::Imports;
 use super::pool::Pool;
 use super::spin;
 use super::state::State;
-use crate::config::{Source, Use};
+use crate::config::{Source, Sum, Use};
+use crate::wasm::{Binary, Library};
 
 /// The handlers of a configuration, compiled.
 pub struct Handlers {
-    by_name: BTreeMap<String, (Arc<Compiled>, Arc<Pool>)>,
+    pub(super) library: Library,
+    pub(super) by_name: BTreeMap<String, Handling>,
+    /// What routes use of them, each with the route's name.
+    pub(super) uses: Mutex<Vec<(String, Place, Use)>>,
+}
+
+/// A plugin, whichever routes it is a handler of.
+pub(super) struct Handling {
+    pub(super) loaded: Arc<ArcSwap<Loaded>>,
+    pub(super) pool: Arc<Pool>,
+}
+
+/// A plugin as it is used now.
+pub(super) struct Loaded {
+    pub(super) compiled: Arc<Compiled>,
+    pub(super) sha256: Sum,
 }
 
 /// A component, ready to be instantiated.
@@ -43,7 +60,7 @@ pub(super) enum Guest {
 }
 
 impl Handlers {
-    /// Reads and compiles handlers. `builtin` are those that ship with the edge. What an earlier
+    /// Reads and compiles handlers, those that ship with the edge out of the library. What an earlier
     /// configuration that is still in use has compiled is not compiled again.
     ///
     /// # Errors
@@ -51,26 +68,23 @@ impl Handlers {
     /// no handler.
     pub fn load<'a>(
         sources: impl IntoIterator<Item = (&'a String, &'a Source)>,
-        builtin: &[(&str, &[u8])],
+        library: impl Into<Library>,
     ) -> Result<Handlers, HandlerError> {
+        let library = library.into();
         let load = |(name, source): (&String, &Source)| {
-            let read;
-            let bytes = match source.builtin() {
-                Some(wanted) => find(name, wanted, builtin)?,
-                None => {
-                    read = std::fs::read(&source.file).map_err(|error| HandlerError::Read {
-                        plugin: name.clone(),
-                        file: source.file.clone(),
-                        source: error,
-                    })?;
-                    &read
-                }
+            let loaded = Loaded::new(name, &library, &library.read(name, source)?)?;
+            let handling = Handling {
+                loaded: Arc::new(ArcSwap::from_pointee(loaded)),
+                pool: Arc::new(Pool::new(source)),
             };
-            let compiled = compile_once(name, &source.file, bytes)?;
-            Ok((name.clone(), (compiled, Arc::new(Pool::new()))))
+            Ok((name.clone(), handling))
         };
         let by_name: Result<_, HandlerError> = sources.into_iter().map(load).collect();
-        by_name.map(|by_name| Handlers { by_name })
+        Ok(Handlers {
+            by_name: by_name?,
+            library,
+            uses: Mutex::default(),
+        })
     }
 
     /// The handler of a route.
@@ -78,60 +92,104 @@ impl Handlers {
     /// # Errors
     /// [`HandlerError`], naming the plugin: there is none of that name, or it may not have what
     /// the route gives it.
-    pub fn prepare(&self, used: &Use) -> Result<Prepared, HandlerError> {
-        let prepared = self.prepare_any(used)?;
-        if prepared.compiled().imports.has_next {
-            let plugin = used.name.clone();
-            return Err(HandlerError::NoNext { plugin });
-        }
-        Ok(prepared)
+    pub fn prepare(&self, route: &str, used: &Use) -> Result<Prepared, HandlerError> {
+        self.prepare_as(Place::Destination, route, used)
     }
 
     /// A middleware of a route.
     ///
     /// # Errors
-    /// As [`Handlers::prepare`], and where the plugin is none.
-    pub fn prepare_middleware(&self, used: &Use) -> Result<Prepared, HandlerError> {
-        let prepared = self.prepare_any(used)?;
-        let compiled = prepared.compiled();
-        if !compiled.imports.has_next || !matches!(compiled.world, World::Current(_)) {
-            let plugin = used.name.clone();
-            return Err(HandlerError::NoMiddleware { plugin });
-        }
-        Ok(prepared)
+    /// As [`Handlers::prepare`].
+    pub fn prepare_middleware(&self, route: &str, used: &Use) -> Result<Prepared, HandlerError> {
+        self.prepare_as(Place::Around, route, used)
     }
 
-    fn prepare_any(&self, used: &Use) -> Result<Prepared, HandlerError> {
+    fn prepare_as(
+        &self,
+        place: Place,
+        route: &str,
+        used: &Use,
+    ) -> Result<Prepared, HandlerError> {
+        let handling = self.by_name.get(&used.name);
+        let handling = handling.ok_or_else(|| HandlerError::Unknown {
+            plugin: used.name.clone(),
+        })?;
+        handling.loaded.load().compiled.check(place, used)?;
+        let mut uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
+        uses.push((route.to_owned(), place, used.clone()));
+        Ok(Prepared::new(
+            used.clone(),
+            Arc::clone(&handling.loaded),
+            Arc::clone(&handling.pool),
+        ))
+    }
+}
+
+/// Where a route has a guest.
+#[derive(Clone, Copy)]
+pub(super) enum Place {
+    /// In an origin's place.
+    Destination,
+    /// Around all that is done with a request.
+    Around,
+}
+
+impl Loaded {
+    /// Compiles what was read of a plugin.
+    ///
+    /// # Errors
+    /// [`HandlerError`]: it is no component, or no handler.
+    pub(super) fn new(
+        plugin: &str,
+        library: &Library,
+        binary: &Binary,
+    ) -> Result<Loaded, HandlerError> {
+        Ok(Loaded {
+            compiled: compile_once(plugin, library, binary)?,
+            sha256: binary.sha256,
+        })
+    }
+}
+
+impl Compiled {
+    /// Whether a route can use it there.
+    ///
+    /// # Errors
+    /// [`HandlerError`], naming the plugin: it is of the other kind, or may not have what the
+    /// route gives it.
+    pub(super) fn check(&self, place: Place, used: &Use) -> Result<(), HandlerError> {
         let plugin = || used.name.clone();
-        let (compiled, pool) = self
-            .by_name
-            .get(&used.name)
-            .ok_or_else(|| HandlerError::Unknown { plugin: plugin() })?;
+        let is_current = matches!(self.world, World::Current(_));
+        match place {
+            Place::Destination if self.imports.has_next => {
+                return Err(HandlerError::NoNext { plugin: plugin() });
+            }
+            Place::Around if !self.imports.has_next || !is_current => {
+                return Err(HandlerError::NoMiddleware { plugin: plugin() });
+            }
+            Place::Destination | Place::Around => {}
+        }
         if used.memory() > MOST_MEMORY {
             return Err(HandlerError::TooMuchMemory {
-                plugin: plugin(),
+                plugin: used.name.clone(),
                 memory: used.memory(),
                 most: MOST_MEMORY,
             });
         }
-        if let Some((import, grant)) = compiled.imports.lacking(used) {
+        if let Some((import, grant)) = self.imports.lacking(used) {
             return Err(HandlerError::NotGranted {
-                plugin: plugin(),
+                plugin: used.name.clone(),
                 import: import.to_owned(),
                 grant: grant.name(),
             });
         }
-        if compiled.imports.has_variables {
+        if self.imports.has_variables {
             spin::check_variables(used).map_err(|reason| HandlerError::Variable {
-                plugin: plugin(),
+                plugin: used.name.clone(),
                 reason,
             })?;
         }
-        Ok(Prepared::new(
-            used.clone(),
-            Arc::clone(compiled),
-            Arc::clone(pool),
-        ))
+        Ok(())
     }
 }
 
@@ -148,26 +206,14 @@ impl Compiled {
     }
 }
 
-fn find<'a>(
-    plugin: &str,
-    wanted: &str,
-    builtin: &[(&str, &'a [u8])],
-) -> Result<&'a [u8], HandlerError> {
-    let found = builtin.iter().find(|(name, _)| *name == wanted);
-    found.map(|(_, bytes)| *bytes).ok_or_else(|| {
-        let known: Vec<&str> = builtin.iter().map(|(name, _)| *name).collect();
-        HandlerError::NoBuiltin {
-            plugin: plugin.to_owned(),
-            name: wanted.to_owned(),
-            known: known.join(", "),
-        }
-    })
-}
-
 /// Compiles a component, unless the same bytes are in use already.
-fn compile_once(plugin: &str, file: &str, bytes: &[u8]) -> Result<Arc<Compiled>, HandlerError> {
+fn compile_once(
+    plugin: &str,
+    library: &Library,
+    binary: &Binary,
+) -> Result<Arc<Compiled>, HandlerError> {
     static IN_USE: Mutex<Option<HashMap<blake3::Hash, Weak<Compiled>>>> = Mutex::new(None);
-    let hash = blake3::hash(bytes);
+    let hash = blake3::hash(&binary.bytes);
     let lock = || IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
     let known = lock()
         .as_ref()
@@ -175,7 +221,7 @@ fn compile_once(plugin: &str, file: &str, bytes: &[u8]) -> Result<Arc<Compiled>,
     if let Some(compiled) = known {
         return Ok(compiled);
     }
-    let compiled = Arc::new(compile(plugin, file, bytes)?);
+    let compiled = Arc::new(compile(plugin, library, binary)?);
     let mut in_use = lock();
     let in_use = in_use.get_or_insert_default();
     in_use.retain(|_, compiled| compiled.strong_count() > 0);
@@ -183,11 +229,11 @@ fn compile_once(plugin: &str, file: &str, bytes: &[u8]) -> Result<Arc<Compiled>,
     Ok(compiled)
 }
 
-fn compile(plugin: &str, file: &str, bytes: &[u8]) -> Result<Compiled, HandlerError> {
+fn compile(plugin: &str, library: &Library, binary: &Binary) -> Result<Compiled, HandlerError> {
     let plugin = plugin.to_owned();
-    let file = file.to_owned();
+    let file = binary.file.clone();
     let machine = machine()?;
-    let component = match Component::from_binary(&machine.engine, bytes) {
+    let component = match library.component(&machine.engine, &binary.bytes) {
         Ok(component) => component,
         Err(error) => {
             let reason = format!("{error:#}");

@@ -1,21 +1,13 @@
 //! Why a component is refused as a handler.
 
+use crate::wasm::SourceError;
+
 /// What is wrong with a handler or with a route's use of it. Found when the configuration is
 /// loaded, never in front of a client.
 #[derive(Debug, thiserror::Error)]
 pub enum HandlerError {
-    #[error("plugin {plugin:?}: cannot read {file}: {source}")]
-    Read {
-        plugin: String,
-        file: String,
-        source: std::io::Error,
-    },
-    #[error("plugin {plugin:?}: nothing called {name:?} ships with tidegate, only {known}")]
-    NoBuiltin {
-        plugin: String,
-        name: String,
-        known: String,
-    },
+    #[error(transparent)]
+    Source(#[from] SourceError),
     #[error("plugin {plugin:?}: {file} is no component: {reason}")]
     NoComponent {
         plugin: String,

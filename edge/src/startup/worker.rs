@@ -52,8 +52,10 @@ impl Shared {
             }
         };
         let keyvalue = match &self.config.redis {
-            None => self.local_keyvalue.clone(),
-            Some(config) => KeyValue::in_redis(connect(config).await?, &config.prefix),
+            Some(config) if !self.config.plugins.is_empty() => {
+                KeyValue::in_redis(connect(config).await?, &config.prefix)
+            }
+            _ => self.local_keyvalue.clone(),
         };
         // Routes to one origin share its connections.
         let upstreams = self.config.origins.iter().map(|(name, origin)| {
@@ -67,9 +69,10 @@ impl Shared {
             purge: Arc::new(LogPurge(Arc::clone(&self.orders))),
             keyvalue,
             egress: Arc::new(Egress::new(self.settings.via.clone())),
+            metrics: self.metrics.guests.clone(),
         };
-        let ready = self.chains.iter().zip(&self.key_policies);
-        let ready = ready.zip(&self.handlers);
+        let ready = self.guests.chains.iter().zip(&self.key_policies);
+        let ready = ready.zip(&self.guests.handlers);
         let routes = self.config.routes.iter().zip(ready);
         let routes = routes.map(|(route, ((chain, key_policy), guests))| {
             let destination = match (&guests.handler, &route.origin) {
@@ -88,11 +91,22 @@ impl Shared {
             let middleware = guests.middleware.iter();
             let middleware = middleware
                 .map(|prepared| prepared.as_middleware(capabilities.clone(), self.clock.clone()));
-            let ready = Arc::new(Route {
+            let mut ready = Route {
                 middleware: middleware.collect(),
                 ..self.route(route, chain, key_policy, destination)
+            };
+            let others = route.origins.iter().map(|name| {
+                let upstream = upstreams
+                    .get(name.as_str())
+                    .ok_or_else(|| format!("route {:?}: no origin named {name:?}", route.name()))?;
+                let upstream = Destination::Origin(Arc::clone(upstream));
+                Ok::<_, String>(Arc::new(Route {
+                    upstream,
+                    ..ready.clone()
+                }))
             });
-            Ok((route.host.clone(), route.path.clone(), ready))
+            ready.others = others.collect::<Result<_, _>>()?;
+            Ok((route.host.clone(), route.path.clone(), Arc::new(ready)))
         });
         let header = self.config.server.client_address_header.as_deref();
         Ok(Worker {
@@ -133,9 +147,13 @@ impl Shared {
                 .zip(self.seal.clone())
                 .map(|(by, seal)| Yours { by, seal }),
             forwards_ranges: config.ranges == Ranges::Forward,
+            others: Vec::new(),
+            origins: std::iter::once(upstream.name().to_owned())
+                .chain(config.origins.iter().cloned())
+                .collect(),
             upstream,
             chain: chain.clone(),
-            middleware: Vec::new(),
+            middleware: Arc::default(),
             counters: self.metrics.route(config.name()),
         }
     }
@@ -194,7 +212,7 @@ impl Purge for LogPurge {
     fn purge<'a>(
         &'a self,
         order: PurgeOrder,
-    ) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>> {
+    ) -> Pin<Box<dyn Future<Output = Result<String, String>> + Send + 'a>> {
         Box::pin(async move {
             let order = Order {
                 urls: order.urls,
@@ -205,7 +223,9 @@ impl Purge for LogPurge {
             };
             let records = order.into_records()?;
             let carried_out = self.0.carry_out(&records, Patience::default()).await;
-            carried_out.map(|_| ()).map_err(|error| error.to_string())
+            carried_out
+                .map(|receipt| receipt.position)
+                .map_err(|error| error.to_string())
         })
     }
 }
