@@ -67,7 +67,7 @@ impl Entry {
     /// A plugin that has just been loaded.
     pub(super) fn new(name: &str, source: &Source, config: &Config, now: Timestamp) -> Entry {
         let uses = |route: &&crate::config::Route| {
-            let handler = route.handler.iter();
+            let handler = route.handler.iter().chain(&route.middleware);
             let mut all = route.plugins.iter().chain(handler);
             all.any(|used| used.name == name)
         };
