@@ -6,7 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use criterion::Criterion;
 use http::{HeaderMap, StatusCode};
-use tidegate_edge::cache::{Cache, Content, Entry, Found, Key, KeyParts, Memory, Stored, Tier};
+use tidegate_edge::cache::{
+    Cache, Content, Entry, Found, Given, Key, KeyParts, Memory, Stored, Tier,
+};
 use tidegate_edge::purge::{Index, Position};
 use tidegate_semantics::{Policy, Vary, stored_fields};
 
@@ -106,7 +108,7 @@ fn page() -> Entry {
         status: StatusCode::OK,
         headers: stored_fields(&response, &Policy::default()),
         hidden: HeaderMap::new(),
-        filter_ttl: None,
+        given: Given::default(),
         content: Content::Whole(Bytes::from(vec![b'a'; 1 << 10])),
         terms: terms(),
         vary: Vary::of(&response, &request()).expect("the page varies on two fields"),

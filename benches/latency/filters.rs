@@ -6,10 +6,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use criterion::Criterion;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use tidegate_edge::clock::Clock;
+use tidegate_edge::egress::Egress;
 use tidegate_edge::filters::{
     Capabilities, Chain, Flow, LocalLimits, Plugins, Purge, PurgeOrder, Source, Subject, Use,
 };
+use tidegate_edge::keyvalue::KeyValue;
 use tokio::runtime::Builder;
 
 use crate::messages::{NOW, PATH, request};
@@ -32,6 +35,8 @@ pub(crate) fn benches(criterion: &mut Criterion) {
     let capabilities = Capabilities {
         limits: Arc::new(LocalLimits::new(1_000, || NOW.0)),
         purge: Arc::new(NoPurge),
+        keyvalue: KeyValue::in_memory(1 << 20, Clock::system()),
+        egress: Arc::new(Egress::new(HeaderValue::from_static("1.1 bench"))),
     };
     group.bench_function("on-request", |bencher| {
         bencher.iter_custom(|rounds| {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
-use tidegate_edge::cache::{Cache, Content, Entry, Found, Key, KeyParts, Memory, Stored};
+use tidegate_edge::cache::{Cache, Content, Entry, Found, Given, Key, KeyParts, Memory, Stored};
 use tidegate_edge::clock::Clock;
 use tidegate_edge::purge::{Index, Log, Record, Scope, Verdict};
 use tidegate_semantics::{Basis, Terms, Timestamp, Vary};
@@ -80,7 +80,7 @@ fn fill(cache: &Cache, log: &Log, count: usize) -> Vec<Key> {
             status: StatusCode::OK,
             headers: headers.clone(),
             hidden: HeaderMap::new(),
-            filter_ttl: None,
+            given: Given::default(),
             content: Content::Whole(Bytes::from(vec![b'a'; 1 << 10])),
             terms: terms.clone(),
             vary: Vary::default(),

@@ -46,9 +46,18 @@ impl Client {
                 break end;
             }
         };
-        let whole = head + 4 + self.body_length(head);
-        while read < whole {
-            read += self.read(read);
+        match self.body_length(head) {
+            Some(length) => {
+                while read < head + 4 + length {
+                    read += self.read(read);
+                }
+            }
+            // In chunks, of which the last is empty.
+            None => {
+                while !self.answer[..read].ends_with(b"\r\n0\r\n\r\n") {
+                    read += self.read(read);
+                }
+            }
         }
         self.head(head)
     }
@@ -68,13 +77,13 @@ impl Client {
         head
     }
 
-    fn body_length(&self, end: usize) -> usize {
-        const NAME: &str = "content-length: ";
+    fn body_length(&self, end: usize) -> Option<usize> {
         let head = self.head(end);
-        let length = head.lines().find_map(|line| line.strip_prefix(NAME));
-        length
-            .and_then(|length| length.parse().ok())
-            .unwrap_or_else(|| panic!("no length: {head}"))
+        let value = |name| head.lines().find_map(|line| line.strip_prefix(name));
+        let length = value("content-length: ").map(|length| length.parse());
+        let is_chunked = value("transfer-encoding: ") == Some("chunked");
+        assert!(length.is_some() || is_chunked, "no length: {head}");
+        length.map(|length| length.expect("a length is a number"))
     }
 }
 

@@ -91,6 +91,7 @@ impl Admin {
                 let failures = filters::failures().into_iter();
                 let failures =
                     failures.map(|(plugin, kind, count)| (plugin, kind.name().to_owned(), count));
+                self.metrics.note_lines_left_out(filters::lines_left_out());
                 self.metrics.note_log_silence(self.log.silence());
                 let page = self.metrics.encode(self.memory.usage(), failures);
                 text(

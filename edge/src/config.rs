@@ -177,6 +177,16 @@ impl Config {
                     ));
                 }
             }
+            for (at, origin) in route.origins.iter().enumerate() {
+                if !self.origins.contains_key(origin) {
+                    return Err(format!("{place}: origins: no origin named {origin:?}"));
+                }
+                if route.origin.as_ref() == Some(origin) || route.origins[..at].contains(origin) {
+                    return Err(format!(
+                        "{place}: origins: {origin:?} is one of the route's already"
+                    ));
+                }
+            }
             route
                 .check()
                 .map_err(|message| format!("{place}: {message}"))?;

@@ -56,6 +56,8 @@ pub struct Exchange {
     pub token: Option<Box<str>>,
     /// What the request filters added to the cache key.
     pub key_extra: String,
+    /// What they added may say whose request it is.
+    pub key_depends_on_user: bool,
     /// What the client asked for, where a request filter changed the path or the query.
     pub rewritten_from: Option<PathAndQuery>,
     /// A request filter decided that the cache is not used.
@@ -144,6 +146,7 @@ impl Exchange {
             encoding: None,
             token: None,
             key_extra: String::new(),
+            key_depends_on_user: false,
             rewritten_from: None,
             bypass_cache: false,
         })

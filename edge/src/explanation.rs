@@ -21,6 +21,9 @@ pub struct Question {
     /// Whether the origin may be asked where nothing usable is stored.
     #[serde(default = "Question::default_fetch")]
     pub fetch: bool,
+    /// The origin that a filter would choose; filters themselves are not run.
+    #[serde(default)]
+    pub origin: Option<String>,
 }
 
 impl Question {
@@ -33,7 +36,7 @@ impl Question {
     }
 
     /// The question that a query asks: `url=…`, and as often as wanted `header=Name: value`; also
-    /// `method=` and `fetch=false`.
+    /// `method=`, `fetch=false` and `origin=`.
     ///
     /// # Errors
     /// What in the query is no question.
@@ -43,6 +46,7 @@ impl Question {
             method: Question::default_method(),
             headers: Vec::new(),
             fetch: Question::default_fetch(),
+            origin: None,
         };
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             match &*name {
@@ -60,6 +64,7 @@ impl Question {
                         .parse()
                         .map_err(|_| format!("fetch {value:?} is neither true nor false"))?;
                 }
+                "origin" => question.origin = Some(value.into_owned()),
                 name => return Err(format!("no parameter {name:?} here")),
             }
         }

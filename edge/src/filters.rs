@@ -14,10 +14,14 @@ mod convert;
 mod engine;
 mod error;
 mod guest;
+mod held;
 mod host;
 mod limits;
+mod patience;
 mod plugin;
+mod pool;
 mod purge;
+mod quota;
 mod run;
 mod subject;
 
@@ -27,11 +31,12 @@ pub use limits::{Limits, LocalLimits, RedisLimits, Standing, Verdict, Window};
 pub use plugin::Plugins;
 pub use purge::{Purge, PurgeOrder};
 pub use run::{Filters, Flow};
-pub use subject::Subject;
+pub use subject::{PolicyChanges, Subject};
 
 pub use crate::config::{Grant, OnFailure, Source, Use};
 pub use crate::wasm::{
     Builtin, CacheError, CodeCache, Failure, FailureKind, Library, SourceError, failures,
+    lines_left_out,
 };
 
 use std::sync::Arc;

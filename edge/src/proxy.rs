@@ -7,11 +7,12 @@
 //! ```
 //!
 //! Deciding is left to `tidegate-semantics` and the purge log; this module acts on what they say.
-//! What is found is in `lookup`, how a fetch is shared in `fetch` and how it is done in `job`, how it
+//! What filters choose in place of the route is in `choosing`, what is found in `lookup`, how a fetch is shared in `fetch` and how it is done in `job`, how it
 //! waits for another edge's in `waiting`, how its answer is stored in `keeping`, how a write goes through and what it invalidates in `write`,
 //! what an upgrade comes to in `tunnel`, how a stored response becomes an answer in `respond`, and
 //! how answers are encoded for those who take them so in `encoding`.
 
+mod choosing;
 mod encoding;
 mod explaining;
 mod fetch;
@@ -86,6 +87,7 @@ pub struct Settings {
 }
 
 /// A route, ready to be used.
+#[derive(Clone)]
 pub struct Route {
     pub name: String,
     pub policy: Policy,
@@ -101,15 +103,20 @@ pub struct Route {
     /// representation is.
     pub forwards_ranges: bool,
     pub upstream: Destination,
+    /// The same route to each other origin that a request filter may choose.
+    pub others: Vec<Arc<Route>>,
+    /// The names of all of them, its own first.
+    pub origins: Arc<[String]>,
     pub chain: Chain,
     pub counters: RouteCounters,
 }
 
 impl Route {
-    fn key_depends_on_user(&self) -> bool {
-        self.key_policy
-            .as_ref()
-            .is_some_and(|policy| policy.depends_on_user())
+    /// Whether an exchange's key may say who asks, so that what is stored under it cannot be
+    /// refreshed on nobody's behalf.
+    fn key_depends_on_user(&self, exchange: &Exchange) -> bool {
+        let by_policy = self.key_policy.as_ref();
+        exchange.key_depends_on_user || by_policy.is_some_and(|policy| policy.depends_on_user())
     }
 }
 
@@ -197,11 +204,13 @@ impl Proxy {
             return self.purge(exchange).await;
         }
         let mut filters = route.chain.begin(&self.capabilities);
-        let (mut answer, filters) = match self.filter_request(&mut filters, exchange).await {
+        let mut route = Cow::Borrowed(route);
+        let filtered = self.filter_request(&mut filters, exchange, &mut route);
+        let (mut answer, filters) = match filtered.await {
             Some(answer) => (answer, Some(filters)),
             None => {
-                encoding::negotiate(exchange, route);
-                self.resolve(exchange, route, filters).await
+                encoding::negotiate(exchange, &route);
+                self.resolve(exchange, &route, filters).await
             }
         };
         let seen = answer.response.extensions_mut().remove::<Seen>();
@@ -212,7 +221,7 @@ impl Proxy {
             encoding::insist(&mut answer);
         }
         if let Some(seen) = seen {
-            self.tell_seen(exchange, route, &seen, &mut answer);
+            self.tell_seen(exchange, &route, &seen, &mut answer);
         }
         answer
     }

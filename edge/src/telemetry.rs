@@ -42,6 +42,7 @@ pub struct Metrics {
     memory_bytes: Gauge<u64, AtomicU64>,
     memory_objects: Gauge<u64, AtomicU64>,
     plugin_failures: Family<PluginLabels, Gauge<u64, AtomicU64>>,
+    plugin_lines_left_out: Family<PluginLabel, Gauge<u64, AtomicU64>>,
 }
 
 /// How a request was answered.
@@ -111,6 +112,11 @@ struct PluginLabels {
     kind: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PluginLabel {
+    plugin: String,
+}
+
 /// A named reason, as a label.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Reason {
@@ -171,6 +177,7 @@ impl CodingCounters {
 }
 
 /// The counters of one route, found once, so that a request looks nothing up.
+#[derive(Clone)]
 pub struct RouteCounters([Counter; Outcome::ALL.len()]);
 
 impl RouteCounters {
@@ -239,6 +246,14 @@ impl Metrics {
     /// Counts under a reason.
     pub fn count_reason(family: &Family<Reason, Counter>, reason: &'static str) {
         family.get_or_create(&Reason { reason }).inc();
+    }
+
+    /// Notes how many log lines of each plugin have been left out.
+    pub fn note_lines_left_out(&self, counts: impl IntoIterator<Item = (String, u64)>) {
+        for (plugin, count) in counts {
+            let family = &self.plugin_lines_left_out;
+            family.get_or_create(&PluginLabel { plugin }).set(count);
+        }
     }
 
     /// The metrics as text, in the OpenMetrics format. `usage` is bytes and objects in memory.
@@ -354,6 +369,11 @@ impl Metrics {
             "plugin_failures",
             "Plugin calls that failed, by kind",
             all.plugin_failures,
+        );
+        registry.register(
+            "plugin_log_lines_left_out",
+            "Log lines of plugins left out, those of an exchange or a second with too many",
+            all.plugin_lines_left_out,
         );
         registry
     }

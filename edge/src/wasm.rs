@@ -4,10 +4,13 @@
 mod code;
 mod failure;
 mod library;
+mod lines;
 mod source;
 
 pub use code::{CacheError, CodeCache};
 pub(crate) use failure::{Exceeded, count};
 pub use failure::{Failure, FailureKind, failures};
 pub use library::Library;
+pub use lines::lines_left_out;
+pub(crate) use lines::{Line, Lines};
 pub use source::{Binary, Builtin, SourceError};

@@ -18,7 +18,14 @@ const FILTERS: Guests = Guests {
     // A small stack lets an instance fit in two pages, which makes it cheaper to start.
     flags: "-Clink-arg=-zstack-size=16384",
     prefix: "tidegate-plugin-",
-    names: &["rate-limit", "invalidate", "misbehaving"],
+    names: &[
+        "rate-limit",
+        "invalidate",
+        "misbehaving",
+        "scripted",
+        "scripted-values",
+        "typical",
+    ],
 };
 
 /// The Spin applications, for tests.

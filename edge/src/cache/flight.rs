@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, StatusCode};
 use tidegate_semantics::{Terms, Timestamp, Vary};
+use tidegate_stored::Given;
 use tokio::sync::watch;
 
 use super::entry::Entry;
@@ -52,7 +52,7 @@ pub struct Head {
     /// Surrogate fields, which are not for clients.
     pub hidden: HeaderMap,
     /// The lifetime that a filter gave.
-    pub filter_ttl: Option<Duration>,
+    pub given: Given,
     pub terms: Terms,
     pub vary: Vary,
     pub tags: Vec<String>,

@@ -1,6 +1,7 @@
 //! What a configuration says about plugins: where they come from, and how a route uses them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::Duration;
 
@@ -22,31 +23,36 @@ pub struct Source {
     /// `builtin:NAME` for one that ships with Tidegate, else a path to a `.wasm` component,
     /// relative to the configuration file.
     pub file: String,
-    /// How many exchanges one instance serves. Absent or 1, each has a fresh one.
-    pub reuse: Option<u32>,
-    /// The most instances alive at once.
-    pub instances: Option<usize>,
-    /// How long an exchange waits for one of them.
-    #[serde(default, deserialize_with = "optional_duration")]
-    pub wait: Option<Duration>,
     /// The sum that the component must have, whenever it is read; any will do when absent.
     pub sha256: Option<Sum>,
+    /// How many exchanges one instance serves, one after the other; each has a fresh one when absent.
+    pub reuse: Option<NonZeroU32>,
+    /// The most instances alive at once.
+    pub instances: Option<NonZeroU32>,
+    /// How long an exchange waits for an instance when there are as many as there may be.
+    #[serde(default, deserialize_with = "optional_duration")]
+    pub wait: Option<Duration>,
 }
 
 impl Source {
-    /// The name behind `builtin:`, if that is what the source is.
-    pub fn builtin(&self) -> Option<&str> {
-        self.file.strip_prefix("builtin:")
+    /// How many exchanges one instance serves.
+    pub fn reuse(&self) -> u32 {
+        self.reuse.map_or(1, NonZeroU32::get)
     }
 
     /// The most instances alive at once.
     pub fn instances(&self) -> usize {
-        self.instances.unwrap_or(1_000)
+        self.instances.map_or(1_000, |most| most.get() as usize)
     }
 
     /// How long an exchange waits for an instance.
     pub fn wait(&self) -> Duration {
         self.wait.unwrap_or(Duration::from_millis(100))
+    }
+
+    /// The name behind `builtin:`, if that is what the source is.
+    pub fn builtin(&self) -> Option<&str> {
+        self.file.strip_prefix("builtin:")
     }
 
     /// Reads a relative path as one beside the configuration file.
@@ -193,7 +199,10 @@ impl Use {
     pub(super) fn check_filter(&self) -> Result<(), String> {
         let of_spin = [
             ("stores", self.stores.is_some()),
-            ("redis", !self.redis.is_empty() || self.grants.contains(&Grant::Redis)),
+            (
+                "redis",
+                !self.redis.is_empty() || self.grants.contains(&Grant::Redis),
+            ),
         ];
         if let Some((key, _)) = of_spin.iter().find(|(_, is_set)| *is_set) {
             return Err(format!(

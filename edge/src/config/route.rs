@@ -83,6 +83,9 @@ pub struct Route {
     pub path: String,
     /// May be left out where there is a handler.
     pub origin: Option<String>,
+    /// Other origins that a filter may choose for an exchange.
+    #[serde(default)]
+    pub origins: Vec<String>,
     /// A `wasi:http` component that answers in an origin's place.
     pub handler: Option<Use>,
     /// `false` forwards everything without looking into the cache.

@@ -46,6 +46,7 @@ pub(super) mod by_value {
             "tidegate:plugin/log": super::tidegate::plugin::log,
             "tidegate:plugin/clock": super::tidegate::plugin::clock,
             "tidegate:plugin/config": super::tidegate::plugin::config,
+            "tidegate:plugin/instance": super::tidegate::plugin::instance,
         },
     });
 }

@@ -11,9 +11,11 @@ use super::error::PluginError;
 use super::guest::Guest;
 use super::host::{Hook, State};
 use super::plugin::Compiled;
+use super::pool::Pool;
+use super::quota::{Alive, Quota};
 use super::run::Filters;
 use super::{Capabilities, OnFailure, Subject, Use};
-use crate::wasm::{Exceeded, FailureKind};
+use crate::wasm::{Exceeded, FailureKind, Lines};
 
 /// How long a guest may take over its configuration.
 const CONFIGURE: Duration = Duration::from_secs(1);
@@ -34,18 +36,35 @@ pub(super) struct Step {
     pub(super) on_failure: OnFailure,
     pub(super) deadline: Duration,
     memory: usize,
+    pub(super) quota: Arc<Quota>,
+    pub(super) lines: Arc<Lines>,
+    /// Where instances wait for their next exchange, if they serve more than one.
+    pub(super) pool: Option<Arc<Pool>>,
 }
 
 /// A guest with its store.
 pub(super) struct Instance {
     pub(super) store: Store<State>,
     pub(super) guest: Guest,
+    /// How many exchanges it has served.
+    pub(super) served: u32,
+    /// Last, so that there is room for another when this is dropped.
+    _alive: Alive,
 }
 
 impl Step {
     /// A step that has not been asked yet whether it likes its configuration.
-    pub(super) fn new(used: &Use, config: String, compiled: Arc<Compiled>) -> Step {
+    pub(super) fn new(
+        used: &Use,
+        config: String,
+        compiled: Arc<Compiled>,
+        quota: Arc<Quota>,
+        lines: Arc<Lines>,
+    ) -> Step {
         Step {
+            pool: (quota.reuse > 1).then(|| Pool::new(&quota)),
+            quota,
+            lines,
             plugin: used.name.as_str().into(),
             config: config.into(),
             compiled,
@@ -67,6 +86,7 @@ impl Step {
             Arc::clone(&self.config),
             capabilities,
             self.memory,
+            Arc::clone(&self.lines),
         );
         let mut store = self.compiled.machine.store(state);
         let hook = Hook {
@@ -77,13 +97,18 @@ impl Step {
         store.data_mut().begin(Subject::default(), &hook);
         store.set_epoch_deadline(1);
         let guest = self.compiled.linked.instantiate(&mut store).await?;
-        Ok(Instance { store, guest })
+        Ok(Instance {
+            store,
+            guest,
+            served: 0,
+            _alive: Alive::count(&self.quota),
+        })
     }
 
     /// Asks the guest whether it can work with its configuration, and which hooks it has.
     async fn configure(&self) -> wasmtime::Result<Result<HookSet, String>> {
         let mut instance = self.instance(None, slices(CONFIGURE)).await?;
-        let Instance { store, guest } = &mut instance;
+        let Instance { store, guest, .. } = &mut instance;
         if let Err(reason) = guest.configure(store, &self.config).await? {
             return Ok(Err(reason));
         }

@@ -1,15 +1,19 @@
 //! Values on their way between guests and the edge: what a guest says is checked here, so that
 //! nothing it makes up can end a head early, name a connection's fields or grow without bound.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{self, HeaderName};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 
-use super::bindings::tidegate::plugin::{exchange, limits as wit, purge as wit_purge};
+use super::bindings::tidegate::plugin::{limits as wit, purge as wit_purge, types};
 use super::limits::{Verdict, Window};
 use super::purge::PurgeOrder;
-use exchange::Refusal;
+use super::subject::PolicyChanges;
+use crate::wasm::Exceeded;
+use types::Refusal;
 
 /// The most bytes of fields, names and values together, that a guest can bring a message to.
 const MOST_FIELD_BYTES: usize = 64 << 10;
@@ -19,6 +23,10 @@ const MOST_FIELDS: usize = 256;
 const LONGEST_PATH: usize = 8 << 10;
 /// The longest tag, and the longest part of a cache key, in bytes.
 const LONGEST_NAME: usize = 1_024;
+/// The longest body of an answer that a guest gives, in bytes.
+const LONGEST_BODY: usize = 1 << 20;
+/// What one call may carry from a guest to the edge, in bytes: the longest answer with its fields.
+pub(super) const MOST_CARRIED: usize = LONGEST_BODY + 2 * MOST_FIELD_BYTES;
 /// The most tags that guests may give one response.
 const MOST_TAGS: usize = 256;
 /// The most tags and URLs that one purge may name.
@@ -80,7 +88,7 @@ pub(super) fn put_field(
 }
 
 /// All fields, as a guest gets them.
-pub(super) fn fields(headers: &HeaderMap) -> Vec<exchange::Header> {
+pub(super) fn fields(headers: &HeaderMap) -> Vec<types::Header> {
     headers
         .iter()
         .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
@@ -112,6 +120,35 @@ pub(super) fn append_key(key: &mut String, part: &str) -> Result<(), Refusal> {
     key.push_str(part);
     key.push('\n');
     Ok(())
+}
+
+/// A status that a guest may put in the place of `before`. Neither may say how the message is framed
+/// or which part of what it holds (RFC 9110 §15.2, §15.3.5-7, §15.4.5, §15.5.17).
+pub(super) fn status(before: StatusCode, after: u16) -> Result<StatusCode, Refusal> {
+    let is_bound = |status: u16| matches!(status, 100..=199 | 204 | 205 | 206 | 304 | 416);
+    if is_bound(before.as_u16()) || is_bound(after) {
+        return Err(Refusal::Forbidden);
+    }
+    if !(200..600).contains(&after) {
+        return Err(Refusal::InvalidValue);
+    }
+    StatusCode::from_u16(after).map_err(|_| Refusal::InvalidValue)
+}
+
+/// What a guest says in place of a route's policy.
+pub(super) fn policy(policy: &types::CachePolicy) -> PolicyChanges {
+    PolicyChanges {
+        ttl: policy.ttl.map(seconds),
+        default_ttl: policy.default_ttl.map(seconds),
+        stale_while_revalidate: policy.stale_while_revalidate.map(seconds),
+        stale_if_error: policy.stale_if_error.map(seconds),
+        honour_request_directives: policy.honour_request_directives,
+    }
+}
+
+/// A lifetime as a guest gives it.
+pub(super) fn seconds(seconds: u32) -> Duration {
+    Duration::from_secs(seconds.into())
 }
 
 /// Adds a tag to those of a response.
@@ -165,11 +202,17 @@ pub(super) fn purge_order(
     })
 }
 
-/// A guest's own answer; none when its status is no final one (RFC 9110 §15).
-pub(super) fn reply(reply: exchange::Reply) -> Option<http::Response<Bytes>> {
-    let status = StatusCode::from_u16(reply.status).ok()?;
+/// A guest's own answer.
+///
+/// # Errors
+/// When its status is no final one (RFC 9110 §15), or its body too long.
+pub(super) fn reply(reply: types::Reply) -> Result<http::Response<Bytes>, Exceeded> {
+    let status = StatusCode::from_u16(reply.status).map_err(|_| Exceeded::Answer)?;
     if !(200..600).contains(&reply.status) {
-        return None;
+        return Err(Exceeded::Answer);
+    }
+    if reply.body.len() > LONGEST_BODY {
+        return Err(Exceeded::AnswerSize);
     }
     let has_body = status != StatusCode::NO_CONTENT && status != StatusCode::NOT_MODIFIED;
     let body = if has_body {
@@ -184,7 +227,7 @@ pub(super) fn reply(reply: exchange::Reply) -> Option<http::Response<Bytes>> {
         let _ = field_name(&name)
             .and_then(|name| put_field(response.headers_mut(), name, field_value(&value)?, true));
     }
-    Some(response)
+    Ok(response)
 }
 
 /// Windows as the counters take them.
@@ -310,6 +353,32 @@ mod tests {
     }
 
     #[test]
+    fn a_status_that_frames_the_message_is_not_the_guests() {
+        for (before, after, expected) in [
+            (200, 404, Ok(())),
+            (404, 200, Ok(())),
+            (503, 299, Ok(())),
+            (200, 99, Err(Refusal::InvalidValue)),
+            (200, 600, Err(Refusal::InvalidValue)),
+            (200, 101, Err(Refusal::Forbidden)),
+            (200, 204, Err(Refusal::Forbidden)),
+            (200, 206, Err(Refusal::Forbidden)),
+            (200, 304, Err(Refusal::Forbidden)),
+            (204, 200, Err(Refusal::Forbidden)),
+            (206, 200, Err(Refusal::Forbidden)),
+            (304, 200, Err(Refusal::Forbidden)),
+            (416, 200, Err(Refusal::Forbidden)),
+        ] {
+            let before = StatusCode::from_u16(before).unwrap();
+            assert_eq!(
+                status(before, after).map(drop),
+                expected,
+                "{before} {after}"
+            );
+        }
+    }
+
+    #[test]
     fn a_purge_names_what_can_be_stored_and_nothing_else() {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         let order = wit_purge::Order {
@@ -347,19 +416,31 @@ mod tests {
             (599, true),
             (600, false),
         ] {
-            let made = reply(exchange::Reply {
+            let made = reply(types::Reply {
                 status,
                 headers: vec![],
                 body: vec![],
             });
-            assert_eq!(made.is_some(), is_final, "{status}");
+            assert_eq!(made.is_ok(), is_final, "{status}");
         }
-        let made = reply(exchange::Reply {
+        let made = reply(types::Reply {
             status: 204,
             headers: vec![],
             body: vec![1],
         });
-        assert!(made.is_some_and(|made| made.body().is_empty()));
+        assert!(made.is_ok_and(|made| made.body().is_empty()));
+    }
+
+    #[test]
+    fn a_reply_is_no_longer_than_it_may_be() {
+        for (length, expected) in [(LONGEST_BODY, true), (LONGEST_BODY + 1, false)] {
+            let made = reply(exchange::Reply {
+                status: 200,
+                headers: vec![],
+                body: vec![0; length],
+            });
+            assert_eq!(made.is_ok(), expected, "{length}");
+        }
     }
 
     #[test]

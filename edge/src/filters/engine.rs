@@ -12,6 +12,7 @@ use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Config, Engine, PoolingAllocationConfig, Store, UpdateDeadline};
 
 use super::bindings::Filter;
+use super::convert::MOST_CARRIED;
 use super::error::PluginError;
 use super::host::{State, TABLE_ENTRIES};
 
@@ -63,6 +64,8 @@ impl Machine {
     pub(super) fn store(&self, state: State) -> Store<State> {
         let mut store = Store::new(&self.engine, state);
         store.limiter(|state| state);
+        // Looked at before anything is copied out of the guest's memory.
+        store.set_hostcall_fuel(MOST_CARRIED);
         store.epoch_deadline_callback(|mut store| {
             Ok(if store.data_mut().tick() {
                 UpdateDeadline::Yield(1)

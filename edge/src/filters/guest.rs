@@ -141,7 +141,7 @@ async fn by_values(
     store: &mut Store<State>,
     stage: Stage,
 ) -> wasmtime::Result<exchange::Flow> {
-    let request = store.data().request_head();
+    let request = store.data_mut().request_head();
     let response = store.data().response_head();
     match stage {
         Stage::Request => {
@@ -155,8 +155,8 @@ async fn by_values(
         }
         Stage::Response => {
             let call = filter.call_on_response(&mut *store, &request, &response);
-            let changes = call.await?;
-            store.data_mut().decide_response(changes)?;
+            let decision = call.await?;
+            store.data_mut().decide_response(decision)?;
         }
     }
     Ok(exchange::Flow::Continue)

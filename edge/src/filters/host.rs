@@ -18,13 +18,13 @@ pub use self::exchange::{Request, Response, Storing};
 use self::wasi::Wasi;
 use super::Capabilities;
 use super::subject::Subject;
-use crate::wasm::Exceeded;
+use crate::wasm::{Exceeded, Lines};
 
 /// How often one hook may call the edge.
 const CALLS_PER_HOOK: u32 = 10_000;
-/// How many log lines an instance may write.
+/// How many log lines an exchange may make an instance write.
 const LINES: u32 = 64;
-/// The most entries of an instance's tables of functions.
+/// The most entries of an instance's tables of functions, all of them together.
 pub(super) const TABLE_ENTRIES: usize = 20_000;
 
 /// The data of a guest's store.
@@ -38,7 +38,12 @@ pub(super) struct State {
     before: Option<Box<Subject>>,
     keeps_before: bool,
     is_request_open: bool,
-    memory: usize,
+    /// Whether the exchange's first hook has not ended yet.
+    is_first_hook: bool,
+    /// What its memories may still grow by, together, in bytes; and its tables, in entries.
+    memory_left: usize,
+    entries_left: usize,
+    lines: Arc<Lines>,
     calls_left: u32,
     lines_left: u32,
     slices_left: u64,
@@ -52,6 +57,7 @@ impl State {
         config: Arc<str>,
         capabilities: Option<Capabilities>,
         memory: usize,
+        lines: Arc<Lines>,
     ) -> State {
         State {
             plugin,
@@ -61,12 +67,27 @@ impl State {
             before: None,
             keeps_before: false,
             is_request_open: false,
-            memory,
+            is_first_hook: true,
+            memory_left: memory,
+            entries_left: TABLE_ENTRIES,
+            lines,
             calls_left: CALLS_PER_HOOK,
             lines_left: LINES,
             slices_left: 0,
             wasi: None,
         }
+    }
+
+    /// Forgets the exchange that the instance has served.
+    pub(super) fn rest(&mut self) {
+        self.capabilities = None;
+        self.lines_left = LINES;
+        self.is_first_hook = true;
+    }
+
+    /// Gives a rested instance to an exchange that reaches these.
+    pub(super) fn assign(&mut self, capabilities: Capabilities) {
+        self.capabilities = Some(capabilities);
     }
 
     /// Makes ready for a hook that may run for `slices` ticks.
@@ -81,6 +102,7 @@ impl State {
 
     /// Gives the subject back: as the hook left it, or as it was before a hook that failed.
     pub(super) fn end(&mut self, has_failed: bool) -> Subject {
+        self.is_first_hook = false;
         let subject = std::mem::take(&mut self.subject);
         match self.before.take() {
             Some(before) if has_failed => *before,
@@ -118,25 +140,30 @@ pub(super) struct Hook {
 impl ResourceLimiter for State {
     fn memory_growing(
         &mut self,
-        _: usize,
+        current: usize,
         desired: usize,
         _: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        if desired > self.memory {
-            return Err(wasmtime::Error::new(Exceeded::Memory));
-        }
-        Ok(true)
+        take(&mut self.memory_left, desired.saturating_sub(current))
     }
 
     fn table_growing(
         &mut self,
-        _: usize,
+        current: usize,
         desired: usize,
         _: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        if desired > TABLE_ENTRIES {
-            return Err(wasmtime::Error::new(Exceeded::Memory));
+        take(&mut self.entries_left, desired.saturating_sub(current))
+    }
+}
+
+/// Lets something grow by `more`, which counts also where the growth then fails.
+fn take(left: &mut usize, more: usize) -> wasmtime::Result<bool> {
+    match left.checked_sub(more) {
+        Some(rest) => {
+            *left = rest;
+            Ok(true)
         }
-        Ok(true)
+        None => Err(wasmtime::Error::new(Exceeded::Memory)),
     }
 }

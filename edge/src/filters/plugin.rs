@@ -9,8 +9,9 @@ use super::chain::{Chain, Step};
 use super::engine::{MOST_MEMORY, Machine, machine};
 use super::error::PluginError;
 use super::guest::Linked;
+use super::quota::Quota;
 use super::{Grant, Library, Source, Use, convert};
-use crate::wasm::Binary;
+use crate::wasm::{Binary, Lines};
 
 /// The exports that make a component a filter, of either world.
 const EXPORTS: [&str; 5] = [
@@ -33,7 +34,14 @@ const INERT: [&str; 5] = [
 
 /// The plugins of a configuration, compiled.
 pub struct Plugins {
-    by_name: BTreeMap<String, Arc<Compiled>>,
+    by_name: BTreeMap<String, Plugin>,
+}
+
+/// A component, under a name of the configuration.
+struct Plugin {
+    compiled: Arc<Compiled>,
+    quota: Arc<Quota>,
+    lines: Arc<Lines>,
 }
 
 /// A component, ready to be instantiated.
@@ -60,7 +68,12 @@ impl Plugins {
         let library = library.into();
         let load = |(name, source): (&String, &Source)| {
             let binary = library.read(name, source)?;
-            Ok((name.clone(), compile_once(name, &library, &binary)?))
+            let plugin = Plugin {
+                compiled: compile_once(name, &library, &binary)?,
+                quota: Arc::new(Quota::new(source)),
+                lines: Arc::new(Lines::new(name)),
+            };
+            Ok((name.clone(), plugin))
         };
         let by_name: Result<_, PluginError> = sources.iter().map(load).collect();
         by_name.map(|by_name| Plugins { by_name })
@@ -80,10 +93,14 @@ impl Plugins {
 
     fn step(&self, used: &Use) -> Result<Step, PluginError> {
         let plugin = || used.name.clone();
-        let compiled = self
-            .by_name
-            .get(&used.name)
-            .ok_or_else(|| PluginError::Unknown { plugin: plugin() })?;
+        let Some(Plugin {
+            compiled,
+            quota,
+            lines,
+        }) = self.by_name.get(&used.name)
+        else {
+            return Err(PluginError::Unknown { plugin: plugin() });
+        };
         let denied = compiled
             .needs
             .iter()
@@ -106,7 +123,13 @@ impl Plugins {
                 plugin: plugin(),
                 reason,
             })?;
-        Ok(Step::new(used, config, Arc::clone(compiled)))
+        Ok(Step::new(
+            used,
+            config,
+            Arc::clone(compiled),
+            Arc::clone(quota),
+            Arc::clone(lines),
+        ))
     }
 }
 
@@ -225,7 +248,7 @@ impl Import {
         }
         let interface = name.strip_prefix("tidegate:plugin/").unwrap_or_default();
         match interface.split('@').next().unwrap_or_default() {
-            "types" | "exchange" | "values" | "config" => Import::Exchange,
+            "types" | "exchange" | "values" | "instance" | "config" => Import::Exchange,
             "limits" => Import::Capability(Grant::Limits),
             "purge" => Import::Capability(Grant::Purge),
             "log" => Import::Capability(Grant::Log),

@@ -18,12 +18,13 @@ pub struct PurgeOrder {
 
 /// Where purges of guests go: the purge log, behind a trait since the log lies above this room.
 pub trait Purge: Send + Sync {
-    /// Carries out an order, and waits until it is recorded or its deadline has passed.
+    /// Carries out an order, and waits until it is recorded or its deadline has passed. The answer is
+    /// the position of its last record.
     ///
     /// # Errors
     /// What went wrong, when it was applied here at most.
     fn purge<'a>(
         &'a self,
         order: PurgeOrder,
-    ) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>>;
+    ) -> Pin<Box<dyn Future<Output = Result<String, String>> + Send + 'a>>;
 }

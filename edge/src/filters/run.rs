@@ -10,9 +10,11 @@ use super::bindings::tidegate::plugin::types::HookSet;
 use super::chain::{Instance, Step};
 use super::engine::slices;
 use super::guest::Stage;
+use super::held::Held;
 use super::host::Hook;
+use super::patience::within;
 use super::{Capabilities, OnFailure, Subject, convert};
-use crate::wasm::{self, Exceeded, Failure, FailureKind};
+use crate::wasm::{self, Failure, FailureKind, Line};
 
 /// What happens to an exchange after its filters.
 #[derive(Debug)]
@@ -37,9 +39,21 @@ pub struct Filters {
 enum Slot {
     /// Not made yet, or not needed any more; a hook that comes again has a new one.
     Vacant,
-    Alive(Box<Instance>),
+    Alive(Held),
     /// Failed: its hooks are passed over from now on.
     Gone,
+}
+
+impl Drop for Filters {
+    /// Gives back the instances whose later hooks did not come: of an exchange that was answered from
+    /// the cache, or whose client has left between two hooks.
+    fn drop(&mut self) {
+        for (slot, step) in self.slots.drain(..).zip(&*self.steps) {
+            if let Slot::Alive(held) = slot {
+                step.give_back(held);
+            }
+        }
+    }
 }
 
 impl Filters {
@@ -138,10 +152,13 @@ impl Filters {
         // Boxed, so that the state of a guest's call does not make every exchange's future large.
         let ran = Box::pin(call(step, slot, stage, &self.capabilities, subject)).await;
         match ran {
-            Ok((flow, instance)) => {
-                self.slots[at] = match instance {
-                    Some(instance) if stage.has_later(step.hooks) => Slot::Alive(instance),
-                    Some(_) => Slot::Vacant,
+            Ok((flow, held)) => {
+                self.slots[at] = match held {
+                    Some(held) if stage.has_later(step.hooks) => Slot::Alive(held),
+                    Some(held) => {
+                        step.give_back(held);
+                        Slot::Vacant
+                    }
                     None => Slot::Gone,
                 };
                 flow
@@ -149,13 +166,7 @@ impl Filters {
             Err(error) => {
                 let kind = FailureKind::of(&error);
                 wasm::count(&step.plugin, kind);
-                let reason = error.root_cause().to_string();
-                tracing::warn!(
-                    plugin = &*step.plugin,
-                    kind = kind.name(),
-                    reason,
-                    "plugin failed"
-                );
+                step.log(kind, &error);
                 match step.on_failure {
                     OnFailure::Open => Flow::Continue,
                     OnFailure::Closed => Flow::Failed(Failure {
@@ -168,10 +179,27 @@ impl Filters {
     }
 }
 
-/// How long, beyond its deadline, a guest with WASI may take with all its waiting.
+impl Step {
+    /// Logs a failure, unless this plugin has filled its lines of this second.
+    fn log(&self, kind: FailureKind, error: &wasmtime::Error) {
+        let plugin = &*self.plugin;
+        match self.lines.admit() {
+            Line::Written => {
+                let reason = error.root_cause().to_string();
+                tracing::warn!(plugin, kind = kind.name(), reason, "plugin failed");
+            }
+            Line::FirstLeftOut => tracing::warn!(plugin, "further lines of this second left out"),
+            Line::LeftOut => {}
+        }
+    }
+}
+
+/// How long a hook may wait for what it asks of the edge, all of it together.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// The same for a guest with WASI, beyond its deadline: it can wait for nothing.
 const WASI_WAIT: Duration = Duration::from_secs(1);
 
-type Ran = (Flow, Option<Box<Instance>>);
+type Ran = (Flow, Option<Held>);
 
 /// Runs a hook: in the slot's instance, or in a new one. The subject is in the guest's store
 /// meanwhile, and comes back whatever happens there.
@@ -183,11 +211,12 @@ async fn call(
     subject: &mut Subject,
 ) -> wasmtime::Result<Ran> {
     let slices = slices(step.deadline);
-    let mut instance = match slot {
-        Slot::Alive(instance) => instance,
-        Slot::Vacant => Box::new(step.instance(Some(capabilities.clone()), slices).await?),
+    let mut held = match slot {
+        Slot::Alive(held) => held,
+        Slot::Vacant => step.take(capabilities, slices).await?,
         Slot::Gone => return Ok((Flow::Continue, None)),
     };
+    let instance = &mut *held.instance;
     let rules = Hook {
         is_request: stage == Stage::Request,
         may_fail: step.on_failure == OnFailure::Open,
@@ -198,22 +227,21 @@ async fn call(
         .data_mut()
         .begin(std::mem::take(subject), &rules);
     instance.store.set_epoch_deadline(1);
-    let Instance { store, guest } = &mut *instance;
-    let called = if step.compiled.has_wasi {
-        // A guest with WASI can wait where no tick finds it.
-        tokio::time::timeout(step.deadline + WASI_WAIT, guest.call(store, stage))
-            .await
-            .unwrap_or_else(|_| Err(wasmtime::Error::new(Exceeded::Deadline)))
+    // What a guest waits for is not found by a tick.
+    let longest = if step.compiled.has_wasi {
+        step.deadline + WASI_WAIT
     } else {
-        guest.call(store, stage).await
+        step.deadline + LONGEST_WAIT
     };
+    let Instance { store, guest, .. } = instance;
+    let called = within(longest, guest.call(store, stage)).await;
     let called = called.and_then(|flow| match flow {
         exchange::Flow::Continue => Ok(Flow::Continue),
         exchange::Flow::Respond(reply) => {
-            let reply = convert::reply(reply).ok_or(Exceeded::Answer);
-            reply.map(Flow::Respond).map_err(wasmtime::Error::new)
+            let reply = convert::reply(reply).map(Flow::Respond);
+            reply.map_err(wasmtime::Error::new)
         }
     });
     *subject = instance.store.data_mut().end(called.is_err());
-    called.map(|flow| (flow, Some(instance)))
+    called.map(|flow| (flow, Some(held)))
 }

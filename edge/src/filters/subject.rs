@@ -1,10 +1,12 @@
 //! What the filters of one exchange look at and change.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, StatusCode};
+use tidegate_semantics::Policy;
 
 use crate::purge::Lsn;
 
@@ -25,10 +27,22 @@ pub struct Subject {
     pub response: Option<(StatusCode, HeaderMap)>,
     /// What filters add to the cache key; each part ends with a line feed.
     pub key_extra: String,
+    /// A filter has read whose request it is: a cookie or an authorization that was there.
+    pub has_shown_user: bool,
     /// Neither look into the cache nor store.
     pub bypass_cache: bool,
+    /// The origins that a filter may choose, the route's own first.
+    pub origins: Option<Arc<[String]>>,
+    /// The place of the chosen one among them.
+    pub origin: usize,
+    /// What filters say in place of the route's policy.
+    pub policy: Option<Box<PolicyChanges>>,
     /// The response's freshness lifetime, whatever its fields say.
     pub ttl: Option<Duration>,
+    /// For how long it is served stale while it is refreshed, whatever its fields say.
+    pub stale_while_revalidate: Option<Duration>,
+    /// For how long it is served stale when the origin fails, whatever its fields say.
+    pub stale_if_error: Option<Duration>,
     /// Tags beside those of the response's own fields.
     pub tags: Vec<String>,
     /// Keep the response out of the cache.
@@ -49,11 +63,60 @@ impl Default for Subject {
             client: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             response: None,
             key_extra: String::new(),
+            has_shown_user: false,
             bypass_cache: false,
+            origins: None,
+            origin: 0,
+            policy: None,
             ttl: None,
+            stale_while_revalidate: None,
+            stale_if_error: None,
             tags: Vec::new(),
             refuse_storing: false,
             lsn: None,
+        }
+    }
+}
+
+/// What filters say of one exchange's lifetimes in place of its route; what they do not say is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PolicyChanges {
+    pub ttl: Option<Duration>,
+    pub default_ttl: Option<Duration>,
+    pub stale_while_revalidate: Option<Duration>,
+    pub stale_if_error: Option<Duration>,
+    pub honour_request_directives: Option<bool>,
+}
+
+impl PolicyChanges {
+    /// Both, of which the later decides where they differ.
+    #[must_use]
+    pub fn and(self, later: PolicyChanges) -> PolicyChanges {
+        PolicyChanges {
+            ttl: later.ttl.or(self.ttl),
+            default_ttl: later.default_ttl.or(self.default_ttl),
+            stale_while_revalidate: later.stale_while_revalidate.or(self.stale_while_revalidate),
+            stale_if_error: later.stale_if_error.or(self.stale_if_error),
+            honour_request_directives: later
+                .honour_request_directives
+                .or(self.honour_request_directives),
+        }
+    }
+
+    /// A route's policy with these changes.
+    #[must_use]
+    pub fn over(self, policy: &Policy) -> Policy {
+        Policy {
+            ttl: self.ttl.or(policy.ttl),
+            default_ttl: self.default_ttl.or(policy.default_ttl),
+            stale_while_revalidate: self
+                .stale_while_revalidate
+                .or(policy.stale_while_revalidate),
+            stale_if_error: self.stale_if_error.or(policy.stale_if_error),
+            honour_request_directives: self
+                .honour_request_directives
+                .unwrap_or(policy.honour_request_directives),
+            ..policy.clone()
         }
     }
 }

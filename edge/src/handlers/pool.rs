@@ -36,11 +36,11 @@ struct Idle {
 
 impl Pool {
     pub(super) fn new(source: &Source) -> Pool {
-        let most = source.instances().clamp(1, Semaphore::MAX_PERMITS);
+        let most = source.instances();
         Pool {
             most,
             wait: source.wait(),
-            reuse: source.reuse.unwrap_or(1),
+            reuse: source.reuse(),
             room: Arc::new(Semaphore::new(most)),
             idle: Mutex::default(),
         }

@@ -63,11 +63,16 @@ impl Proxy {
             }
         };
         let path = exchange.path_and_query.path();
-        let Some(route) = self.router.find(exchange.authority.as_str(), path) else {
+        let Some(route) = self.router.find(exchange.authority.as_str(), path).cloned() else {
             told.tell("route", "config", "none fits");
             let failure = Failure::NoRoute(format!("{}{path}", exchange.authority));
             return Ok(failed(&failure));
         };
+        let route = match &question.origin {
+            None => route,
+            Some(origin) => route.by_way_of(origin, &mut exchange)?,
+        };
+        let route = &route;
         told.tell(
             "route",
             "config",
@@ -293,7 +298,7 @@ impl Proxy {
             Reuse::Fresh => return hit(tier.name()),
             // What depends on who asks cannot be refreshed behind their back.
             Reuse::StaleWhileRevalidate
-                if entry.vary.depends_on_user() || route.key_depends_on_user() =>
+                if entry.vary.depends_on_user() || route.key_depends_on_user(exchange) =>
             {
                 (Stale::Expired, true)
             }

@@ -1,15 +1,17 @@
 //! Moves the parts of an exchange into the filters' hands and back.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::sync::Arc;
 
 use http::StatusCode;
 use http::response::Parts;
 use http::uri::PathAndQuery;
 use tidegate_semantics::CacheStatus;
 
-use super::{Answer, Proxy};
+use super::{Answer, Proxy, Route};
 use crate::body::Body;
+use crate::cache::Given;
 use crate::error::Failure;
 use crate::exchange::Exchange;
 use crate::filters::{self, Filters, Flow, Subject};
@@ -30,28 +32,38 @@ pub(super) struct Seen<'a> {
 /// What the filters ask of the storing of an origin's response.
 #[derive(Default)]
 pub(super) struct Wishes {
-    pub(super) ttl: Option<Duration>,
+    pub(super) given: Given,
     pub(super) tags: Vec<String>,
     pub(super) refuse_storing: bool,
 }
 
 impl Proxy {
-    /// Runs `on-request`; an answer where a filter gave one, or failed on a fail-closed route.
+    /// Runs `on-request`; an answer where a filter gave one, or failed on a fail-closed route. What
+    /// filters choose in its place becomes the route.
     pub(super) async fn filter_request(
         &self,
         filters: &mut Filters,
         exchange: &mut Exchange,
+        route: &mut Cow<'_, Arc<Route>>,
     ) -> Option<Answer> {
         if !filters.has_on_request() {
             return None;
         }
         let asked = exchange.path_and_query.clone();
         let mut subject = lend(exchange);
+        subject.origins = Some(Arc::clone(&route.origins));
         let flow = filters.on_request(&mut subject).await;
         exchange.rewritten_from = (subject.path_and_query != asked).then_some(asked);
         exchange.path_and_query = subject.path_and_query;
         exchange.headers = subject.headers;
-        exchange.key_extra = subject.key_extra;
+        exchange.key_extra = match subject.origin {
+            0 => subject.key_extra,
+            chosen => route.key_extra(chosen, &subject.key_extra),
+        };
+        exchange.key_depends_on_user = subject.has_shown_user && !exchange.key_extra.is_empty();
+        if let Some(chosen) = route.chosen(subject.origin, subject.policy.as_deref()) {
+            *route = Cow::Owned(chosen);
+        }
         exchange.bypass_cache |= subject.bypass_cache;
         match flow {
             Flow::Continue => None,
@@ -103,7 +115,11 @@ impl Proxy {
         match flow {
             Flow::Failed(failure) => Err(plugin_failed(failure)),
             Flow::Continue | Flow::Respond(_) => Ok(Wishes {
-                ttl: subject.ttl,
+                given: Given {
+                    ttl: subject.ttl,
+                    stale_while_revalidate: subject.stale_while_revalidate,
+                    stale_if_error: subject.stale_if_error,
+                },
                 tags: subject.tags,
                 refuse_storing: subject.refuse_storing,
             }),

@@ -4,7 +4,6 @@
 mod not_stored;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, DATE};
@@ -24,7 +23,8 @@ use super::filtering::Wishes;
 use super::{Proxy, Route, client_url, key_parts, purge_url};
 use crate::body::{Arriving, BodyError, Received};
 use crate::cache::{
-    Content, Entry, Filling, Found, Gap, Head, Key, Lead, Lease, OwnedKeyParts, Parts, Stored,
+    Content, Entry, Filling, Found, Gap, Given, Head, Key, Lead, Lease, OwnedKeyParts, Parts,
+    Stored,
 };
 use crate::exchange::Exchange;
 use crate::forward::FORWARDED_FOR;
@@ -90,7 +90,7 @@ impl Place {
         times: &Times,
         length: Option<u64>,
     ) -> Result<Head, NotStored> {
-        let policy = self.policy(wishes.ttl);
+        let policy = self.policy(wishes.given);
         let mut all_tags = self.tags(&response.headers);
         all_tags = with_all(all_tags, &wishes.tags);
         let decided = if response.extensions.get::<UnknownCoding>().is_some() {
@@ -102,7 +102,14 @@ impl Place {
         } else if all_tags.len() > policy.max_tags {
             Err(Refusal::TooManyTags.into())
         } else {
-            self.terms(method, response.status, &response.headers, times, &policy)
+            self.terms(
+                method,
+                response.status,
+                &response.headers,
+                times,
+                &policy,
+                wishes.given,
+            )
         };
         let hidden = take_surrogate_fields(&mut response.headers);
         let (terms, vary) = decided?;
@@ -116,7 +123,7 @@ impl Place {
             stored,
             range: range.filter(|_| response.status == StatusCode::PARTIAL_CONTENT),
             hidden: owned(&hidden),
-            filter_ttl: wishes.ttl,
+            given: wishes.given,
             headers: response.headers.clone(),
             terms,
             vary,
@@ -139,7 +146,7 @@ impl Place {
         known.extend(stale.hidden.clone());
         let headers = merge_not_modified(&known, fresh);
         let all_tags = with_all(self.tags(&headers), &stale.tags);
-        let policy = self.policy(stale.filter_ttl);
+        let policy = self.policy(stale.given);
         if all_tags.len() > policy.max_tags {
             // Fetched anew, it has only those that it has now.
             return None;
@@ -149,7 +156,7 @@ impl Place {
             StatusCode::PARTIAL_CONTENT => StatusCode::OK,
             status => status,
         };
-        let judged = self.terms(&Method::GET, status, &headers, times, &policy);
+        let judged = self.terms(&Method::GET, status, &headers, times, &policy, stale.given);
         let (terms, vary) = judged.ok()?;
         let mut headers = owned(&stored_fields(&headers, &policy));
         let hidden = take_surrogate_fields(&mut headers);
@@ -158,7 +165,7 @@ impl Place {
             status: stale.status,
             headers,
             hidden,
-            filter_ttl: stale.filter_ttl,
+            given: stale.given,
             content: stale.content.clone(),
             terms,
             vary,
@@ -298,7 +305,7 @@ impl Place {
             status: head.status,
             headers: head.stored.clone(),
             hidden: head.hidden.clone(),
-            filter_ttl: head.filter_ttl,
+            given: head.given,
             content: Content::Whole(body.clone()),
             terms: head.terms.clone(),
             vary: head.vary.clone(),
@@ -366,9 +373,9 @@ impl Place {
     }
 
     /// The route's policy, with the lifetime that a filter gave.
-    fn policy(&self, filter_ttl: Option<Duration>) -> Policy {
+    fn policy(&self, given: Given) -> Policy {
         Policy {
-            ttl: filter_ttl.or(self.route.policy.ttl),
+            ttl: given.ttl.or(self.route.policy.ttl),
             ..self.route.policy.clone()
         }
     }
@@ -380,6 +387,7 @@ impl Place {
         response: &HeaderMap,
         times: &Times,
         policy: &Policy,
+        given: Given,
     ) -> Result<(Terms, Vary), NotStored> {
         let exchange = tidegate_semantics::Exchange {
             method,
@@ -391,7 +399,8 @@ impl Place {
             received_at: times.received_at,
         };
         match storable(&exchange, policy) {
-            Storable::Keep(terms) => {
+            Storable::Keep(mut terms) => {
+                given.apply(&mut terms);
                 let vary = Vary::of(response, &self.request)?;
                 if vary.names().any(|name| *name == FORWARDED_FOR) {
                     return Err(NotStored::VaryOnAddress);

@@ -139,7 +139,7 @@ impl Proxy {
             Some(Reuse::Fresh) => LookedUp::Answer(Box::new(self.hit(exchange, key, &entry, tier))),
             // What depends on who asks cannot be refreshed behind their back.
             Some(Reuse::StaleWhileRevalidate)
-                if entry.vary.depends_on_user() || route.key_depends_on_user() =>
+                if entry.vary.depends_on_user() || route.key_depends_on_user(exchange) =>
             {
                 LookedUp::Validate(Unusable {
                     key,

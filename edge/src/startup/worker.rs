@@ -85,8 +85,19 @@ impl Shared {
                     return Err(format!("route {name:?}: no origin named {origin:?}"));
                 }
             };
-            let ready = Arc::new(self.route(route, chain, key_policy, destination));
-            Ok((route.host.clone(), route.path.clone(), ready))
+            let mut ready = self.route(route, chain, key_policy, destination);
+            let others = route.origins.iter().map(|name| {
+                let upstream = upstreams
+                    .get(name.as_str())
+                    .ok_or_else(|| format!("route {:?}: no origin named {name:?}", route.name()))?;
+                let upstream = Destination::Origin(Arc::clone(upstream));
+                Ok::<_, String>(Arc::new(Route {
+                    upstream,
+                    ..ready.clone()
+                }))
+            });
+            ready.others = others.collect::<Result<_, _>>()?;
+            Ok((route.host.clone(), route.path.clone(), Arc::new(ready)))
         });
         let header = self.config.server.client_address_header.as_deref();
         Ok(Worker {
@@ -127,6 +138,10 @@ impl Shared {
                 .zip(self.seal.clone())
                 .map(|(by, seal)| Yours { by, seal }),
             forwards_ranges: config.ranges == Ranges::Forward,
+            others: Vec::new(),
+            origins: std::iter::once(upstream.name().to_owned())
+                .chain(config.origins.iter().cloned())
+                .collect(),
             upstream,
             chain: chain.clone(),
             counters: self.metrics.route(config.name()),
@@ -187,7 +202,7 @@ impl Purge for LogPurge {
     fn purge<'a>(
         &'a self,
         order: PurgeOrder,
-    ) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>> {
+    ) -> Pin<Box<dyn Future<Output = Result<String, String>> + Send + 'a>> {
         Box::pin(async move {
             let order = Order {
                 urls: order.urls,
@@ -198,7 +213,9 @@ impl Purge for LogPurge {
             };
             let records = order.into_records()?;
             let carried_out = self.0.carry_out(&records, Patience::default()).await;
-            carried_out.map(|_| ()).map_err(|error| error.to_string())
+            carried_out
+                .map(|receipt| receipt.position)
+                .map_err(|error| error.to_string())
         })
     }
 }

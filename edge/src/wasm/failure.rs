@@ -25,11 +25,13 @@ pub enum FailureKind {
     Memory,
     /// It used up its stack of calls.
     Stack,
-    /// It called the edge more often than one hook may.
+    /// It called the edge more often, or with more, than one hook may.
     HostCalls,
     /// It answered with what is no response.
     Answer,
-    /// There was no room for another instance.
+    /// It answered with more than the edge takes from it.
+    AnswerSize,
+    /// There was no room for another instance, and none was made in time.
     Refused,
 }
 
@@ -43,6 +45,7 @@ impl FailureKind {
             FailureKind::Stack => "stack",
             FailureKind::HostCalls => "host-calls",
             FailureKind::Answer => "answer",
+            FailureKind::AnswerSize => "answer-size",
             FailureKind::Refused => "refused",
         }
     }
@@ -55,6 +58,16 @@ impl FailureKind {
                 Exceeded::HostCalls => FailureKind::HostCalls,
                 Exceeded::Deadline => FailureKind::Deadline,
                 Exceeded::Answer | Exceeded::Decision(_) => FailureKind::Answer,
+                Exceeded::AnswerSize => FailureKind::AnswerSize,
+                Exceeded::Instances => FailureKind::Refused,
+            };
+        }
+        if carries_too_much(error) {
+            // Where the guest was still running, it was a call; else what it came back with.
+            return if error.is::<wasmtime::WasmBacktrace>() {
+                FailureKind::HostCalls
+            } else {
+                FailureKind::AnswerSize
             };
         }
         if error.is::<wasmtime::PoolConcurrencyLimitError>() {
@@ -67,6 +80,13 @@ impl FailureKind {
             _ => FailureKind::Trap,
         }
     }
+}
+
+/// Whether a call was to carry more out of a guest than its store allows. The engine's error has no
+/// name of its own.
+fn carries_too_much(error: &wasmtime::Error) -> bool {
+    let reason = error.root_cause().to_string();
+    reason.contains("fuel allocated for hostcalls has been exhausted")
 }
 
 impl fmt::Display for FailureKind {
@@ -86,6 +106,10 @@ pub(crate) enum Exceeded {
     Deadline,
     #[error("an answer without a final status")]
     Answer,
+    #[error("an answer longer than the edge takes from a guest")]
+    AnswerSize,
+    #[error("as many instances as there may be, for as long as an exchange waits")]
+    Instances,
     #[error("a decision with an operation that is refused as {0}")]
     Decision(&'static str),
 }

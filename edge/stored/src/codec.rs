@@ -13,10 +13,10 @@ use tidegate_semantics::{Basis, Terms, Timestamp, Vary};
 
 use crate::content::Content;
 use crate::recency::Recency;
-use crate::response::Stored;
+use crate::response::{Given, Stored};
 
 /// The version of the encoding; any other is not read.
-pub const VERSION: u8 = 3;
+pub const VERSION: u8 = 4;
 const CHECKSUM: usize = 16;
 /// Where the [`Recency`] of what is written stands: behind the version, the checksum and the kind.
 pub const RECENCY: Range<usize> = 18..18 + Recency::BYTES;
@@ -62,8 +62,15 @@ pub fn encode(stored: &Stored, url: &str) -> Option<Vec<u8>> {
     }
     out.fields(&stored.headers);
     out.fields(&stored.hidden);
-    out.number(stored.filter_ttl.is_some().into());
-    out.duration(stored.filter_ttl.unwrap_or_default());
+    let given = &stored.given;
+    for duration in [
+        given.ttl,
+        given.stale_while_revalidate,
+        given.stale_if_error,
+    ] {
+        out.number(duration.is_some().into());
+        out.duration(duration.unwrap_or_default());
+    }
     out.text(body);
     Some(out.finish())
 }
@@ -185,6 +192,12 @@ impl<'a> Reader<'a> {
         Some(Duration::from_millis(self.number()?))
     }
 
+    fn optional_duration(&mut self) -> Option<Option<Duration>> {
+        let is_there = self.number()? == 1;
+        let duration = self.duration()?;
+        Some(is_there.then_some(duration))
+    }
+
     fn fields(&mut self) -> Option<HeaderMap> {
         let mut fields = HeaderMap::new();
         for _ in 0..self.count()? {
@@ -223,14 +236,17 @@ impl<'a> Reader<'a> {
         }
         let headers = self.fields()?;
         let hidden = self.fields()?;
-        let has_filter_ttl = self.number()? == 1;
-        let filter_ttl = Some(self.duration()?).filter(|_| has_filter_ttl);
+        let given = Given {
+            ttl: self.optional_duration()?,
+            stale_while_revalidate: self.optional_duration()?,
+            stale_if_error: self.optional_duration()?,
+        };
         let body = self.whole.slice_ref(self.text()?);
         let stored = Stored {
             status,
             headers,
             hidden,
-            filter_ttl,
+            given,
             content: Content::Whole(body),
             terms: Terms {
                 born,
@@ -276,7 +292,11 @@ mod tests {
             )]
             .into_iter()
             .collect(),
-            filter_ttl: Some(Duration::from_secs(7)),
+            given: Given {
+                ttl: Some(Duration::from_secs(7)),
+                stale_while_revalidate: None,
+                stale_if_error: Some(Duration::from_secs(8)),
+            },
             content: Content::Whole(Bytes::from_static(b"hello")),
             terms: Terms {
                 born: Timestamp(1_700_000_000_000),
@@ -307,7 +327,7 @@ mod tests {
         assert_eq!(read.status, stored.status);
         assert_eq!(read.headers, stored.headers);
         assert_eq!(read.hidden, stored.hidden);
-        assert_eq!(read.filter_ttl, stored.filter_ttl);
+        assert_eq!(read.given, stored.given);
         assert_eq!(read.content, stored.content);
         assert_eq!(read.terms, stored.terms);
         assert_eq!(read.vary, stored.vary);

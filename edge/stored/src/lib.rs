@@ -11,4 +11,4 @@ pub use codec::{Encoded, RECENCY, VERSION, decode, encode, encode_varies};
 pub use content::{Content, Gap, Parts};
 pub use position::{COUNTER_BITS, Position};
 pub use recency::Recency;
-pub use response::Stored;
+pub use response::{Given, Stored};

@@ -18,8 +18,8 @@ pub struct Stored {
     pub headers: HeaderMap,
     /// The surrogate fields: not for clients, but wanted when the response is renewed.
     pub hidden: HeaderMap,
-    /// The lifetime that a filter gave, if one did.
-    pub filter_ttl: Option<Duration>,
+    /// The lifetimes that filters gave.
+    pub given: Given,
     pub content: Content,
     pub terms: Terms,
     /// The request fields this variant was selected by.
@@ -29,4 +29,24 @@ pub struct Stored {
     pub fence: Position,
     /// When the origin answered for it last.
     pub fetched_at: Timestamp,
+}
+
+/// Lifetimes that filters gave a response, over what its fields say; each only if they did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Given {
+    pub ttl: Option<Duration>,
+    pub stale_while_revalidate: Option<Duration>,
+    pub stale_if_error: Option<Duration>,
+}
+
+impl Given {
+    /// Replaces what they gave.
+    pub fn apply(&self, terms: &mut Terms) {
+        if let Some(window) = self.stale_while_revalidate {
+            terms.stale_while_revalidate = window;
+        }
+        if let Some(window) = self.stale_if_error {
+            terms.stale_if_error = window;
+        }
+    }
 }

@@ -35,7 +35,7 @@ const MISBEHAVIOURS: [(&str, FailureKind, &str); 8] = [
     ("/recurse", FailureKind::Stack, PATIENT),
     ("/memory", FailureKind::Memory, PATIENT),
     ("/flood", FailureKind::HostCalls, PATIENT),
-    ("/change-then-panic", FailureKind::Trap, PATIENT),
+    ("/panic?changed", FailureKind::Trap, PATIENT),
     ("/bad-status", FailureKind::Answer, PATIENT),
 ];
 
@@ -354,7 +354,11 @@ fn files_that_are_no_filter_are_told_apart() {
     for (bytes, part) in [
         (&b"hello"[..], "is no component"),
         (b"\0asm\x01\0\0\0", "is a core module and no component"),
-        (b"\0asm\x0d\0\x01\0", "does not export \"configure\""),
+        (
+            b"\0asm\x0d\0\x01\0",
+            "does not export \"configure\", as the worlds tidegate:plugin/filter and \
+             tidegate:plugin/filter-values ask",
+        ),
         (
             &importing("wasi:http/types@0.2.6"),
             "imports \"wasi:http/types@0.2.6\"",

@@ -7,6 +7,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use crate::support::edge::Builder;
+use crate::support::{Edge, Origin};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use tidegate_edge::clock::Clock;
 use tidegate_edge::egress::Egress;
@@ -53,6 +55,13 @@ pub(crate) fn misbehaving(name: &str, settings: &str) -> Chain {
     let plugins = load(&[(name, "builtin:misbehaving")]).unwrap();
     let line = format!("name = {name:?}\ngrants = [\"clock\", \"log\"]\n{settings}");
     plugins.chain(&[used(&line)]).unwrap()
+}
+
+/// The fixture that is written by hand, as a component; `misbehave` is what it does wrong.
+pub(crate) fn raw(misbehave: &str) -> Vec<u8> {
+    let text = include_str!("../../../plugins/misbehaving/raw.wat");
+    let function = format!("(func $misbehave (param $request i32) (result i32) {misbehave})");
+    wat::parse_str(text.replace(";; misbehave\n", &function)).expect("a test's own text is right")
 }
 
 /// A GET of `path` from 192.0.2.7, without a response yet.
@@ -120,9 +129,11 @@ impl Purge for Purged {
     fn purge<'a>(
         &'a self,
         order: PurgeOrder,
-    ) -> std::pin::Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>> {
-        self.0.lock().unwrap().push(order);
-        Box::pin(std::future::ready(Ok(())))
+    ) -> std::pin::Pin<Box<dyn Future<Output = Result<String, String>> + Send + 'a>> {
+        let mut purged = self.0.lock().unwrap();
+        purged.push(order);
+        let position = format!("test:{}-0", purged.len());
+        Box::pin(std::future::ready(Ok(position)))
     }
 }
 
@@ -135,4 +146,26 @@ pub(crate) fn response_field<'a>(subject: &'a Subject, name: &str) -> Option<&'a
 /// A value as text.
 pub(crate) fn text(value: Option<&HeaderValue>) -> Option<&str> {
     value.map(|value| value.to_str().unwrap())
+}
+
+/// The fixture that does what its configuration says, in each of the worlds.
+pub(crate) const SCRIPTED: [&str; 2] = ["scripted", "scripted-values"];
+
+/// An edge before `origin` with filters that do what these steps say, in order: pairs of a world's
+/// fixture and its configuration, in TOML. Each goes by its fixture's name and its place.
+pub(crate) fn scripted(origin: &Origin, filters: &[(&str, &str)]) -> Builder {
+    let mut plugins = String::new();
+    let mut uses = Vec::new();
+    for (at, (world, config)) in filters.iter().enumerate() {
+        plugins.push_str(&format!(
+            "[plugins.{world}-{at}]\nfile = \"builtin:{world}\"\n"
+        ));
+        uses.push(format!(
+            "{{ name = \"{world}-{at}\", grants = [\"purge\"], deadline = \"5s\", \
+             config = {{ {config} }} }}"
+        ));
+    }
+    Edge::before(origin)
+        .with(&plugins)
+        .route(&format!("plugins = [{}]", uses.join(", ")))
 }

@@ -12,6 +12,16 @@ pub const INVALIDATE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/invalida
 /// A fixture that does everything wrong, for tests and for showing that it does no harm.
 pub const MISBEHAVING: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/misbehaving.wasm"));
 
+/// What many filters do, for benchmarks.
+pub const TYPICAL: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/typical.wasm"));
+
+/// A fixture that does what its configuration says.
+pub const SCRIPTED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/scripted.wasm"));
+
+/// The same in the by-value world.
+pub const SCRIPTED_VALUES: &[u8] =
+    include_bytes!(concat!(env!("OUT_DIR"), "/scripted-values.wasm"));
+
 /// Those for use, each with the name it is known by.
 pub const ALL: &[(&str, &[u8])] = &[("rate-limit", RATE_LIMIT), ("invalidate", INVALIDATE)];
 
@@ -20,6 +30,7 @@ pub const WITH_FIXTURES: &[(&str, &[u8])] = &[
     ("rate-limit", RATE_LIMIT),
     ("invalidate", INVALIDATE),
     ("misbehaving", MISBEHAVING),
+    ("typical", TYPICAL),
     #[cfg(feature = "spin")]
     ("greeting", spin::GREETING),
     #[cfg(feature = "spin")]
@@ -32,6 +43,8 @@ pub const WITH_FIXTURES: &[(&str, &[u8])] = &[
     ("misfit", spin::MISFIT),
     #[cfg(feature = "spin")]
     ("misfit-classic", spin::MISFIT_CLASSIC),
+    ("scripted", SCRIPTED),
+    ("scripted-values", SCRIPTED_VALUES),
 ];
 
 #[cfg(feature = "spin")]

@@ -25,7 +25,7 @@ use tidegate_sdk::{Filter, Hooks, Request, Response, Storing, filter};
 use rule::Rule;
 
 /// The filter: its configuration.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Invalidate {
     rules: Vec<Rule>,

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use crate::is_safe;
 use crate::template::{Captures, Pattern, captures_of, fill};
 
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Rule {
     /// The methods it is for; all that may change something when empty.

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 /// `/courses/{id}`: segments, some of which capture; `{rest...}` at the end captures the rest.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Pattern(String);
 

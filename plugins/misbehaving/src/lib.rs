@@ -1,9 +1,15 @@
 //! A fixture that does everything wrong, each wrong by a path of its own.
 //!
-//! It shows that the edge keeps a bad guest's harm to one exchange. On any other path it behaves:
-//! it marks the request and the response with `x-misbehaving: no`. `/led` it leads elsewhere.
+//! It shows that the edge keeps a bad guest's harm to one exchange. `/loop` and its like go wrong
+//! before the cache is looked into, `/origin/loop` when the origin has answered, `/response/loop` on
+//! delivery; with the query `changed`, only after they have changed what they were shown. On any
+//! other path it behaves: it marks the request and the response with `x-misbehaving: no`. `/led` it
+//! leads elsewhere. `/remember` and `/recall` tell what outlives an exchange. What the SDK does not
+//! let a guest do wrong, `raw.wat` does.
 
+use std::cell::Cell;
 use std::hint::black_box;
+use std::rc::Rc;
 
 use serde::Deserialize;
 use tidegate_sdk::{
@@ -11,13 +17,19 @@ use tidegate_sdk::{
 };
 
 /// The filter: what its configuration asks of it.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Misbehaving {
     /// Refuses the configuration, with this message.
     refuse: Option<String>,
     /// Never comes back from reading it.
     loop_in_configure: bool,
+    /// What a client said, for this exchange alone.
+    #[serde(skip)]
+    remembered: Option<Vec<u8>>,
+    /// How many requests this instance has seen: kept from exchange to exchange, on purpose.
+    #[serde(skip)]
+    seen: Rc<Cell<u32>>,
 }
 
 impl Filter for Misbehaving {
@@ -37,22 +49,23 @@ impl Filter for Misbehaving {
     }
 
     fn on_request(&mut self, request: &Request) -> Flow {
-        match request.path().as_str() {
-            "/loop" => spin(),
-            "/panic" => panic!("as asked"),
-            "/trap" => trap(),
-            "/recurse" => {
-                black_box(recurse(black_box(1)));
+        self.seen.set(self.seen.get() + 1);
+        let path = request.path();
+        if !path.starts_with("/origin/") && !path.starts_with("/response/") {
+            if is_to_change(request) {
+                change(request);
             }
-            "/memory" => hog(),
-            "/flood" => flood(),
-            "/chatter" => chatter(),
-            "/change-then-panic" => {
-                let _ = request.set_header("x-changed", b"yes");
-                let _ = request.set_path_and_query("/changed");
-                let _ = request.append_cache_key("changed");
-                panic!("as asked");
+            misbehave(&path);
+        }
+        match path.as_str() {
+            "/remember" => self.remembered = request.header("authorization"),
+            "/recall" => return Flow::Respond(self.recall()),
+            "/huge-answer" => return Flow::Respond(huge_answer()),
+            "/huge-call" => {
+                let _ = request.set_header("x-huge", &vec![b'x'; 2 << 20]);
             }
+            "/sixty-lines" => write_lines(60),
+            "/chatter" => write_lines(1_000),
             "/led" => {
                 let query = request.query().unwrap_or_default();
                 let _ = request.set_path_and_query(&format!("/elsewhere?{query}"));
@@ -75,9 +88,15 @@ impl Filter for Misbehaving {
     }
 
     fn on_origin_response(&mut self, request: &Request, response: &Response, storing: &Storing) {
-        match request.path().as_str() {
-            "/origin/loop" => spin(),
-            "/origin/panic" => panic!("as asked"),
+        let path = request.path();
+        if let Some(how) = path.strip_prefix("/origin") {
+            if is_to_change(request) {
+                storing.refuse();
+                let _ = response.set_header("x-changed", b"yes");
+            }
+            misbehave(how);
+        }
+        match path.as_str() {
             "/origin/keep" => {
                 storing.set_ttl(30);
                 let _ = storing.add_tag("kept");
@@ -95,14 +114,63 @@ impl Filter for Misbehaving {
     }
 
     fn on_response(&mut self, request: &Request, response: &Response) {
-        match request.path().as_str() {
-            "/response/loop" => spin(),
-            "/response/panic" => panic!("as asked"),
+        if let Some(remembered) = &self.remembered {
+            let _ = response.set_header("x-remembered", remembered);
+        }
+        let path = request.path();
+        if let Some(how) = path.strip_prefix("/response") {
+            if is_to_change(request) {
+                let _ = response.set_header("x-changed", b"yes");
+                let _ = response.remove_header("cache-control");
+            }
+            misbehave(how);
+        }
+        match path.as_str() {
             "/response/relabel" => relabel(response),
             _ => {
                 let _ = response.set_header("x-misbehaving", b"no");
             }
         }
+    }
+}
+
+impl Misbehaving {
+    /// How many requests there were so far, and what the last client said that was remembered.
+    fn recall(&self) -> Reply {
+        let remembered = self.remembered.as_deref().unwrap_or(b"nothing");
+        Reply {
+            status: 200,
+            headers: vec![("cache-control".to_owned(), b"no-store".to_vec())],
+            body: [format!("{} ", self.seen.get()).as_bytes(), remembered].concat(),
+        }
+    }
+}
+
+fn is_to_change(request: &Request) -> bool {
+    request.query().as_deref() == Some("changed")
+}
+
+/// Changes all that can be changed of a request.
+fn change(request: &Request) {
+    let _ = request.set_header("x-changed", b"yes");
+    let _ = request.remove_header("x-sent");
+    let _ = request.append_cache_key("changed");
+    let _ = request.bypass_cache();
+}
+
+/// Goes wrong in the way that is asked for, if one is.
+fn misbehave(how: &str) {
+    match how {
+        "/loop" => spin(),
+        "/panic" => panic!("as asked"),
+        "/trap" => trap(),
+        "/recurse" => {
+            black_box(recurse(black_box(1)));
+        }
+        "/memory" => hog(),
+        "/grow" => grow(),
+        "/flood" => flood(),
+        _ => {}
     }
 }
 
@@ -135,14 +203,20 @@ fn hog() {
     black_box(hoard);
 }
 
+/// Takes memory and touches none of it.
+fn grow() {
+    #[cfg(target_arch = "wasm32")]
+    while black_box(core::arch::wasm32::memory_grow::<0>(1)) != usize::MAX {}
+}
+
 fn flood() {
     while black_box(true) {
         black_box(clock::now());
     }
 }
 
-fn chatter() {
-    for line in 0..1_000 {
+fn write_lines(count: u32) {
+    for line in 0..count {
         log::write(log::Level::Info, &format!("{line} {}", "x".repeat(100)));
     }
 }
@@ -199,6 +273,15 @@ fn smuggled() -> Reply {
             field("x-nul", b"\0"),
         ],
         body: b"body".to_vec(),
+    }
+}
+
+/// A body longer than the edge takes.
+fn huge_answer() -> Reply {
+    Reply {
+        status: 200,
+        headers: vec![],
+        body: vec![b'x'; (1 << 20) + 1],
     }
 }
 

@@ -14,14 +14,17 @@ mod config;
 mod fields;
 mod key;
 
+use std::rc::Rc;
+
 use tidegate_sdk::limits::{self, Verdict};
 use tidegate_sdk::{Filter, Flow, Hooks, Reply, Request, Response, filter};
 
 use config::{By, Config};
 
 /// The filter: a configuration, and the fields that the response will carry.
+#[derive(Clone)]
 pub struct RateLimit {
-    config: Config,
+    config: Rc<Config>,
     standing: Option<[(&'static str, String); 2]>,
 }
 
@@ -32,7 +35,7 @@ impl Filter for RateLimit {
 
     fn new(config: &str) -> Result<RateLimit, String> {
         Ok(RateLimit {
-            config: Config::from_json(config)?,
+            config: Rc::new(Config::from_json(config)?),
             standing: None,
         })
     }

@@ -1,13 +1,17 @@
 //! The trait that a filter implements, and the macro that exports it.
 
-use crate::bindings::tidegate::plugin::config;
 use crate::{Flow, Hooks, Request, Response, Storing};
 
-/// A filter of one route, alive for one exchange.
+/// A filter of one route.
 ///
-/// The edge calls only the hooks named by [`Filter::hooks`]. What a hook keeps in `self` is there
-/// in the later hooks of the same exchange.
-pub trait Filter: Sized + 'static {
+/// The edge calls only the hooks named by [`Filter::hooks`]. An instance of the component serves
+/// one exchange at a time, and as many one after the other as the operator allows it (`reuse`).
+/// [`Filter::new`] runs once for an instance; each exchange then has a clone of what it made. So
+/// what a hook keeps in `self` is there in the later hooks of the same exchange, and gone with it.
+/// What shall outlive an exchange is kept on purpose: behind an `Rc`, or in a `static`. It is seen
+/// by whoever this instance serves next, so nothing of a client's belongs there; and it may be gone
+/// at any time, since instances are dropped and made anew.
+pub trait Filter: Clone + 'static {
     /// The hooks that this filter has: `Hooks::ON_REQUEST | Hooks::ON_RESPONSE`.
     fn hooks() -> Hooks;
 
@@ -39,14 +43,50 @@ pub fn from_json<T: serde::de::DeserializeOwned>(config: &str) -> Result<T, Stri
     serde_json::from_str(config).map_err(|error| error.to_string())
 }
 
-/// Runs `hook` on the exchange's filter, which it makes from the route's configuration when this
-/// is the first hook. What [`filter!`](crate::filter) calls.
+/// The filter of this instance, and the clone that the exchange has. What [`filter!`](crate::filter)
+/// keeps.
 #[doc(hidden)]
-pub fn run<F: Filter, T>(filter: &mut Option<F>, hook: impl FnOnce(&mut F) -> T) -> T {
-    let filter = filter.get_or_insert_with(|| {
-        F::new(&config::get()).expect("the edge has had this configuration accepted by `configure`")
-    });
-    hook(filter)
+pub struct Instance<F> {
+    made: Option<F>,
+    exchanges: Option<F>,
+}
+
+impl<F: Filter> Instance<F> {
+    #[must_use]
+    pub const fn new() -> Instance<F> {
+        Instance {
+            made: None,
+            exchanges: None,
+        }
+    }
+
+    /// Runs `hook` on the exchange's filter, which is made anew where `is_first` says that this is
+    /// the exchange's first hook. Asked only where there is something to forget.
+    pub fn run<T>(
+        &mut self,
+        is_first: impl FnOnce() -> bool,
+        configuration: impl FnOnce() -> String,
+        hook: impl FnOnce(&mut F) -> T,
+    ) -> T {
+        if self.exchanges.is_some() && is_first() {
+            self.exchanges = None;
+        }
+        let made = &mut self.made;
+        let filter = self.exchanges.get_or_insert_with(|| {
+            let made = made.get_or_insert_with(|| {
+                F::new(&configuration())
+                    .expect("the edge has had this configuration accepted by `configure`")
+            });
+            made.clone()
+        });
+        hook(filter)
+    }
+}
+
+impl<F: Filter> Default for Instance<F> {
+    fn default() -> Instance<F> {
+        Instance::new()
+    }
 }
 
 /// Exports a [`Filter`] as this component's own.
@@ -58,12 +98,14 @@ macro_rules! filter {
             use $crate::bindings::{self, Guest};
 
             std::thread_local! {
-                static FILTER: std::cell::RefCell<Option<$filter>> =
-                    const { std::cell::RefCell::new(None) };
+                static INSTANCE: std::cell::RefCell<$crate::Instance<$filter>> =
+                    const { std::cell::RefCell::new($crate::Instance::new()) };
             }
 
-            fn run<T>(hook: impl FnOnce(&mut $filter) -> T) -> T {
-                FILTER.with_borrow_mut(|filter| $crate::run(filter, hook))
+            fn run<T>(is_first: impl FnOnce() -> bool, hook: impl FnOnce(&mut $filter) -> T) -> T {
+                INSTANCE.with_borrow_mut(|instance| {
+                    instance.run(is_first, bindings::tidegate::plugin::config::get, hook)
+                })
             }
 
             struct Component;
@@ -78,7 +120,11 @@ macro_rules! filter {
                 }
 
                 fn on_request(request: &$crate::Request) -> $crate::Flow {
-                    run(|filter| $crate::Filter::on_request(filter, request))
+                    // No hook of an exchange comes before this one.
+                    run(
+                        || true,
+                        |filter| $crate::Filter::on_request(filter, request),
+                    )
                 }
 
                 fn on_origin_response(
@@ -86,17 +132,72 @@ macro_rules! filter {
                     response: &$crate::Response,
                     storing: &$crate::Storing,
                 ) {
-                    run(|filter| {
+                    run($crate::is_first_hook, |filter| {
                         $crate::Filter::on_origin_response(filter, request, response, storing)
                     });
                 }
 
                 fn on_response(request: &$crate::Request, response: &$crate::Response) {
-                    run(|filter| $crate::Filter::on_response(filter, request, response));
+                    run($crate::is_first_hook, |filter| {
+                        $crate::Filter::on_response(filter, request, response)
+                    });
                 }
             }
 
     $crate::bindings::export!(Component with_types_in $crate::bindings);
         };
     };
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::{Filter, Instance};
+    use crate::Hooks;
+
+    #[derive(Clone)]
+    struct Remembers {
+        greeting: String,
+        client: Option<&'static str>,
+    }
+
+    impl Filter for Remembers {
+        fn hooks() -> Hooks {
+            Hooks::ON_REQUEST
+        }
+
+        fn new(config: &str) -> Result<Remembers, String> {
+            Ok(Remembers {
+                greeting: config.to_owned(),
+                client: None,
+            })
+        }
+    }
+
+    #[test]
+    fn an_exchange_finds_its_own_and_nothing_of_the_one_before() {
+        let mut instance = Instance::<Remembers>::new();
+        let mut configured = 0;
+        for client in ["one", "two"] {
+            for is_first in [true, false] {
+                instance.run(
+                    || is_first,
+                    || {
+                        configured += 1;
+                        "hello".to_owned()
+                    },
+                    |filter| {
+                        assert_eq!(filter.greeting, "hello");
+                        assert_eq!(filter.client, (!is_first).then_some(client));
+                        filter.client = Some(client);
+                        // Also what was configured is this exchange's own.
+                        if !is_first {
+                            filter.greeting.clear();
+                        }
+                    },
+                );
+            }
+        }
+        assert_eq!(configured, 1);
+    }
 }

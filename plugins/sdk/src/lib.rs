@@ -6,7 +6,7 @@
 //! ```
 //! use tidegate_sdk::{Filter, Flow, Hooks, Request, filter};
 //!
-//! #[derive(serde::Deserialize)]
+//! #[derive(Clone, serde::Deserialize)]
 //! struct RequireKey {
 //!     header: String,
 //! }
@@ -32,12 +32,16 @@
 //! # fn main() {}
 //! ```
 //!
+//! A filter of the by-value world is written in the same way with what is in [`values`]. It is the
+//! world for other languages; in Rust it costs more and gives nothing in return.
+//!
 //! Everything that decides can be an ordinary function with ordinary tests: the crate also
 //! compiles natively, where only calls to the edge itself are missing.
 
 mod arena;
 mod filter;
 mod reply;
+pub mod values;
 
 #[doc(hidden)]
 pub mod bindings {
@@ -57,9 +61,37 @@ pub mod bindings {
     });
 }
 
+#[doc(hidden)]
+pub mod values_bindings {
+    //! The world `filter-values`, as generated.
+    #![allow(
+        missing_docs,
+        unreachable_pub,
+        clippy::too_many_arguments,
+        clippy::unwrap_used,
+        reason = "generated from the WIT package"
+    )]
+    wit_bindgen::generate!({
+        path: "../wit",
+        world: "filter-values",
+        pub_export_macro: true,
+        export_macro_name: "export",
+        default_bindings_module: "tidegate_sdk::values_bindings",
+        with: {
+            "tidegate:plugin/types@0.1.0": crate::bindings::tidegate::plugin::types,
+            "tidegate:plugin/limits@0.1.0": crate::bindings::tidegate::plugin::limits,
+            "tidegate:plugin/purge@0.1.0": crate::bindings::tidegate::plugin::purge,
+            "tidegate:plugin/log@0.1.0": crate::bindings::tidegate::plugin::log,
+            "tidegate:plugin/clock@0.1.0": crate::bindings::tidegate::plugin::clock,
+            "tidegate:plugin/config@0.1.0": crate::bindings::tidegate::plugin::config,
+        },
+    });
+}
+
 pub use arena::Arena;
 pub use bindings::tidegate::plugin::exchange::{Flow, Request, Response, Storing};
-pub use bindings::tidegate::plugin::types::{HookSet as Hooks, Refusal, Reply};
+pub use bindings::tidegate::plugin::instance::is_first_hook;
+pub use bindings::tidegate::plugin::types::{CachePolicy, HookSet as Hooks, Refusal, Reply};
 pub use bindings::tidegate::plugin::{clock, limits, log, purge};
-pub use filter::{Filter, from_json, run};
+pub use filter::{Filter, Instance, from_json};
 pub use reply::problem;

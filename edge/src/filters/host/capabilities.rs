@@ -7,6 +7,7 @@ use super::super::bindings::tidegate::plugin::{clock, config, limits, log, purge
 use super::super::convert;
 use super::super::purge::PurgeOrder;
 use super::State;
+use crate::wasm::Line;
 
 /// The longest log line, in bytes.
 const LONGEST_LINE: usize = 2 << 10;
@@ -35,7 +36,7 @@ impl limits::Host for State {
 }
 
 impl purge::Host for State {
-    async fn purge(&mut self, order: purge::Order) -> wasmtime::Result<Result<(), String>> {
+    async fn purge(&mut self, order: purge::Order) -> wasmtime::Result<Result<String, String>> {
         self.enter()?;
         let Some(capabilities) = &self.capabilities else {
             return Ok(Err(
@@ -44,7 +45,7 @@ impl purge::Host for State {
         };
         let order = convert::purge_order(order, self.subject.scheme, &self.subject.authority);
         Ok(match order {
-            Ok(order) if order.tags.is_empty() && order.urls.is_empty() => Ok(()),
+            Ok(order) if order.tags.is_empty() && order.urls.is_empty() => Ok(String::new()),
             Ok(order) => {
                 let lsn = self.subject.lsn;
                 capabilities.purge.purge(PurgeOrder { lsn, ..order }).await
@@ -57,22 +58,46 @@ impl purge::Host for State {
 impl log::Host for State {
     fn write(&mut self, level: log::Level, message: String) -> wasmtime::Result<()> {
         self.enter()?;
-        let plugin = &*self.plugin;
-        match self.lines_left {
-            0 => return Ok(()),
-            1 => tracing::warn!(plugin, "further lines of this exchange are left out"),
-            _ => {
-                let message = convert::log_line(&message, LONGEST_LINE);
-                match level {
-                    log::Level::Debug => tracing::debug!(plugin, "{message}"),
-                    log::Level::Info => tracing::info!(plugin, "{message}"),
-                    log::Level::Warn => tracing::warn!(plugin, "{message}"),
-                    log::Level::Error => tracing::error!(plugin, "{message}"),
-                }
-            }
+        if !is_kept(level) {
+            return Ok(());
         }
-        self.lines_left -= 1;
+        let plugin = &*self.plugin;
+        let Some(left) = self.lines_left.checked_sub(1) else {
+            self.lines.leave_out();
+            return Ok(());
+        };
+        self.lines_left = left;
+        if left == 0 {
+            self.lines.leave_out();
+            tracing::warn!(plugin, "further lines of this exchange are left out");
+            return Ok(());
+        }
+        match self.lines.admit() {
+            Line::Written => {}
+            Line::FirstLeftOut => {
+                tracing::warn!(plugin, "further lines of this second are left out");
+                return Ok(());
+            }
+            Line::LeftOut => return Ok(()),
+        }
+        let message = convert::log_line(&message, LONGEST_LINE);
+        match level {
+            log::Level::Debug => tracing::debug!(plugin, "{message}"),
+            log::Level::Info => tracing::info!(plugin, "{message}"),
+            log::Level::Warn => tracing::warn!(plugin, "{message}"),
+            log::Level::Error => tracing::error!(plugin, "{message}"),
+        }
         Ok(())
+    }
+}
+
+/// Whether lines of this level go anywhere; those that do not, count for nothing.
+fn is_kept(level: log::Level) -> bool {
+    match level {
+        log::Level::Debug => tracing::enabled!(tracing::Level::DEBUG),
+        log::Level::Info => tracing::enabled!(tracing::Level::INFO),
+        log::Level::Warn => tracing::enabled!(tracing::Level::WARN),
+        log::Level::Error => tracing::enabled!(tracing::Level::ERROR),
     }
 }
 

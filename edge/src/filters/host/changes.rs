@@ -1,8 +1,9 @@
 //! What guests of both worlds may change of an exchange.
 
 use http::HeaderMap;
+use http::header::{AUTHORIZATION, COOKIE};
 
-use super::super::bindings::tidegate::plugin::types::Refusal;
+use super::super::bindings::tidegate::plugin::types::{CachePolicy, Refusal};
 use super::super::convert;
 use super::State;
 use crate::filters::Subject;
@@ -70,5 +71,40 @@ impl State {
     pub(super) fn bypass(&mut self) -> Result<(), Refusal> {
         self.change_request()?.bypass_cache = true;
         Ok(())
+    }
+
+    pub(super) fn set_policy(&mut self, policy: &CachePolicy) -> Result<(), Refusal> {
+        let subject = self.change_request()?;
+        let before = subject.policy.as_deref().copied().unwrap_or_default();
+        subject.policy = Some(Box::new(before.and(convert::policy(policy))));
+        Ok(())
+    }
+
+    pub(super) fn use_origin(&mut self, name: &str) -> Result<(), Refusal> {
+        let subject = self.change_request()?;
+        let origins = subject.origins.as_deref().unwrap_or_default();
+        let place = origins.iter().position(|origin| origin == name);
+        subject.origin = place.ok_or(Refusal::Forbidden)?;
+        Ok(())
+    }
+
+    pub(super) fn set_status(&mut self, status: u16) -> Result<(), Refusal> {
+        let response = self.change().response.as_mut();
+        let (before, _) = response.ok_or(Refusal::TooLate)?;
+        *before = convert::status(*before, status)?;
+        Ok(())
+    }
+
+    /// The guest reads fields of the request, all or those of a name: remembers where they say whose
+    /// request it is.
+    pub(super) fn show(&mut self, name: Option<&str>) {
+        let headers = &self.subject.headers;
+        let is_shown = |field: &http::HeaderName| {
+            name.is_none_or(|name| name.eq_ignore_ascii_case(field.as_str()))
+                && headers.contains_key(field)
+        };
+        if is_shown(&COOKIE) || is_shown(&AUTHORIZATION) {
+            self.subject.has_shown_user = true;
+        }
     }
 }

@@ -1,14 +1,13 @@
 //! The exchange, as a guest reads and changes it.
 
-use std::time::Duration;
-
 use http::HeaderMap;
 use wasmtime::component::Resource;
 
 use super::super::bindings::tidegate::plugin::exchange::{
     self, HostRequest, HostResponse, HostStoring,
 };
-use super::super::bindings::tidegate::plugin::types::{self, Header, Refusal};
+use super::super::bindings::tidegate::plugin::instance;
+use super::super::bindings::tidegate::plugin::types::{self, CachePolicy, Header, Refusal};
 use super::super::convert;
 use super::State;
 use super::changes::FieldChange;
@@ -42,6 +41,13 @@ fn all(headers: Option<&HeaderMap>, name: &str) -> Vec<Vec<u8>> {
 
 impl types::Host for State {}
 impl exchange::Host for State {}
+
+impl instance::Host for State {
+    fn is_first_hook(&mut self) -> wasmtime::Result<bool> {
+        self.enter()?;
+        Ok(self.is_first_hook)
+    }
+}
 
 impl HostRequest for State {
     fn method(&mut self, _: Resource<Request>) -> wasmtime::Result<String> {
@@ -85,6 +91,7 @@ impl HostRequest for State {
 
     fn header(&mut self, _: Resource<Request>, name: String) -> wasmtime::Result<Option<Vec<u8>>> {
         self.enter()?;
+        self.show(Some(&name));
         Ok(first(Some(&self.subject.headers), &name))
     }
 
@@ -94,11 +101,13 @@ impl HostRequest for State {
         name: String,
     ) -> wasmtime::Result<Vec<Vec<u8>>> {
         self.enter()?;
+        self.show(Some(&name));
         Ok(all(Some(&self.subject.headers), &name))
     }
 
     fn headers(&mut self, _: Resource<Request>) -> wasmtime::Result<Vec<Header>> {
         self.enter()?;
+        self.show(None);
         Ok(convert::fields(&self.subject.headers))
     }
 
@@ -145,6 +154,24 @@ impl HostRequest for State {
         Ok(self.bypass())
     }
 
+    fn set_cache_policy(
+        &mut self,
+        _: Resource<Request>,
+        policy: CachePolicy,
+    ) -> wasmtime::Result<Result<(), Refusal>> {
+        self.enter()?;
+        Ok(self.set_policy(&policy))
+    }
+
+    fn use_origin(
+        &mut self,
+        _: Resource<Request>,
+        name: String,
+    ) -> wasmtime::Result<Result<(), Refusal>> {
+        self.enter()?;
+        Ok(State::use_origin(self, &name))
+    }
+
     fn drop(&mut self, _: Resource<Request>) -> wasmtime::Result<()> {
         Ok(())
     }
@@ -158,6 +185,15 @@ impl HostResponse for State {
             .response
             .as_ref()
             .map_or(0, |(status, _)| status.as_u16()))
+    }
+
+    fn set_status(
+        &mut self,
+        _: Resource<Response>,
+        status: u16,
+    ) -> wasmtime::Result<Result<(), Refusal>> {
+        self.enter()?;
+        Ok(State::set_status(self, status))
     }
 
     fn header(&mut self, _: Resource<Response>, name: String) -> wasmtime::Result<Option<Vec<u8>>> {
@@ -219,7 +255,23 @@ impl HostResponse for State {
 impl HostStoring for State {
     fn set_ttl(&mut self, _: Resource<Storing>, seconds: u32) -> wasmtime::Result<()> {
         self.enter()?;
-        self.change().ttl = Some(Duration::from_secs(seconds.into()));
+        self.change().ttl = Some(convert::seconds(seconds));
+        Ok(())
+    }
+
+    fn set_stale_while_revalidate(
+        &mut self,
+        _: Resource<Storing>,
+        seconds: u32,
+    ) -> wasmtime::Result<()> {
+        self.enter()?;
+        self.change().stale_while_revalidate = Some(convert::seconds(seconds));
+        Ok(())
+    }
+
+    fn set_stale_if_error(&mut self, _: Resource<Storing>, seconds: u32) -> wasmtime::Result<()> {
+        self.enter()?;
+        self.change().stale_if_error = Some(convert::seconds(seconds));
         Ok(())
     }
 

@@ -1,10 +1,9 @@
 //! The exchange by value: the heads that a guest of `filter-values` gets, and its decisions carried
 //! out as if it had called for each.
 
-use std::time::Duration;
-
 use super::super::bindings::by_value::tidegate::plugin::values::{
-    Decision, HeaderChange, OriginDecision, RequestChanges, RequestHead, ResponseHead,
+    Decision, HeaderChange, OriginDecision, RequestChanges, RequestHead, ResponseDecision,
+    ResponseHead,
 };
 use super::super::bindings::tidegate::plugin::exchange::Flow;
 use super::super::bindings::tidegate::plugin::types::Refusal;
@@ -15,7 +14,8 @@ use crate::wasm::Exceeded;
 
 impl State {
     /// The request as a guest gets it.
-    pub(in super::super) fn request_head(&self) -> RequestHead {
+    pub(in super::super) fn request_head(&mut self) -> RequestHead {
+        self.show(None);
         let subject = &self.subject;
         RequestHead {
             method: subject.method.as_str().to_owned(),
@@ -67,6 +67,12 @@ impl State {
         if changes.bypass_cache {
             self.operate(State::bypass)?;
         }
+        if let Some(policy) = &changes.cache_policy {
+            self.operate(|state| state.set_policy(policy))?;
+        }
+        if let Some(origin) = &changes.origin {
+            self.operate(|state| state.use_origin(origin))?;
+        }
         Ok(())
     }
 
@@ -78,12 +84,18 @@ impl State {
         &mut self,
         decision: OriginDecision,
     ) -> wasmtime::Result<()> {
-        self.decide_response(decision.headers)?;
+        self.change_response(decision.status, &decision.headers)?;
         for tag in decision.tags {
             self.operate(|state| convert::add_tag(&mut state.change().tags, tag))?;
         }
         if let Some(seconds) = decision.ttl {
-            self.change().ttl = Some(Duration::from_secs(seconds.into()));
+            self.change().ttl = Some(convert::seconds(seconds));
+        }
+        if let Some(seconds) = decision.stale_while_revalidate {
+            self.change().stale_while_revalidate = Some(convert::seconds(seconds));
+        }
+        if let Some(seconds) = decision.stale_if_error {
+            self.change().stale_if_error = Some(convert::seconds(seconds));
         }
         if decision.refuse {
             self.change().refuse_storing = true;
@@ -97,9 +109,20 @@ impl State {
     /// As [`decide_request`](State::decide_request).
     pub(in super::super) fn decide_response(
         &mut self,
-        changes: Vec<HeaderChange>,
+        decision: ResponseDecision,
     ) -> wasmtime::Result<()> {
-        for change in &changes {
+        self.change_response(decision.status, &decision.headers)
+    }
+
+    fn change_response(
+        &mut self,
+        status: Option<u16>,
+        changes: &[HeaderChange],
+    ) -> wasmtime::Result<()> {
+        if let Some(status) = status {
+            self.operate(|state| state.set_status(status))?;
+        }
+        for change in changes {
             self.operate(|state| state.change_response_field(change.into()))?;
         }
         Ok(())

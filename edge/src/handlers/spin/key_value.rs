@@ -195,12 +195,7 @@ mod two {
             Ok(store.get(&key).await.map_err(Error::from))
         }
 
-        async fn set(
-            &mut self,
-            store: Resource<Store>,
-            key: String,
-            value: Vec<u8>,
-        ) -> Answer<()> {
+        async fn set(&mut self, store: Resource<Store>, key: String, value: Vec<u8>) -> Answer<()> {
             let store = self.store(&store)?;
             Ok(store.set(&key, value).await.map_err(Error::from))
         }

@@ -160,8 +160,8 @@ impl State {
 /// The types of one version, which are the same in both but for their names.
 macro_rules! types {
     ($version:path) => {
-        use $version as version;
         use version::{Error, Host, HostConnection, RedisParameter, RedisResult};
+        use $version as version;
 
         impl From<Refusal> for Error {
             fn from(refusal: Refusal) -> Error {
@@ -243,7 +243,10 @@ mod three {
             payload: Vec<u8>,
         ) -> Answer<()> {
             let connection = find(accessor, &connection)?;
-            Ok(connection.publish(channel, payload).await.map_err(Error::from))
+            Ok(connection
+                .publish(channel, payload)
+                .await
+                .map_err(Error::from))
         }
 
         async fn get(
@@ -347,7 +350,10 @@ mod two {
             payload: Vec<u8>,
         ) -> Answer<()> {
             let connection = self.connection(&connection)?;
-            Ok(connection.publish(channel, payload).await.map_err(Error::from))
+            Ok(connection
+                .publish(channel, payload)
+                .await
+                .map_err(Error::from))
         }
 
         async fn get(

@@ -219,7 +219,10 @@ impl Lease {
         name: &str,
         command: &Cmd,
     ) -> Result<T, RedisError> {
-        if SPOILING.iter().any(|known| name.eq_ignore_ascii_case(known)) {
+        if SPOILING
+            .iter()
+            .any(|known| name.eq_ignore_ascii_case(known))
+        {
             self.is_spoiled.store(true, Ordering::Relaxed);
         }
         self.query(command).await

@@ -1,0 +1,206 @@
+//! What an exchange holds while it has a filter's instance to itself.
+
+use std::pin::pin;
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::Capabilities;
+use super::chain::{Instance, Step};
+use super::pool;
+use super::quota::ROOM;
+use crate::wasm::Exceeded;
+
+/// An instance in an exchange's hands. The place that it takes is free when it is dropped or
+/// [given back](Step::give_back).
+pub(super) struct Held {
+    pub(super) instance: Box<Instance>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Step {
+    /// An instance for an exchange: one that has served others, or a new one, which may run for
+    /// `slices` ticks while it starts. Where there is none, waits as long as the plugin's
+    /// configuration says.
+    ///
+    /// # Errors
+    /// There was none in that time, or the guest failed while it started.
+    pub(super) async fn take(
+        &self,
+        capabilities: &Capabilities,
+        slices: u64,
+    ) -> wasmtime::Result<Held> {
+        let Some(place) = self.quota.try_enter() else {
+            return self.take_in_turn(None, capabilities, slices).await;
+        };
+        match self.occupy(place, capabilities, slices).await {
+            Err((error, place)) if is_exhausted(&error) => {
+                self.take_in_turn(Some(place), capabilities, slices).await
+            }
+            taken => taken.map_err(|(error, _)| error),
+        }
+    }
+
+    /// Takes an instance back after the exchange's last hook, for the next exchange or for good.
+    pub(super) fn give_back(&self, held: Held) {
+        let Held {
+            mut instance,
+            _place: place,
+        } = held;
+        instance.served += 1;
+        match &self.pool {
+            Some(pool) if instance.served < self.quota.reuse => {
+                instance.store.data_mut().rest();
+                pool.put(instance);
+            }
+            _ => drop(instance),
+        }
+        // Whoever waits for the place finds the instance.
+        drop(place);
+    }
+
+    async fn take_in_turn(
+        &self,
+        place: Option<OwnedSemaphorePermit>,
+        capabilities: &Capabilities,
+        slices: u64,
+    ) -> wasmtime::Result<Held> {
+        let taken = async {
+            let mut place = match place {
+                Some(place) => place,
+                None => self.quota.enter().await,
+            };
+            let room = ROOM.wait();
+            loop {
+                let mut more = pin!(room.more());
+                more.as_mut().enable();
+                match self.occupy(place, capabilities, slices).await {
+                    Err((error, free)) if is_exhausted(&error) => place = free,
+                    taken => return taken.map_err(|(error, _)| error),
+                }
+                if !pool::evict(None) {
+                    more.await;
+                }
+            }
+        };
+        tokio::time::timeout(self.quota.wait, taken)
+            .await
+            .unwrap_or_else(|_| Err(wasmtime::Error::new(Exceeded::Instances)))
+    }
+
+    /// Fills a place that this exchange has; where that fails, the place comes back.
+    async fn occupy(
+        &self,
+        place: OwnedSemaphorePermit,
+        capabilities: &Capabilities,
+        slices: u64,
+    ) -> Result<Held, (wasmtime::Error, OwnedSemaphorePermit)> {
+        if let Some(mut instance) = self.pool.as_ref().and_then(|pool| pool.take()) {
+            instance.store.data_mut().assign(capabilities.clone());
+            return Ok(Held {
+                instance,
+                _place: place,
+            });
+        }
+        if self.quota.is_full() {
+            // One that is idle on another route, since this exchange's place is not taken yet.
+            pool::evict(Some(&self.quota));
+        }
+        match self.instance(Some(capabilities.clone()), slices).await {
+            Ok(instance) => Ok(Held {
+                instance: Box::new(instance),
+                _place: place,
+            }),
+            Err(error) => Err((error, place)),
+        }
+    }
+}
+
+/// Whether it was the engine that had no room for an instance.
+fn is_exhausted(error: &wasmtime::Error) -> bool {
+    error.is::<wasmtime::PoolConcurrencyLimitError>()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::pin::Pin;
+    use std::sync::Arc;
+
+    use super::super::{
+        Capabilities, Chain, Filters, Flow, LocalLimits, Plugins, Purge, PurgeOrder, Source,
+        Subject,
+    };
+    use crate::clock::Clock;
+    use crate::egress::Egress;
+    use crate::keyvalue::KeyValue;
+    use crate::wasm::FailureKind;
+    use http::HeaderValue;
+
+    struct NoPurge;
+
+    impl Purge for NoPurge {
+        fn purge<'a>(
+            &'a self,
+            _: PurgeOrder,
+        ) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>> {
+            Box::pin(std::future::ready(Ok(())))
+        }
+    }
+
+    fn chain(settings: &str) -> Chain {
+        let source: Source =
+            toml::from_str(&format!("file = \"builtin:misbehaving\"\n{settings}")).unwrap();
+        let line = "name = \"m\"\ngrants = [\"clock\", \"log\"]\ndeadline = \"5s\"";
+        let sources = [("m".to_owned(), source)].into();
+        let plugins = Plugins::load(&sources, tidegate_plugins::WITH_FIXTURES).unwrap();
+        plugins.chain(&[toml::from_str(line).unwrap()]).unwrap()
+    }
+
+    async fn begin(chain: &Chain, capabilities: &Capabilities) -> (Filters, Flow) {
+        let mut subject = Subject {
+            client: Ipv4Addr::LOCALHOST.into(),
+            ..Subject::default()
+        };
+        let mut filters = chain.begin(capabilities);
+        let flow = filters.on_request(&mut subject).await;
+        (filters, flow)
+    }
+
+    /// All room of the engine is taken, which is why this is no test beside others.
+    #[tokio::test]
+    async fn who_finds_the_engine_full_waits_for_room() {
+        let capabilities = Capabilities {
+            limits: Arc::new(LocalLimits::new(1, || 0)),
+            purge: Arc::new(NoPurge),
+            keyvalue: KeyValue::in_memory(1, Clock::system()),
+            egress: Arc::new(Egress::new(HeaderValue::from_static("1.1 test"))),
+        };
+        let idle = chain("instances = 1000000\nreuse = 10");
+        drop(begin(&idle, &capabilities).await);
+        let greedy = chain("instances = 1000000\nwait = \"10ms\"");
+        let patient = chain("wait = \"1h\"");
+        let mut held = Vec::new();
+        let failure = loop {
+            let (filters, flow) = begin(&greedy, &capabilities).await;
+            match flow {
+                Flow::Continue => held.push(filters),
+                Flow::Failed(failure) => break failure,
+                Flow::Respond(reply) => panic!("{reply:?}"),
+            }
+            assert!(held.len() < 10_000, "there is no end");
+        };
+        assert_eq!(failure.kind, FailureKind::Refused);
+        // What was idle has made room as well.
+        assert_eq!(held.len(), 4_000);
+        let mut waiting = std::pin::pin!(begin(&patient, &capabilities));
+        tokio::select! {
+            biased;
+            (_, flow) = &mut waiting => panic!("{flow:?}"),
+            () = tokio::task::yield_now() => {}
+        }
+        held.pop();
+        let (_, flow) = waiting.await;
+        assert!(matches!(flow, Flow::Continue), "{flow:?}");
+    }
+}

@@ -1,0 +1,113 @@
+//! How many instances a plugin may have, and who waits where there are no more.
+//!
+//! An exchange [enters](Quota::enter) before it is given an instance and leaves when it needs it no
+//! more, so that those who wait are served in the order in which they came. Instances that wait for
+//! an exchange, instead of the other way round, are counted as [`Alive`] as well; they make room.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::futures::Notified;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+
+use super::Source;
+
+/// What one plugin may have, whatever routes use it.
+pub(super) struct Quota {
+    /// A permit for each exchange that has an instance, or is about to.
+    exchanges: Arc<Semaphore>,
+    alive: AtomicUsize,
+    most: usize,
+    /// How many exchanges one instance serves.
+    pub(super) reuse: u32,
+    /// How long an exchange waits for an instance.
+    pub(super) wait: Duration,
+}
+
+impl Quota {
+    pub(super) fn new(source: &Source) -> Quota {
+        let most = source.instances();
+        Quota {
+            exchanges: Arc::new(Semaphore::new(most)),
+            alive: AtomicUsize::new(0),
+            most,
+            reuse: source.reuse(),
+            wait: source.wait(),
+        }
+    }
+
+    /// Lets an exchange in where nobody has to wait.
+    pub(super) fn try_enter(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.exchanges).try_acquire_owned().ok()
+    }
+
+    /// Lets an exchange in when it is its turn.
+    pub(super) async fn enter(&self) -> OwnedSemaphorePermit {
+        let permit = Arc::clone(&self.exchanges).acquire_owned().await;
+        permit.expect("a quota is never closed")
+    }
+
+    /// Whether there are as many instances as there may be, those included that are idle.
+    pub(super) fn is_full(&self) -> bool {
+        self.alive.load(Ordering::Relaxed) >= self.most
+    }
+}
+
+/// An instance counts as long as it has this. To be dropped after the instance's memory.
+pub(super) struct Alive(Arc<Quota>);
+
+impl Alive {
+    pub(super) fn count(quota: &Arc<Quota>) -> Alive {
+        quota.alive.fetch_add(1, Ordering::Relaxed);
+        Alive(Arc::clone(quota))
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.alive.fetch_sub(1, Ordering::Relaxed);
+        ROOM.made();
+    }
+}
+
+/// The engine's own room for instances, of all plugins together.
+pub(super) static ROOM: Room = Room {
+    waiting: AtomicUsize::new(0),
+    notify: Notify::const_new(),
+};
+
+pub(super) struct Room {
+    waiting: AtomicUsize,
+    notify: Notify,
+}
+
+/// Somebody who waits for room.
+pub(super) struct Waiting<'a>(&'a Room);
+
+impl Room {
+    /// To be called before it is tried whether there is room: what is made from then on is noticed.
+    pub(super) fn wait(&self) -> Waiting<'_> {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        Waiting(self)
+    }
+
+    fn made(&self) {
+        if self.waiting.load(Ordering::SeqCst) > 0 {
+            self.notify.notify_waiters();
+        }
+    }
+}
+
+impl Waiting<'_> {
+    /// Ends when room has been made since this was called.
+    pub(super) fn more(&self) -> Notified<'_> {
+        self.0.notify.notified()
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
+}
