@@ -18,7 +18,9 @@ mod drive;
 mod engine;
 mod error;
 mod imports;
+mod lent;
 mod log;
+mod next;
 mod outbound;
 mod pool;
 mod reach;
@@ -27,5 +29,7 @@ mod spin;
 mod state;
 
 pub use component::Handlers;
-pub use drive::{Handler, Prepared};
+pub use drive::{Handler, Middleware, Prepared};
 pub use error::HandlerError;
+pub use lent::{Lent, Read};
+pub use next::{Next, NotPassed, Onward};

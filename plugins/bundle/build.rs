@@ -52,6 +52,7 @@ const SPIN: Guests = Guests {
         "classic",
         "errand",
         "errand-classic",
+        "gate",
         "misfit",
         "misfit-classic",
     ],

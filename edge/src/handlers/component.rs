@@ -23,7 +23,7 @@ pub struct Handlers {
     pub(super) library: Library,
     pub(super) by_name: BTreeMap<String, Handling>,
     /// What routes use of them, each with the route's name.
-    pub(super) uses: Mutex<Vec<(String, Use)>>,
+    pub(super) uses: Mutex<Vec<(String, Place, Use)>>,
 }
 
 /// A plugin, whichever routes it is a handler of.
@@ -93,19 +93,45 @@ impl Handlers {
     /// [`HandlerError`], naming the plugin: there is none of that name, or it may not have what
     /// the route gives it.
     pub fn prepare(&self, route: &str, used: &Use) -> Result<Prepared, HandlerError> {
+        self.prepare_as(Place::Destination, route, used)
+    }
+
+    /// A middleware of a route.
+    ///
+    /// # Errors
+    /// As [`Handlers::prepare`].
+    pub fn prepare_middleware(&self, route: &str, used: &Use) -> Result<Prepared, HandlerError> {
+        self.prepare_as(Place::Around, route, used)
+    }
+
+    fn prepare_as(
+        &self,
+        place: Place,
+        route: &str,
+        used: &Use,
+    ) -> Result<Prepared, HandlerError> {
         let handling = self.by_name.get(&used.name);
         let handling = handling.ok_or_else(|| HandlerError::Unknown {
             plugin: used.name.clone(),
         })?;
-        handling.loaded.load().compiled.check(used)?;
+        handling.loaded.load().compiled.check(place, used)?;
         let mut uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
-        uses.push((route.to_owned(), used.clone()));
+        uses.push((route.to_owned(), place, used.clone()));
         Ok(Prepared::new(
             used.clone(),
             Arc::clone(&handling.loaded),
             Arc::clone(&handling.pool),
         ))
     }
+}
+
+/// Where a route has a guest.
+#[derive(Clone, Copy)]
+pub(super) enum Place {
+    /// In an origin's place.
+    Destination,
+    /// Around all that is done with a request.
+    Around,
 }
 
 impl Loaded {
@@ -126,11 +152,23 @@ impl Loaded {
 }
 
 impl Compiled {
-    /// Whether a route can use it.
+    /// Whether a route can use it there.
     ///
     /// # Errors
-    /// [`HandlerError`], naming the plugin: it may not have what the route gives it.
-    pub(super) fn check(&self, used: &Use) -> Result<(), HandlerError> {
+    /// [`HandlerError`], naming the plugin: it is of the other kind, or may not have what the
+    /// route gives it.
+    pub(super) fn check(&self, place: Place, used: &Use) -> Result<(), HandlerError> {
+        let plugin = || used.name.clone();
+        let is_current = matches!(self.world, World::Current(_));
+        match place {
+            Place::Destination if self.imports.has_next => {
+                return Err(HandlerError::NoNext { plugin: plugin() });
+            }
+            Place::Around if !self.imports.has_next || !is_current => {
+                return Err(HandlerError::NoMiddleware { plugin: plugin() });
+            }
+            Place::Destination | Place::Around => {}
+        }
         if used.memory() > MOST_MEMORY {
             return Err(HandlerError::TooMuchMemory {
                 plugin: used.name.clone(),
@@ -142,10 +180,10 @@ impl Compiled {
             return Err(HandlerError::NotGranted {
                 plugin: used.name.clone(),
                 import: import.to_owned(),
-                grant,
+                grant: grant.name(),
             });
         }
-        if self.imports.has_variables() {
+        if self.imports.has_variables {
             spin::check_variables(used).map_err(|reason| HandlerError::Variable {
                 plugin: used.name.clone(),
                 reason,

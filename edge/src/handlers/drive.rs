@@ -18,13 +18,14 @@ use wasmtime_wasi_http::{WasiBody, WasiHttpView, p3};
 
 use super::component::{Compiled, Guest, Loaded};
 use super::course::{Answer, Course, Head, Parting, Question};
+use super::next::Next;
 use super::pool::{Instance, Pool};
 use super::reach::Reach;
 use super::spin::Servers;
 use super::state::State;
 use crate::body::{Arriving, Body};
 use crate::clock::Clock;
-use crate::config::Use;
+use crate::config::{OnFailure, Use};
 use crate::error::Failure;
 use crate::exchange::FORWARDED_PROTO;
 use crate::filters::Capabilities;
@@ -64,6 +65,11 @@ impl Prepared {
         }
     }
 
+    /// The same as a middleware.
+    pub fn as_middleware(&self, capabilities: Capabilities, clock: Clock) -> Middleware {
+        Middleware(self.on_worker(capabilities, clock))
+    }
+
     /// The version for exchanges that begin now.
     fn compiled(&self) -> Arc<Compiled> {
         Arc::clone(&self.loaded.load().compiled)
@@ -77,6 +83,56 @@ impl Prepared {
     /// Tells the instances of this route from others of the same plugin.
     fn route(&self) -> usize {
         Arc::as_ptr(&self.used).addr()
+    }
+}
+
+/// What a guest is asked, and what comes behind it.
+struct Asked {
+    request: Request<WasiBody>,
+    next: Option<Arc<dyn Next>>,
+}
+
+/// A middleware of a route, as one worker asks it.
+pub struct Middleware(Handler);
+
+impl Middleware {
+    /// Has the guest answer a request in absolute form, with `next` behind it.
+    ///
+    /// # Errors
+    /// [`Failure::Plugin`]: there was no room for it in time, or the guest ended without a head,
+    /// or took too long.
+    pub async fn answer(
+        &self,
+        request: Request<Body>,
+        next: Arc<dyn Next>,
+    ) -> Result<Response<Arriving>, Failure> {
+        let answer = self.0.exchange(request, Some(next)).await;
+        answer.map_err(into_plugin)
+    }
+
+    /// How long it may be silent.
+    pub fn timeout(&self) -> Duration {
+        Answers::timeout(&self.0)
+    }
+
+    /// Whether requests go on without it where it fails.
+    pub fn is_fail_open(&self) -> bool {
+        self.0.prepared.used.on_failure == OnFailure::Open
+    }
+
+    /// Counts an answer that is no response.
+    pub fn wrong(&self, reason: &str) -> Failure {
+        into_plugin(Answers::wrong(&self.0, reason))
+    }
+}
+
+fn into_plugin(failure: Failure) -> Failure {
+    match failure {
+        Failure::Handler { plugin, kind } => {
+            let kind = kind.name();
+            Failure::Plugin { plugin, kind }
+        }
+        other => other,
     }
 }
 
@@ -114,16 +170,24 @@ impl Handler {
     /// [`Failure::Handler`]: there was no room for it in time, or the guest ended without a head,
     /// or took too long.
     pub async fn call(&self, request: Request<Body>) -> Result<Response<Arriving>, Failure> {
+        self.exchange(into_absolute(request), None).await
+    }
+
+    /// Has the guest answer a request in absolute form, with `next` behind it.
+    async fn exchange(
+        &self,
+        request: Request<Body>,
+        next: Option<Arc<dyn Next>>,
+    ) -> Result<Response<Arriving>, Failure> {
         let Some(room) = self.prepared.pool.enter().await else {
             self.count(FailureKind::Refused, "as many instances as may be are busy");
             return Err(self.failure(FailureKind::Refused));
         };
-        let (request, moved) = into_absolute(request);
         let (course, head) = Course::begin();
         let (parting, parted) = oneshot::channel();
-        let drive = self
-            .clone()
-            .drive(request, Arc::clone(&course), parted, room);
+        let (request, moved) = watched(request);
+        let asked = Asked { request, next };
+        let drive = self.clone().drive(asked, Arc::clone(&course), parted, room);
         tokio::spawn(drive);
         match self.wait(head, &moved).await {
             Some(Ok(response)) => {
@@ -160,7 +224,7 @@ impl Handler {
     /// Runs the guest until it has served the request, failed, or is not wanted any more.
     async fn drive(
         self,
-        request: Request<WasiBody>,
+        asked: Asked,
         course: Arc<Course>,
         parted: oneshot::Receiver<Parting>,
         room: OwnedSemaphorePermit,
@@ -168,7 +232,7 @@ impl Handler {
         let used = &self.prepared.used;
         let mut instance = None;
         let ended = {
-            let served = self.serve(&mut instance, request, &course);
+            let served = self.serve(&mut instance, asked, &course);
             let served = within(used.handler_deadline(), served);
             tokio::select! {
                 // What has ended just in time has ended.
@@ -183,7 +247,8 @@ impl Handler {
         match ended {
             Some(Ok(())) => {
                 let current = instance.take_if(|instance| self.prepared.is_current(instance));
-                if let Some(instance) = current {
+                if let Some(mut instance) = current {
+                    instance.store.data_mut().next = None;
                     self.prepared.pool.put(self.prepared.route(), instance);
                 }
             }
@@ -206,7 +271,7 @@ impl Handler {
     async fn serve(
         &self,
         slot: &mut Option<Box<Instance>>,
-        request: Request<WasiBody>,
+        Asked { request, next }: Asked,
         course: &Arc<Course>,
     ) -> wasmtime::Result<()> {
         let idle = self.prepared.pool.take(self.prepared.route());
@@ -218,6 +283,7 @@ impl Handler {
             None => slot.insert(Box::new(self.instance().await?)),
         };
         let Instance { store, guest, .. } = &mut **instance;
+        store.data_mut().next = next;
         store.set_epoch_deadline(1);
         match guest {
             Guest::Current(service) => {
@@ -287,9 +353,8 @@ impl Handler {
     }
 }
 
-/// The request as a guest sees it: by the client's scheme and authority. With it comes when
-/// something of its body has last moved.
-fn into_absolute(request: Request<Body>) -> (Request<WasiBody>, Arc<Mutex<Instant>>) {
+/// The request as a guest sees it: by the client's scheme and authority.
+fn into_absolute(request: Request<Body>) -> Request<Body> {
     let (mut head, body) = request.into_parts();
     let is_https = head
         .headers
@@ -310,6 +375,12 @@ fn into_absolute(request: Request<Body>) -> (Request<WasiBody>, Arc<Mutex<Instan
     if let Ok(uri) = Uri::from_parts(uri) {
         head.uri = uri;
     }
+    Request::from_parts(head, body)
+}
+
+/// The request with its body's length told, and when something of the body has last moved.
+fn watched(request: Request<Body>) -> (Request<WasiBody>, Arc<Mutex<Instant>>) {
+    let (mut head, body) = request.into_parts();
     if let Some(length) = body.size_hint().exact().filter(|length| *length > 0) {
         head.headers
             .insert(CONTENT_LENGTH, HeaderValue::from(length));

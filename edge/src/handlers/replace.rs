@@ -23,8 +23,8 @@ impl Kind for Handlers {
         let loaded = Loaded::new(plugin, &self.library, binary);
         let loaded = loaded.map_err(|error| error.to_string())?;
         let uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
-        for (route, used) in uses.iter().filter(|(_, used)| used.name == plugin) {
-            let fits = loaded.compiled.check(used);
+        for (route, place, used) in uses.iter().filter(|(.., used)| used.name == plugin) {
+            let fits = loaded.compiled.check(*place, used);
             fits.map_err(|error| format!("route {route:?}: {error}"))?;
         }
         let (current, pool) = (Arc::clone(&handling.loaded), Arc::clone(&handling.pool));

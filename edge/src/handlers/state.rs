@@ -13,6 +13,7 @@ use wasmtime_wasi::{HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiVie
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::log::Lines;
+use super::next::Next;
 use super::outbound::Outbound;
 use super::reach::Reach;
 use crate::clock::Clock;
@@ -32,6 +33,8 @@ pub(super) struct State {
     pub(super) table: ResourceTable,
     lines: Option<Lines>,
     memory: usize,
+    /// What comes behind the guest in the exchange that it has now, where it is a middleware.
+    pub(super) next: Option<Arc<dyn Next>>,
     /// What the guest reaches in the exchange that it has now. Host interfaces begin here.
     pub(super) reach: Arc<Reach>,
 }
@@ -58,6 +61,7 @@ impl State {
             table,
             lines,
             memory: reach.used.memory(),
+            next: None,
             reach,
         }
     }

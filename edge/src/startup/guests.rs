@@ -14,10 +14,18 @@ use crate::wasm::Roster;
 pub(super) struct Guests {
     /// Of each route, in their order.
     pub(super) chains: Vec<Chain>,
-    /// Of each route that has one.
-    pub(super) handlers: Vec<Option<Prepared>>,
+    /// Of each route too.
+    pub(super) handlers: Vec<Surroundings>,
     /// What replaces them.
     pub(super) roster: Arc<Roster>,
+}
+
+/// The `wasi:http` guests of a route.
+pub(super) struct Surroundings {
+    /// What answers in an origin's place.
+    pub(super) handler: Option<Prepared>,
+    /// What is around everything, the first outermost.
+    pub(super) middleware: Vec<Prepared>,
 }
 
 impl Guests {
@@ -74,27 +82,29 @@ fn filters(config: &Config) -> BTreeMap<String, Source> {
         .collect()
 }
 
-/// The handlers of a configuration, and that of each route that has one.
+/// The handlers of a configuration, and what each route has of them.
 ///
 /// # Errors
 /// What is wrong with a component or with its use.
 fn handlers(
     config: &Config,
     library: Library,
-) -> Result<(Handlers, Vec<Option<Prepared>>), StartError> {
+) -> Result<(Handlers, Vec<Surroundings>), StartError> {
     let names = handler_names(config);
     let sources = config.plugins.iter();
     let sources = sources.filter(|(name, _)| names.contains(name.as_str()));
     let handlers = Handlers::load(sources, library)?;
     let routes = config.routes.iter().map(|route| {
-        let Some(used) = &route.handler else {
-            return Ok(None);
-        };
         let named = |error| StartError::Handler(route.name().to_owned(), error);
-        handlers
-            .prepare(route.name(), used)
-            .map(Some)
-            .map_err(named)
+        let name = route.name();
+        let handler = route.handler.as_ref();
+        let handler = handler.map(|used| handlers.prepare(name, used));
+        let middleware = route.middleware.iter();
+        let middleware = middleware.map(|used| handlers.prepare_middleware(name, used));
+        Ok(Surroundings {
+            handler: handler.transpose().map_err(named)?,
+            middleware: middleware.collect::<Result<_, _>>().map_err(named)?,
+        })
     });
     let routes = routes.collect::<Result<_, _>>()?;
     Ok((handlers, routes))
@@ -104,6 +114,6 @@ fn handler_names(config: &Config) -> BTreeSet<&str> {
     let handlers = config
         .routes
         .iter()
-        .filter_map(|route| route.handler.as_ref());
+        .flat_map(|route| route.handler.iter().chain(&route.middleware));
     handlers.map(|used| used.name.as_str()).collect()
 }

@@ -73,3 +73,6 @@ mod plugins_reload_often;
 mod rate_limit;
 mod rate_limit_region;
 mod reuse;
+mod middleware;
+mod outbound;
+mod spin;

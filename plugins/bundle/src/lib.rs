@@ -51,6 +51,8 @@ pub const WITH_FIXTURES: &[(&str, &[u8])] = &[
     #[cfg(feature = "spin")]
     ("errand-classic", spin::ERRAND_CLASSIC),
     #[cfg(feature = "spin")]
+    ("gate", spin::GATE),
+    #[cfg(feature = "spin")]
     ("misfit", spin::MISFIT),
     #[cfg(feature = "spin")]
     ("misfit-classic", spin::MISFIT_CLASSIC),
