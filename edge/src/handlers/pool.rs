@@ -38,7 +38,7 @@ struct Idle {
 
 impl Pool {
     pub(super) fn new(source: &Source) -> Pool {
-        let most = source.instances().clamp(1, Semaphore::MAX_PERMITS);
+        let most = source.instances();
         Pool {
             most,
             wait: source.wait(),
