@@ -58,7 +58,7 @@ impl Handlers {
         let load = |(name, source): (&String, &Source)| {
             let binary = library.read(name, source)?;
             let compiled = compile_once(name, &library, &binary)?;
-            Ok((name.clone(), (compiled, Arc::new(Pool::new(source)))))
+            Ok((name.clone(), (compiled, Arc::new(Pool::new(name, source)))))
         };
         let by_name: Result<_, HandlerError> = sources.into_iter().map(load).collect();
         by_name.map(|by_name| Handlers { by_name })
