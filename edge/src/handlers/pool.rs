@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::Store;
 
-use super::component::Guest;
+use super::component::{Compiled, Guest};
 use super::state::State;
 use crate::config::Source;
 use crate::wasm::Lines;
@@ -27,6 +27,8 @@ pub(super) struct Pool {
 pub(super) struct Instance {
     pub(super) store: Store<State>,
     pub(super) guest: Guest,
+    /// The version that it is of.
+    pub(super) compiled: Arc<Compiled>,
     /// Exchanges that it has served.
     pub(super) served: u32,
 }
@@ -86,6 +88,12 @@ impl Pool {
         if instance.served < self.reuse {
             self.idle().push(Idle { route, instance });
         }
+    }
+
+    /// Drops all that wait for an exchange: they are of a version that was replaced.
+    pub(super) fn clear(&self) {
+        let idle = std::mem::take(&mut *self.idle());
+        drop(idle);
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
