@@ -13,6 +13,7 @@ use tidegate_edge::filters::{
     Capabilities, Chain, Flow, LocalLimits, Plugins, Purge, PurgeOrder, Source, Subject, Use,
 };
 use tidegate_edge::keyvalue::KeyValue;
+use tidegate_edge::telemetry::GuestMetrics;
 use tokio::runtime::Builder;
 
 use crate::messages::{NOW, PATH, request};
@@ -37,6 +38,7 @@ pub(crate) fn benches(criterion: &mut Criterion) {
         purge: Arc::new(NoPurge),
         keyvalue: KeyValue::in_memory(1 << 20, Clock::system()),
         egress: Arc::new(Egress::new(HeaderValue::from_static("1.1 bench"))),
+        metrics: GuestMetrics::default(),
     };
     group.bench_function("on-request", |bencher| {
         bencher.iter_custom(|rounds| {

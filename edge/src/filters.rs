@@ -13,6 +13,7 @@ mod chain;
 mod convert;
 mod engine;
 mod error;
+mod granted;
 mod guest;
 mod held;
 mod host;
@@ -22,12 +23,13 @@ mod plugin;
 mod pool;
 mod purge;
 mod quota;
+mod replace;
 mod run;
 mod subject;
 
 pub use chain::Chain;
 pub use error::PluginError;
-pub use limits::{Limits, LocalLimits, RedisLimits, Standing, Verdict, Window};
+pub use limits::{Limits, LocalLimits, RedisLimits, Standing, Take, Taken, Verdict, Window, taken};
 pub use plugin::Plugins;
 pub use purge::{Purge, PurgeOrder};
 pub use run::{Filters, Flow};
@@ -43,6 +45,7 @@ use std::sync::Arc;
 
 use crate::egress::Egress;
 use crate::keyvalue::KeyValue;
+use crate::telemetry::GuestMetrics;
 
 /// What guests may reach beyond the exchange, where their route grants it. Cheap to clone.
 #[derive(Clone)]
@@ -55,4 +58,6 @@ pub struct Capabilities {
     pub keyvalue: KeyValue,
     /// How the capability `http` gets out.
     pub egress: Arc<Egress>,
+    /// What the capability `metrics` counts in.
+    pub metrics: GuestMetrics,
 }

@@ -22,6 +22,7 @@ mod log;
 mod outbound;
 mod pool;
 mod reach;
+mod replace;
 mod spin;
 mod state;
 

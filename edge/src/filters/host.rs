@@ -6,6 +6,10 @@
 mod capabilities;
 mod changes;
 mod exchange;
+mod http;
+mod kv;
+mod metrics;
+mod secrets;
 mod values;
 mod wasi;
 
@@ -17,6 +21,7 @@ use wasmtime::ResourceLimiter;
 pub use self::exchange::{Request, Response, Storing};
 use self::wasi::Wasi;
 use super::Capabilities;
+use super::granted::{Granted, Patience};
 use super::subject::Subject;
 use crate::wasm::{Exceeded, Lines};
 
@@ -33,6 +38,8 @@ pub(super) struct State {
     config: Arc<str>,
     /// None while the guest reads its configuration.
     capabilities: Option<Capabilities>,
+    granted: Arc<Granted>,
+    patience: Patience,
     subject: Subject,
     /// The subject before the running hook changed it, where a failure takes its changes back.
     before: Option<Box<Subject>>,
@@ -57,12 +64,15 @@ impl State {
         config: Arc<str>,
         capabilities: Option<Capabilities>,
         memory: usize,
+        granted: Arc<Granted>,
         lines: Arc<Lines>,
     ) -> State {
         State {
             plugin,
             config,
             capabilities,
+            patience: Patience::of(&granted),
+            granted,
             subject: Subject::default(),
             before: None,
             keeps_before: false,
@@ -98,6 +108,7 @@ impl State {
         self.is_request_open = hook.is_request;
         self.calls_left = CALLS_PER_HOOK;
         self.slices_left = hook.slices;
+        self.patience = Patience::of(&self.granted);
     }
 
     /// Gives the subject back: as the hook left it, or as it was before a hook that failed.

@@ -28,7 +28,7 @@ pub enum Flow {
 
 /// The filters of one exchange: its instances, made at the first hook and kept for the later ones.
 pub struct Filters {
-    steps: Arc<[Step]>,
+    steps: Arc<[Arc<Step>]>,
     hooks: HookSet,
     slots: Vec<Slot>,
     capabilities: Capabilities,
@@ -57,7 +57,11 @@ impl Drop for Filters {
 }
 
 impl Filters {
-    pub(super) fn new(steps: Arc<[Step]>, hooks: HookSet, capabilities: Capabilities) -> Filters {
+    pub(super) fn new(
+        steps: Arc<[Arc<Step>]>,
+        hooks: HookSet,
+        capabilities: Capabilities,
+    ) -> Filters {
         Filters {
             steps,
             hooks,
@@ -194,9 +198,10 @@ impl Step {
     }
 }
 
-/// How long a hook may wait for what it asks of the edge, all of it together.
+/// How long a hook may wait for what it asks of the edge, all of it together, beside what its route
+/// grants it time for.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
-/// The same for a guest with WASI, beyond its deadline: it can wait for nothing.
+/// The same for a guest with WASI, which finds nothing there to wait for.
 const WASI_WAIT: Duration = Duration::from_secs(1);
 
 type Ran = (Flow, Option<Held>);
@@ -228,11 +233,12 @@ async fn call(
         .begin(std::mem::take(subject), &rules);
     instance.store.set_epoch_deadline(1);
     // What a guest waits for is not found by a tick.
-    let longest = if step.compiled.has_wasi {
-        step.deadline + WASI_WAIT
+    let waiting = if step.compiled.has_wasi {
+        WASI_WAIT
     } else {
-        step.deadline + LONGEST_WAIT
+        LONGEST_WAIT
     };
+    let longest = step.deadline + waiting + step.granted.patience();
     let Instance { store, guest, .. } = instance;
     let called = within(longest, guest.call(store, stage)).await;
     let called = called.and_then(|flow| match flow {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use http::header::{CONTENT_LENGTH, HOST};
 use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Request, Response, Uri};
@@ -15,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme as ClassicScheme;
 use wasmtime_wasi_http::{WasiBody, WasiHttpView, p3};
 
-use super::component::{Compiled, Guest};
+use super::component::{Compiled, Guest, Loaded};
 use super::course::{Answer, Course, Head, Parting, Question};
 use super::pool::{Instance, Pool};
 use super::reach::Reach;
@@ -37,15 +38,15 @@ const AFTER_LEAVING: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct Prepared {
     used: Arc<Use>,
-    compiled: Arc<Compiled>,
+    loaded: Arc<ArcSwap<Loaded>>,
     pool: Arc<Pool>,
 }
 
 impl Prepared {
-    pub(super) fn new(used: Use, compiled: Arc<Compiled>, pool: Arc<Pool>) -> Prepared {
+    pub(super) fn new(used: Use, loaded: Arc<ArcSwap<Loaded>>, pool: Arc<Pool>) -> Prepared {
         Prepared {
             used: Arc::new(used),
-            compiled,
+            loaded,
             pool,
         }
     }
@@ -61,6 +62,16 @@ impl Prepared {
             }),
             prepared: self.clone(),
         }
+    }
+
+    /// The version for exchanges that begin now.
+    fn compiled(&self) -> Arc<Compiled> {
+        Arc::clone(&self.loaded.load().compiled)
+    }
+
+    /// Whether an instance is of the version for exchanges that begin now.
+    fn is_current(&self, instance: &Instance) -> bool {
+        Arc::ptr_eq(&instance.compiled, &self.loaded.load().compiled)
     }
 
     /// Tells the instances of this route from others of the same plugin.
@@ -171,7 +182,8 @@ impl Handler {
         };
         match ended {
             Some(Ok(())) => {
-                if let Some(instance) = instance.take() {
+                let current = instance.take_if(|instance| self.prepared.is_current(instance));
+                if let Some(instance) = current {
                     self.prepared.pool.put(self.prepared.route(), instance);
                 }
             }
@@ -197,7 +209,8 @@ impl Handler {
         request: Request<WasiBody>,
         course: &Arc<Course>,
     ) -> wasmtime::Result<()> {
-        let instance = match self.prepared.pool.take(self.prepared.route()) {
+        let idle = self.prepared.pool.take(self.prepared.route());
+        let instance = match idle.filter(|instance| self.prepared.is_current(instance)) {
             Some(mut instance) => {
                 instance.store.data_mut().begin(Arc::clone(&self.reach));
                 slot.insert(instance)
@@ -248,13 +261,14 @@ impl Handler {
     }
 
     async fn instance(&self) -> wasmtime::Result<Instance> {
-        let compiled = &self.prepared.compiled;
+        let compiled = self.prepared.compiled();
         let state = State::new(Arc::clone(&self.reach));
         let mut store = compiled.machine.store(state);
         let guest = compiled.instantiate(&mut store).await?;
         Ok(Instance {
             store,
             guest,
+            compiled,
             served: 0,
         })
     }

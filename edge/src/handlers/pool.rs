@@ -6,8 +6,9 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::Store;
 
-use super::component::Guest;
+use super::component::{Compiled, Guest};
 use super::state::State;
+use crate::config::Source;
 
 /// The instances of one plugin, on all routes and workers.
 pub(super) struct Pool {
@@ -23,6 +24,8 @@ pub(super) struct Pool {
 pub(super) struct Instance {
     pub(super) store: Store<State>,
     pub(super) guest: Guest,
+    /// The version that it is of.
+    pub(super) compiled: Arc<Compiled>,
     /// Exchanges that it has served.
     pub(super) served: u32,
 }
@@ -34,12 +37,12 @@ struct Idle {
 }
 
 impl Pool {
-    pub(super) fn new() -> Pool {
-        let most = 1_000;
+    pub(super) fn new(source: &Source) -> Pool {
+        let most = source.instances().clamp(1, Semaphore::MAX_PERMITS);
         Pool {
             most,
-            wait: Duration::from_millis(100),
-            reuse: 1,
+            wait: source.wait(),
+            reuse: source.reuse(),
             room: Arc::new(Semaphore::new(most)),
             idle: Mutex::default(),
         }
@@ -80,6 +83,12 @@ impl Pool {
         if instance.served < self.reuse {
             self.idle().push(Idle { route, instance });
         }
+    }
+
+    /// Drops all that wait for an exchange: they are of a version that was replaced.
+    pub(super) fn clear(&self) {
+        let idle = std::mem::take(&mut *self.idle());
+        drop(idle);
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {

@@ -52,8 +52,10 @@ impl Shared {
             }
         };
         let keyvalue = match &self.config.redis {
-            None => self.local_keyvalue.clone(),
-            Some(config) => KeyValue::in_redis(connect(config).await?, &config.prefix),
+            Some(config) if !self.config.plugins.is_empty() => {
+                KeyValue::in_redis(connect(config).await?, &config.prefix)
+            }
+            _ => self.local_keyvalue.clone(),
         };
         // Routes to one origin share its connections.
         let upstreams = self.config.origins.iter().map(|(name, origin)| {
@@ -67,9 +69,10 @@ impl Shared {
             purge: Arc::new(LogPurge(Arc::clone(&self.orders))),
             keyvalue,
             egress: Arc::new(Egress::new(self.settings.via.clone())),
+            metrics: self.metrics.guests.clone(),
         };
-        let ready = self.chains.iter().zip(&self.key_policies);
-        let ready = ready.zip(&self.handlers);
+        let ready = self.guests.chains.iter().zip(&self.key_policies);
+        let ready = ready.zip(&self.guests.handlers);
         let routes = self.config.routes.iter().zip(ready);
         let routes = routes.map(|(route, ((chain, key_policy), handler))| {
             let destination = match (handler, &route.origin) {

@@ -378,7 +378,7 @@ fn files_that_are_no_filter_are_told_apart() {
         ("/nowhere/plugin.wasm", "cannot read /nowhere/plugin.wasm"),
         (
             "builtin:nothing",
-            "nothing called \"nothing\" ships with tidegate, only rate-limit, invalidate",
+            "nothing called \"nothing\" ships with tidegate, only rate-limit, rate-limit-jwt, invalidate",
         ),
     ] {
         let error = load(&[("wrong", file)])

@@ -16,6 +16,7 @@ use tidegate_edge::filters::{
     Capabilities, Chain, LocalLimits, PluginError, Plugins, Purge, PurgeOrder, Source, Subject, Use,
 };
 use tidegate_edge::keyvalue::KeyValue;
+use tidegate_edge::telemetry::GuestMetrics;
 
 /// Loads plugins: pairs of a name and a file.
 pub(crate) fn load(sources: &[(&str, &str)]) -> Result<Plugins, PluginError> {
@@ -45,6 +46,24 @@ pub(crate) fn component(bytes: &[u8], mark: &str) -> Vec<u8> {
     [bytes, &[0, size, 4], name, mark.as_bytes()].concat()
 }
 
+/// A version of the fixture that marks with `x-version-NUMBER` what it has seen.
+pub(crate) fn version(number: u16) -> Vec<u8> {
+    const MARK: &[u8] = b"x-misbehaving";
+    let mark = format!("x-version-{number:03}");
+    let mut bytes = tidegate_plugins::MISBEHAVING.to_vec();
+    let windows = bytes.windows(MARK.len());
+    let places: Vec<_> = windows
+        .enumerate()
+        .filter(|(_, window)| *window == MARK)
+        .map(|(at, _)| at)
+        .collect();
+    assert!(!places.is_empty(), "the fixture has its mark as it is");
+    for at in places {
+        bytes[at..at + MARK.len()].copy_from_slice(mark.as_bytes());
+    }
+    bytes
+}
+
 /// One line of a route's plugins, in TOML.
 pub(crate) fn used(line: &str) -> Use {
     toml::from_str(line).expect("a test's own line is right")
@@ -55,6 +74,15 @@ pub(crate) fn misbehaving(name: &str, settings: &str) -> Chain {
     let plugins = load(&[(name, "builtin:misbehaving")]).unwrap();
     let line = format!("name = {name:?}\ngrants = [\"clock\", \"log\"]\n{settings}");
     plugins.chain(&[used(&line)]).unwrap()
+}
+
+/// What the fixture `capable` needs.
+pub(crate) const CAPABLE_GRANTS: [&str; 5] = ["http", "kv", "metrics", "random", "secrets"];
+
+/// The fixture `capable` as a line of a route's plugins, in TOML.
+pub(crate) fn capable(name: &str, settings: &str) -> String {
+    // Time enough on a busy machine: nothing here is about how long a guest runs.
+    format!("name = {name:?}\ngrants = {CAPABLE_GRANTS:?}\ndeadline = \"5s\"\n{settings}\n")
 }
 
 /// The fixture that is written by hand, as a component; `misbehave` is what it does wrong.
@@ -101,7 +129,8 @@ impl Reach {
             })),
             purge: Arc::clone(&purged) as Arc<dyn Purge>,
             keyvalue: KeyValue::in_memory(1 << 20, Clock::system()),
-            egress: Arc::new(Egress::new(HeaderValue::from_static("1.1 test"))),
+            egress: Arc::new(Egress::new(HeaderValue::from_static("1.1 edge.test"))),
+            metrics: GuestMetrics::default(),
         };
         Reach {
             capabilities,

@@ -6,6 +6,9 @@
 /// Limits how often a client may ask.
 pub const RATE_LIMIT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/rate-limit.wasm"));
 
+/// The same, for keys by claims of signed tokens: needs `clock` as well.
+pub const RATE_LIMIT_JWT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/rate-limit-jwt.wasm"));
+
 /// Says what falls out of the cache after a write.
 pub const INVALIDATE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/invalidate.wasm"));
 
@@ -15,6 +18,8 @@ pub const MISBEHAVING: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/misbeha
 /// What many filters do, for benchmarks.
 pub const TYPICAL: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/typical.wasm"));
 
+/// A fixture that uses each capability as it is told.
+pub const CAPABLE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/capable.wasm"));
 /// A fixture that does what its configuration says.
 pub const SCRIPTED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/scripted.wasm"));
 
@@ -23,14 +28,20 @@ pub const SCRIPTED_VALUES: &[u8] =
     include_bytes!(concat!(env!("OUT_DIR"), "/scripted-values.wasm"));
 
 /// Those for use, each with the name it is known by.
-pub const ALL: &[(&str, &[u8])] = &[("rate-limit", RATE_LIMIT), ("invalidate", INVALIDATE)];
+pub const ALL: &[(&str, &[u8])] = &[
+    ("rate-limit", RATE_LIMIT),
+    ("rate-limit-jwt", RATE_LIMIT_JWT),
+    ("invalidate", INVALIDATE),
+];
 
 /// [`ALL`] and the fixtures.
 pub const WITH_FIXTURES: &[(&str, &[u8])] = &[
     ("rate-limit", RATE_LIMIT),
+    ("rate-limit-jwt", RATE_LIMIT_JWT),
     ("invalidate", INVALIDATE),
     ("misbehaving", MISBEHAVING),
     ("typical", TYPICAL),
+    ("capable", CAPABLE),
     #[cfg(feature = "spin")]
     ("greeting", spin::GREETING),
     #[cfg(feature = "spin")]

@@ -16,6 +16,10 @@ use tidegate_sdk::{
     Filter, Flow, Hooks, Refusal, Reply, Request, Response, Storing, clock, filter, log,
 };
 
+/// The field with which it marks what it has seen. Versions of it differ in this alone, which can be
+/// changed in the compiled component.
+const MARK: &str = "x-misbehaving";
+
 /// The filter: what its configuration asks of it.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -24,6 +28,8 @@ pub struct Misbehaving {
     refuse: Option<String>,
     /// Never comes back from reading it.
     loop_in_configure: bool,
+    /// Refuses the configuration when this is its mark.
+    refuse_as: Option<String>,
     /// What a client said, for this exchange alone.
     #[serde(skip)]
     remembered: Option<Vec<u8>>,
@@ -41,6 +47,9 @@ impl Filter for Misbehaving {
         let misbehaving: Misbehaving = tidegate_sdk::from_json(config)?;
         if misbehaving.loop_in_configure {
             spin();
+        }
+        if misbehaving.refuse_as.as_deref() == Some(black_box(MARK)) {
+            return Err(format!("not as {MARK}"));
         }
         match misbehaving.refuse {
             Some(message) => Err(message),
@@ -81,7 +90,7 @@ impl Filter for Misbehaving {
             }
             "/large-fields" => return Flow::Respond(large_fields(request)),
             _ => {
-                let _ = request.set_header("x-misbehaving", b"no");
+                let _ = request.set_header(MARK, b"no");
             }
         }
         Flow::Continue
@@ -128,7 +137,7 @@ impl Filter for Misbehaving {
         match path.as_str() {
             "/response/relabel" => relabel(response),
             _ => {
-                let _ = response.set_header("x-misbehaving", b"no");
+                let _ = response.set_header(MARK, b"no");
             }
         }
     }

@@ -84,6 +84,11 @@ pub mod values_bindings {
             "tidegate:plugin/log@0.1.0": crate::bindings::tidegate::plugin::log,
             "tidegate:plugin/clock@0.1.0": crate::bindings::tidegate::plugin::clock,
             "tidegate:plugin/config@0.1.0": crate::bindings::tidegate::plugin::config,
+            "tidegate:plugin/kv@0.1.0": crate::bindings::tidegate::plugin::kv,
+            "tidegate:plugin/http@0.1.0": crate::bindings::tidegate::plugin::http,
+            "tidegate:plugin/secrets@0.1.0": crate::bindings::tidegate::plugin::secrets,
+            "tidegate:plugin/metrics@0.1.0": crate::bindings::tidegate::plugin::metrics,
+            "tidegate:plugin/random@0.1.0": crate::bindings::tidegate::plugin::random,
         },
     });
 }
@@ -92,6 +97,8 @@ pub use arena::Arena;
 pub use bindings::tidegate::plugin::exchange::{Flow, Request, Response, Storing};
 pub use bindings::tidegate::plugin::instance::is_first_hook;
 pub use bindings::tidegate::plugin::types::{CachePolicy, HookSet as Hooks, Refusal, Reply};
-pub use bindings::tidegate::plugin::{clock, limits, log, purge};
+pub use bindings::tidegate::plugin::{
+    clock, http, kv, limits, log, metrics, purge, random, secrets,
+};
 pub use filter::{Filter, Instance, from_json};
 pub use reply::problem;
