@@ -165,11 +165,6 @@ impl Chain {
         &self.route
     }
 
-    #[cfg(test)]
-    pub(super) fn steps(&self) -> &[Step] {
-        &self.steps
-    }
-
     /// Whether there is nothing to run.
     pub fn is_empty(&self) -> bool {
         self.is_empty

@@ -134,6 +134,7 @@ mod tests {
     use crate::clock::Clock;
     use crate::egress::Egress;
     use crate::keyvalue::KeyValue;
+    use crate::telemetry::GuestMetrics;
     use crate::wasm::FailureKind;
     use http::HeaderValue;
 
@@ -154,6 +155,7 @@ mod tests {
             purge: Arc::new(NoPurge),
             keyvalue: KeyValue::in_memory(1, Clock::system()),
             egress: Arc::new(Egress::new(HeaderValue::from_static("1.1 test"))),
+            metrics: GuestMetrics::default(),
         }
     }
 
@@ -180,7 +182,8 @@ mod tests {
     async fn what_has_been_idle_for_a_minute_is_dropped() {
         let capabilities = capabilities();
         let chain = chain("reuse = 10\nwait = \"1h\"");
-        let pool = chain.steps()[0].pool.as_ref().unwrap();
+        let version = chain.route().version.load();
+        let pool = version.steps[0].pool.as_ref().unwrap();
         drop(begin(&chain, &capabilities).await);
         let idle = pool.take().expect("it is idle");
         pool.put(idle);
