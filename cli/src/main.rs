@@ -13,6 +13,7 @@ mod explain;
 mod failure;
 mod logging;
 mod origin;
+mod plugin;
 mod purge;
 mod purges;
 mod relay;
@@ -54,6 +55,9 @@ enum Command {
     Explain(explain::Arguments),
     /// Purges by URL, tag, prefix or host, or everything, through an edge's admin listener.
     Purge(purge::Arguments),
+    /// Makes, builds, inspects and tests plugins.
+    #[command(subcommand)]
+    Plugin(plugin::Command),
     /// Lists the recent purges, and which edges have applied them.
     Purges(purges::Arguments),
 }
@@ -72,12 +76,14 @@ fn main() -> ExitCode {
 }
 
 fn carry_out(command: Command) -> Result<(), Failure> {
-    // The demo speaks on standard output; its log is for what goes wrong.
-    logging::start(if matches!(command, Command::Demo(_)) {
-        "warn"
-    } else {
-        "info"
-    })?;
+    // These speak on standard output; their log is for what goes wrong.
+    logging::start(
+        if matches!(command, Command::Demo(_) | Command::Plugin(_)) {
+            "warn"
+        } else {
+            "info"
+        },
+    )?;
     match command {
         Command::Run(arguments) => run::run(arguments),
         Command::Origin(arguments) => origin::run(arguments),
@@ -86,6 +92,7 @@ fn carry_out(command: Command) -> Result<(), Failure> {
         Command::Check(arguments) => check::run(arguments),
         Command::Explain(arguments) => explain::run(arguments),
         Command::Purge(arguments) => purge::run(arguments),
+        Command::Plugin(command) => plugin::run(command),
         Command::Purges(arguments) => purges::run(arguments),
     }
 }

@@ -51,7 +51,9 @@ pub(crate) fn start(config: Config) -> Result<Edge, Failure> {
         StartError::Config(_)
         | StartError::CodeCache(_)
         | StartError::Plugins(_)
-        | StartError::Plugin(..) => Failure::refused(error),
+        | StartError::Plugin(..)
+        | StartError::Handlers(_)
+        | StartError::Handler(..) => Failure::refused(error),
         StartError::Listen { .. } | StartError::Worker(_) => Failure::failed(error),
     })
 }

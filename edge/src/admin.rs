@@ -1,4 +1,6 @@
-//! The admin listener: health, readiness, metrics, purging, explaining.
+//! The admin listener: health, readiness, metrics, purging, explaining, plugins.
+
+mod plugins;
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -23,6 +25,8 @@ use crate::interim::Informer;
 use crate::purge::{Followed, Log, Order, Orders, Receipt};
 use crate::server::{Answering, Handler};
 use crate::telemetry::Metrics;
+use crate::wasm::Roster;
+use plugins::Wanted;
 
 /// Bytes of a request body at most.
 const MAX_BODY: usize = 4 << 20;
@@ -53,6 +57,7 @@ pub struct Admin {
     pub is_local: bool,
     pub followed: Followed,
     pub explains: Arc<dyn Explains>,
+    pub roster: Arc<Roster>,
     /// Whether the edge is being drained.
     pub draining: watch::Receiver<bool>,
 }
@@ -91,6 +96,9 @@ impl Admin {
                 let failures = filters::failures().into_iter();
                 let failures =
                     failures.map(|(plugin, kind, count)| (plugin, kind.name().to_owned(), count));
+                let taken = filters::taken().into_iter();
+                self.metrics
+                    .note_limits(taken.map(|(limit, taken, count)| (limit, taken.name(), count)));
                 self.metrics.note_lines_left_out(filters::lines_left_out());
                 self.metrics.note_log_silence(self.log.silence());
                 let page = self.metrics.encode(self.memory.usage(), failures);
@@ -106,12 +114,15 @@ impl Admin {
                 refused(StatusCode::METHOD_NOT_ALLOWED, "use GET")
             }
             "/purge" => refused(StatusCode::METHOD_NOT_ALLOWED, "use POST"),
-            path => refused(
-                StatusCode::NOT_FOUND,
-                &format!(
-                    "no {path:?} here: there are /healthz, /readyz, /metrics, /purge, /purges and /explain"
+            path => match Wanted::by(path) {
+                Some(wanted) => self.plugins(&request, wanted).await,
+                None => refused(
+                    StatusCode::NOT_FOUND,
+                    &format!(
+                        "no {path:?} here: there are /healthz, /readyz, /metrics, /purge, /purges, /explain and /plugins"
+                    ),
                 ),
-            ),
+            },
         }
     }
 

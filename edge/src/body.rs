@@ -1,8 +1,8 @@
 //! The body of a message on its way through: empty, in memory, or streaming.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -45,7 +45,8 @@ impl Body {
 /// A body as it comes from a peer: over a connection, or out of a guest.
 pub enum Arriving {
     Connection(Incoming),
-    Guest(Pin<Box<dyn http_body::Body<Data = Bytes, Error = BodyError> + Send>>),
+    /// Behind a lock, which nobody waits for, since an exchange with its body is shared by reference.
+    Guest(Mutex<Pin<Box<dyn http_body::Body<Data = Bytes, Error = BodyError> + Send>>>),
     /// There is none, whatever was sent.
     Nothing,
 }
@@ -55,7 +56,7 @@ impl Arriving {
     pub fn guest(
         body: impl http_body::Body<Data = Bytes, Error = BodyError> + Send + 'static,
     ) -> Arriving {
-        Arriving::Guest(Box::pin(body))
+        Arriving::Guest(Mutex::new(Box::pin(body)))
     }
 }
 
@@ -77,7 +78,10 @@ impl http_body::Body for Arriving {
             Arriving::Connection(body) => Pin::new(body)
                 .poll_frame(context)
                 .map_err(|error| BodyError::Cut(error.to_string())),
-            Arriving::Guest(body) => body.as_mut().poll_frame(context),
+            Arriving::Guest(body) => {
+                let body = body.get_mut().unwrap_or_else(PoisonError::into_inner);
+                body.as_mut().poll_frame(context)
+            }
             Arriving::Nothing => Poll::Ready(None),
         }
     }
@@ -85,7 +89,7 @@ impl http_body::Body for Arriving {
     fn is_end_stream(&self) -> bool {
         match self {
             Arriving::Connection(body) => body.is_end_stream(),
-            Arriving::Guest(body) => body.is_end_stream(),
+            Arriving::Guest(body) => lock(body).is_end_stream(),
             Arriving::Nothing => true,
         }
     }
@@ -93,10 +97,14 @@ impl http_body::Body for Arriving {
     fn size_hint(&self) -> SizeHint {
         match self {
             Arriving::Connection(body) => body.size_hint(),
-            Arriving::Guest(body) => body.size_hint(),
+            Arriving::Guest(body) => lock(body).size_hint(),
             Arriving::Nothing => SizeHint::with_exact(0),
         }
     }
+}
+
+fn lock<T>(body: &Mutex<T>) -> MutexGuard<'_, T> {
+    body.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl From<Bytes> for Body {

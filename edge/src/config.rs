@@ -206,7 +206,8 @@ impl Config {
             if let Some(handler) = &route.handler {
                 handler.check_handler().map_err(named)?;
             }
-            for plugin in route.plugins.iter().chain(&route.handler) {
+            let handlers = route.handler.iter().chain(&route.middleware);
+            for plugin in route.plugins.iter().chain(handlers) {
                 if !self.plugins.contains_key(&plugin.name) {
                     return Err(format!("{place}: no plugin named {:?}", plugin.name));
                 }

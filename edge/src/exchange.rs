@@ -12,12 +12,13 @@ use hyper::body::{Body as _, Incoming};
 use tidegate_semantics::{Timestamp, strip_nominated};
 pub use upgrade::{Upgrade, is_asked as asks_to_upgrade};
 
+use crate::body::Arriving;
 use crate::encoding::Wish;
 use crate::error::Failure;
 use crate::interim::Informer;
 
 /// A request target over this many bytes is answered 414.
-const MAX_TARGET: usize = 16 << 10;
+pub(crate) const MAX_TARGET: usize = 16 << 10;
 
 /// In which scheme a client asked, as a front tells those behind it.
 pub(crate) const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -43,7 +44,7 @@ pub struct Exchange {
     pub path_and_query: PathAndQuery,
     pub headers: HeaderMap,
     /// `None` where the request has no body.
-    pub body: Option<Incoming>,
+    pub body: Option<Arriving>,
     /// Whether the client waits for 100 (Continue) before it sends the body.
     pub expects_continue: bool,
     /// The other protocols in which the client would go on.
@@ -88,7 +89,7 @@ impl Exchange {
         let upgrade = Upgrade::asked(&mut request);
         let (parts, body) = request.into_parts();
         let mut exchange = Exchange::of(parts, connection, now)?;
-        exchange.body = (!body.is_end_stream()).then_some(body);
+        exchange.body = (!body.is_end_stream()).then_some(Arriving::Connection(body));
         exchange.upgrade = upgrade;
         Ok(exchange)
     }
@@ -152,6 +153,31 @@ impl Exchange {
         })
     }
 
+    /// The same request without its body, as nobody's answer to the connection: what reaches the
+    /// client beside the response, or in its place, is left out.
+    pub fn without_body(&self) -> Exchange {
+        Exchange {
+            now: self.now,
+            client: self.client,
+            version: self.version,
+            method: self.method.clone(),
+            scheme: self.scheme,
+            authority: self.authority.clone(),
+            path_and_query: self.path_and_query.clone(),
+            headers: self.headers.clone(),
+            body: None,
+            expects_continue: self.expects_continue,
+            upgrade: None,
+            informer: None,
+            encoding: None,
+            token: self.token.clone(),
+            key_extra: self.key_extra.clone(),
+            key_depends_on_user: self.key_depends_on_user,
+            rewritten_from: self.rewritten_from.clone(),
+            bypass_cache: self.bypass_cache,
+        }
+    }
+
     /// Whether the cache may answer this kind of request at all.
     pub fn is_lookup(&self) -> bool {
         self.body.is_none()
@@ -181,7 +207,7 @@ fn check_method(parts: &Parts) -> Result<(), Failure> {
 
 /// Path and query of the target. An empty path is "/", also before a query (RFC 9110 §4.2.3):
 /// otherwise one resource had two keys, and purges knew only one of them.
-fn rooted(uri: &Uri) -> Result<PathAndQuery, Failure> {
+pub(crate) fn rooted(uri: &Uri) -> Result<PathAndQuery, Failure> {
     let path_and_query = match uri.path_and_query() {
         Some(path_and_query) => path_and_query,
         None => return Ok(PathAndQuery::from_static("/")),

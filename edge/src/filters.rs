@@ -23,12 +23,13 @@ mod plugin;
 mod pool;
 mod purge;
 mod quota;
+mod replace;
 mod run;
 mod subject;
 
 pub use chain::Chain;
 pub use error::PluginError;
-pub use limits::{Limits, LocalLimits, RedisLimits, Standing, Verdict, Window};
+pub use limits::{Limits, LocalLimits, RedisLimits, Standing, Take, Taken, Verdict, Window, taken};
 pub use plugin::Plugins;
 pub use purge::{Purge, PurgeOrder};
 pub use run::{Filters, Flow};

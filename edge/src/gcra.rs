@@ -3,8 +3,12 @@
 //! A key has, in each window, a *theoretical arrival time*: the moment at which it will have its
 //! whole limit again. Taking a unit moves that by `seconds / limit`; it may lie no further ahead
 //! than the window is long. One number is all there is to keep. Times are in microseconds.
+//!
+//! There is no edge of a window at which a whole limit comes back: units come back one by one. A
+//! stretch of `seconds` sees a whole limit at once and what came back since, so fewer than twice
+//! the limit, and a long one as many as its length allows.
 
-/// At most `limit` units in any `seconds` seconds, and never more than `limit` at once.
+/// At most `limit` units at once, which come back evenly within `seconds`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Window {
     /// 1 to 1,000,000 for each second of the window.
@@ -49,6 +53,11 @@ impl Window {
             .div_ceil(u64::from(self.limit.max(1)))
             .max(1)
     }
+
+    /// The latest that an arrival time may be at `now`.
+    pub(crate) fn latest(self, now: u64) -> u64 {
+        now.saturating_add(self.interval() * u64::from(self.limit))
+    }
 }
 
 /// Where a key stands in one window, after the decision.
@@ -85,7 +94,7 @@ pub(crate) fn decide(
         .zip(windows)
         .map(|(arrival, window)| arrival.saturating_add(window.interval() * u64::from(cost)))
         .collect();
-    let latest = |window: &Window| now + window.interval() * u64::from(window.limit);
+    let latest = |window: &Window| window.latest(now);
     let allowed = after
         .iter()
         .zip(windows)

@@ -20,6 +20,7 @@ mod filtering;
 mod job;
 mod keeping;
 mod lookup;
+mod middleware;
 mod purging;
 mod replicas;
 mod respond;
@@ -46,6 +47,7 @@ use crate::error::Failure;
 use crate::exchange::{Connection, Exchange};
 use crate::filters::{Capabilities, Chain, Filters};
 use crate::forward::Outbound;
+use crate::handlers::Middleware;
 use crate::purge::{Log, Orders, Seen, url};
 use crate::router::Router;
 use crate::server::Answering;
@@ -108,6 +110,8 @@ pub struct Route {
     /// The names of all of them, its own first.
     pub origins: Arc<[String]>,
     pub chain: Chain,
+    /// What is around everything below, the first outermost.
+    pub middleware: Arc<[Middleware]>,
     pub counters: RouteCounters,
 }
 
@@ -149,34 +153,41 @@ impl Proxy {
         if let Some(yours) = &route.yours {
             yours.take(&mut exchange);
         }
+        if !route.middleware.is_empty() && exchange.method.as_str() != "PURGE" {
+            exchange.informer = None;
+            exchange.upgrade = None;
+            return Answering::Later(Arc::clone(self).surround(exchange, route, 0));
+        }
         if !route.chain.runs_on_hits() && exchange.token.is_none() {
             encoding::negotiate(&mut exchange, &route);
             if let Some(answer) = self.answer_at_once(&exchange, &route) {
                 return Answering::AtOnce(self.finish(answer, &route));
             }
         }
-        let proxy = Arc::clone(self);
-        Answering::Later(Box::pin(async move {
-            let informer = exchange.informer.clone();
-            let must_close = exchange.expects_continue && exchange.body.is_some();
-            let answer = proxy.answer(&mut exchange, &route);
-            let mut answer = match informer {
-                Some(informer) => informer.drive(answer).await,
-                None => answer.await,
-            };
-            if proxy.settings.tells_key {
-                let url = purge_url(&exchange);
-                answer.status.key = Some(proxy.log.index().canonical(&url).into_owned());
-            }
-            let mut response = proxy.finish(answer, &route);
-            // An announced body that nobody read would be taken for the next request.
-            if must_close && exchange.body.is_some() && exchange.version < Version::HTTP_2 {
-                response
-                    .headers_mut()
-                    .insert(CONNECTION, HeaderValue::from_static("close"));
-            }
+        Answering::Later(Box::pin(Arc::clone(self).respond(exchange, route)))
+    }
+
+    /// Answers a request that may have to wait.
+    async fn respond(self: Arc<Self>, mut exchange: Exchange, route: Arc<Route>) -> Response<Body> {
+        let informer = exchange.informer.clone();
+        let must_close = exchange.expects_continue && exchange.body.is_some();
+        let answer = self.answer(&mut exchange, &route);
+        let mut answer = match informer {
+            Some(informer) => informer.drive(answer).await,
+            None => answer.await,
+        };
+        if self.settings.tells_key {
+            let url = purge_url(&exchange);
+            answer.status.key = Some(self.log.index().canonical(&url).into_owned());
+        }
+        let mut response = self.finish(answer, &route);
+        // An announced body that nobody read would be taken for the next request.
+        if must_close && exchange.body.is_some() && exchange.version < Version::HTTP_2 {
             response
-        }))
+                .headers_mut()
+                .insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
     }
 
     /// A hit, if finding it takes no waiting.

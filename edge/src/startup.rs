@@ -9,6 +9,7 @@ mod control;
 mod guests;
 mod sweeper;
 mod urls;
+mod watcher;
 mod worker;
 
 use std::io;
@@ -25,15 +26,17 @@ use tokio::sync::watch;
 use crate::cache::{Cache, KeyPolicy, Memory};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::filters::{Builtin, CacheError, Chain, Library, LocalLimits, PluginError, Plugins};
-use crate::handlers::{HandlerError, Prepared};
+use crate::filters::{Builtin, CacheError, LocalLimits, PluginError};
+use crate::handlers::HandlerError;
 use crate::keyvalue::KeyValue;
 use crate::proxy::Settings;
 use crate::purge::{Followed, Index, Log, Orders, Own, Seal, Stream};
 use crate::server::{self, Handler};
 use crate::telemetry::Metrics;
+use guests::Guests;
 use sweeper::Sweeper;
 use urls::Urls;
+use watcher::Watcher;
 
 /// How long the listener waits for the purge log before it opens without trusting its cache.
 const LOG_PATIENCE: Duration = Duration::from_secs(5);
@@ -97,6 +100,7 @@ pub struct Edge {
     ended: watch::Sender<bool>,
     control: Option<JoinHandle<()>>,
     _sweeper: Sweeper,
+    _watcher: Option<Watcher>,
 }
 
 impl Edge {
@@ -131,6 +135,7 @@ impl Edge {
             ended,
             control: None,
             _sweeper: shared.start_sweeper()?,
+            _watcher: None,
         };
         let (followed, following) = mpsc::sync_channel(1);
         edge.control = Some(shared.start_control(admin, draining.clone(), ending, followed)?);
@@ -149,6 +154,7 @@ impl Edge {
         for result in started {
             result.map_err(StartError::Config)?;
         }
+        edge._watcher = shared.start_watcher()?;
         tracing::info!(address = %edge.address, workers, "edge is listening");
         Ok(edge)
     }
@@ -199,11 +205,8 @@ struct Shared {
     memory: Memory,
     cache: Cache,
     metrics: Metrics,
+    guests: Guests,
     /// Of each route, in their order.
-    chains: Vec<Chain>,
-    /// Of each route that has one.
-    handlers: Vec<Option<Prepared>>,
-    /// Of each route too.
     key_policies: Vec<Option<Arc<KeyPolicy>>>,
     local_limits: Arc<LocalLimits>,
     local_keyvalue: KeyValue,
@@ -249,16 +252,10 @@ impl Shared {
         let via = HeaderValue::try_from(format!("1.1 {}", config.server.name))
             .map_err(|_| StartError::Config("server.name is no token".to_owned()))?;
         let limits_clock = clock.clone();
-        let library = Library::open(options.builtin_plugins, &config.wasm)?;
-        let plugins = Plugins::load(&guests::filters(&config), library.clone())?;
-        let chains = config.routes.iter().map(|route| {
-            let named = |error| StartError::Plugin(route.name().to_owned(), error);
-            plugins.chain(&route.plugins).map_err(named)
-        });
+        let guests = Guests::load(&config, options, &metrics)?;
         Ok(Shared {
             cache: Cache::new(keys, memory.clone(), config.cache.hot),
-            chains: chains.collect::<Result<_, _>>()?,
-            handlers: guests::handlers(&config, library)?,
+            guests,
             key_policies,
             seal,
             local_limits: Arc::new(LocalLimits::new(LIMIT_KEYS, move || limits_clock.now().0)),
@@ -297,6 +294,18 @@ impl Shared {
         let (memory, log, metrics) = (&self.memory, &self.log, &self.metrics);
         let interval = self.config.cache.sweep_interval;
         Sweeper::start(memory.clone(), log.clone(), metrics.clone(), interval)
+            .map_err(StartError::Worker)
+    }
+
+    /// Watches the files of plugins, if there are any and the configuration wants it.
+    fn start_watcher(&self) -> Result<Option<Watcher>, StartError> {
+        let interval = self.config.wasm.watch;
+        let mut sources = self.config.plugins.values();
+        if interval.is_zero() || sources.all(|source| source.builtin().is_some()) {
+            return Ok(None);
+        }
+        Watcher::start(Arc::clone(&self.guests.roster), interval)
+            .map(Some)
             .map_err(StartError::Worker)
     }
 

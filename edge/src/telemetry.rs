@@ -2,7 +2,7 @@
 
 mod guests;
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
@@ -46,8 +46,10 @@ pub struct Metrics {
     memory_bytes: Gauge<u64, AtomicU64>,
     memory_objects: Gauge<u64, AtomicU64>,
     plugin_failures: Family<PluginLabels, Gauge<u64, AtomicU64>>,
+    plugin_reloads: Family<ReloadLabels, Counter>,
     /// What plugins count themselves.
     pub guests: GuestMetrics,
+    limits: Family<LimitLabels, Counter>,
     plugin_lines_left_out: Family<PluginLabel, Gauge<u64, AtomicU64>>,
 }
 
@@ -116,6 +118,18 @@ struct UpstreamLabels {
 struct PluginLabels {
     plugin: String,
     kind: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabels {
+    limit: String,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReloadLabels {
+    plugin: String,
+    outcome: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -242,11 +256,29 @@ impl Metrics {
         self.log_silence.set(silence.as_secs_f64());
     }
 
+    /// Notes what rate limits have done so far: limit, outcome, count.
+    pub fn note_limits(&self, taken: impl IntoIterator<Item = (String, &'static str, u64)>) {
+        for (limit, outcome, count) in taken {
+            let labels = LimitLabels { limit, outcome };
+            let counter = self.limits.get_or_create(&labels);
+            counter.inner().store(count, Ordering::Relaxed);
+        }
+    }
+
     /// Counts what came of asking for a lease of fetching for the region.
     pub fn count_lease(&self, result: &'static str) {
         self.regional_leases
             .get_or_create(&ResultLabel { result })
             .inc();
+    }
+
+    /// Counts a new version of a plugin: "changed" where it is used now, or "refused".
+    pub fn count_reload(&self, plugin: &str, outcome: &'static str) {
+        let labels = ReloadLabels {
+            plugin: plugin.to_owned(),
+            outcome,
+        };
+        self.plugin_reloads.get_or_create(&labels).inc();
     }
 
     /// Counts under a reason.
@@ -377,6 +409,16 @@ impl Metrics {
             all.plugin_failures,
         );
         all.guests.register(&mut registry);
+        registry.register(
+            "plugin_reloads",
+            "New versions of plugins, by outcome",
+            all.plugin_reloads,
+        );
+        registry.register(
+            "limited_requests",
+            "Requests that a rate limit looked at, by limit and outcome",
+            all.limits,
+        );
         registry.register(
             "plugin_log_lines_left_out",
             "Log lines of plugins left out, those of an exchange or a second with too many",

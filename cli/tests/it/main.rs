@@ -9,6 +9,7 @@ mod demo;
 mod deployment;
 mod explain;
 mod http;
+mod plugin;
 mod process;
 mod purge;
 mod relaying;

@@ -124,6 +124,9 @@ pub struct Route {
     pub key: Key,
     #[serde(default)]
     pub ranges: Ranges,
+    /// `wasi:http` components around all that is done with a request, the first outermost.
+    #[serde(default)]
+    pub middleware: Vec<Use>,
     /// The filters of this route, in order.
     #[serde(default)]
     pub plugins: Vec<Use>,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use wasmtime::Store;
 
 use super::bindings::tidegate::plugin::types::HookSet;
@@ -21,10 +22,25 @@ use crate::wasm::{Exceeded, FailureKind, Lines};
 /// How long a guest may take over its configuration.
 const CONFIGURE: Duration = Duration::from_secs(1);
 
-/// The filters of a route, in order. Cheap to clone.
+/// The filters of a route, in order. Cheap to clone; all clones change together when a plugin is
+/// reloaded.
 #[derive(Clone)]
 pub struct Chain {
-    steps: Arc<[Step]>,
+    route: Arc<Route>,
+    /// Whether there is nothing to run, whichever the version.
+    is_empty: bool,
+}
+
+/// What a chain is made of, and what it was made of last.
+pub(super) struct Route {
+    pub(super) name: String,
+    pub(super) uses: Vec<Use>,
+    pub(super) version: ArcSwap<Version>,
+}
+
+/// The filters of a route, of one version each.
+pub(super) struct Version {
+    pub(super) steps: Arc<[Arc<Step>]>,
     hooks: HookSet,
 }
 
@@ -120,48 +136,92 @@ impl Step {
     }
 }
 
-impl Chain {
-    /// Makes a chain of steps that like their configurations.
-    ///
-    /// # Errors
-    /// What the first of them says that does not.
-    pub(super) fn new(mut steps: Vec<Step>) -> Result<Chain, PluginError> {
-        let mut hooks = HookSet::empty();
-        if !steps.is_empty() {
-            // A thread of its own: this may be called from within a runtime or from without.
-            let asked = std::thread::scope(|scope| {
-                scope.spawn(|| ask(&steps)).join().unwrap_or_else(|_| {
-                    Err(PluginError::Engine(
-                        "a guest's configuration made the edge panic".to_owned(),
-                    ))
-                })
-            });
-            for (step, has) in steps.iter_mut().zip(asked?) {
-                step.hooks = has;
-                hooks |= has;
-            }
-        }
-        Ok(Chain {
+impl Version {
+    /// Steps that have been asked.
+    pub(super) fn new(steps: Vec<Arc<Step>>) -> Version {
+        let all = steps.iter().map(|step| step.hooks);
+        Version {
+            hooks: all.fold(HookSet::empty(), |all, has| all | has),
             steps: steps.into(),
-            hooks,
-        })
+        }
+    }
+}
+
+impl Chain {
+    /// The chain of a route, and its first version.
+    pub(super) fn new(name: &str, uses: &[Use], version: Version) -> Chain {
+        Chain {
+            is_empty: version.steps.is_empty(),
+            route: Arc::new(Route {
+                name: name.to_owned(),
+                uses: uses.to_vec(),
+                version: ArcSwap::from_pointee(version),
+            }),
+        }
+    }
+
+    /// What changes when a plugin is reloaded.
+    pub(super) fn route(&self) -> &Arc<Route> {
+        &self.route
     }
 
     /// Whether there is nothing to run.
     pub fn is_empty(&self) -> bool {
-        self.steps.is_empty()
+        self.is_empty
     }
 
     /// Whether a filter runs on every exchange, also on one that is answered from the cache.
     pub fn runs_on_hits(&self) -> bool {
-        self.hooks
-            .intersects(HookSet::ON_REQUEST | HookSet::ON_RESPONSE)
+        let on_hits = HookSet::ON_REQUEST | HookSet::ON_RESPONSE;
+        !self.is_empty && self.route.version.load().hooks.intersects(on_hits)
     }
 
-    /// The filters for one exchange. Nothing is instantiated before the first hook.
-    pub fn begin(&self, capabilities: &Capabilities) -> Filters {
-        Filters::new(Arc::clone(&self.steps), self.hooks, capabilities.clone())
+    /// The hooks that any of them has, by their names in the WIT package.
+    pub fn hooks(&self) -> impl Iterator<Item = &'static str> + use<> {
+        let hooks = self.route.version.load().hooks;
+        let named = [
+            (HookSet::ON_REQUEST, "on-request"),
+            (HookSet::ON_ORIGIN_RESPONSE, "on-origin-response"),
+            (HookSet::ON_RESPONSE, "on-response"),
+        ];
+        let named = named
+            .into_iter()
+            .filter(move |(hook, _)| hooks.contains(*hook));
+        named.map(|(_, name)| name)
     }
+
+    /// The filters for one exchange, which keeps their versions until it ends. Nothing is
+    /// instantiated before the first hook.
+    pub fn begin(&self, capabilities: &Capabilities) -> Filters {
+        let version = self.route.version.load();
+        Filters::new(
+            Arc::clone(&version.steps),
+            version.hooks,
+            capabilities.clone(),
+        )
+    }
+}
+
+/// Steps that like their configurations.
+///
+/// # Errors
+/// What the first of them says that does not.
+pub(super) fn configured(mut steps: Vec<Step>) -> Result<Vec<Arc<Step>>, PluginError> {
+    if steps.is_empty() {
+        return Ok(Vec::new());
+    }
+    // A thread of its own: this may be called from within a runtime or from without.
+    let asked = std::thread::scope(|scope| {
+        scope.spawn(|| ask(&steps)).join().unwrap_or_else(|_| {
+            Err(PluginError::Engine(
+                "a guest's configuration made the edge panic".to_owned(),
+            ))
+        })
+    });
+    for (step, has) in steps.iter_mut().zip(asked?) {
+        step.hooks = has;
+    }
+    Ok(steps.into_iter().map(Arc::new).collect())
 }
 
 fn ask(steps: &[Step]) -> Result<Vec<HookSet>, PluginError> {

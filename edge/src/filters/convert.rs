@@ -434,7 +434,7 @@ mod tests {
     #[test]
     fn a_reply_is_no_longer_than_it_may_be() {
         for (length, expected) in [(LONGEST_BODY, true), (LONGEST_BODY + 1, false)] {
-            let made = reply(exchange::Reply {
+            let made = reply(types::Reply {
                 status: 200,
                 headers: vec![],
                 body: vec![0; length],

@@ -119,3 +119,109 @@ impl Step {
 fn is_exhausted(error: &wasmtime::Error) -> bool {
     error.is::<wasmtime::PoolConcurrencyLimitError>()
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::pin::Pin;
+    use std::sync::Arc;
+
+    use super::super::{
+        Capabilities, Chain, Filters, Flow, LocalLimits, Plugins, Purge, PurgeOrder, Source,
+        Subject, pool,
+    };
+    use crate::clock::Clock;
+    use crate::egress::Egress;
+    use crate::keyvalue::KeyValue;
+    use crate::telemetry::GuestMetrics;
+    use crate::wasm::FailureKind;
+    use http::HeaderValue;
+
+    struct NoPurge;
+
+    impl Purge for NoPurge {
+        fn purge<'a>(
+            &'a self,
+            _: PurgeOrder,
+        ) -> Pin<Box<dyn Future<Output = Result<String, String>> + Send + 'a>> {
+            Box::pin(std::future::ready(Ok(String::new())))
+        }
+    }
+
+    fn capabilities() -> Capabilities {
+        Capabilities {
+            limits: Arc::new(LocalLimits::new(1, || 0)),
+            purge: Arc::new(NoPurge),
+            keyvalue: KeyValue::in_memory(1, Clock::system()),
+            egress: Arc::new(Egress::new(HeaderValue::from_static("1.1 test"))),
+            metrics: GuestMetrics::default(),
+        }
+    }
+
+    fn chain(settings: &str) -> Chain {
+        let source: Source =
+            toml::from_str(&format!("file = \"builtin:misbehaving\"\n{settings}")).unwrap();
+        let line = "name = \"m\"\ngrants = [\"clock\", \"log\"]\ndeadline = \"5s\"";
+        let sources = [("m".to_owned(), source)].into();
+        let plugins = Plugins::load(&sources, tidegate_plugins::WITH_FIXTURES).unwrap();
+        plugins.chain(&[toml::from_str(line).unwrap()]).unwrap()
+    }
+
+    async fn begin(chain: &Chain, capabilities: &Capabilities) -> (Filters, Flow) {
+        let mut subject = Subject {
+            client: Ipv4Addr::LOCALHOST.into(),
+            ..Subject::default()
+        };
+        let mut filters = chain.begin(capabilities);
+        let flow = filters.on_request(&mut subject).await;
+        (filters, flow)
+    }
+
+    #[tokio::test]
+    async fn what_has_been_idle_for_a_minute_is_dropped() {
+        let capabilities = capabilities();
+        let chain = chain("reuse = 10\nwait = \"1h\"");
+        let version = chain.route().version.load();
+        let pool = version.steps[0].pool.as_ref().unwrap();
+        drop(begin(&chain, &capabilities).await);
+        let idle = pool.take().expect("it is idle");
+        pool.put(idle);
+        for _ in 0..=pool::LONGEST_IDLE {
+            pool::sweep();
+        }
+        assert!(pool.take().is_none());
+    }
+
+    /// All room of the engine is taken, which is why this is no test beside others.
+    #[tokio::test]
+    async fn who_finds_the_engine_full_waits_for_room() {
+        let capabilities = capabilities();
+        let idle = chain("instances = 1000000\nreuse = 10");
+        drop(begin(&idle, &capabilities).await);
+        let greedy = chain("instances = 1000000\nwait = \"10ms\"");
+        let patient = chain("wait = \"1h\"");
+        let mut held = Vec::new();
+        let failure = loop {
+            let (filters, flow) = begin(&greedy, &capabilities).await;
+            match flow {
+                Flow::Continue => held.push(filters),
+                Flow::Failed(failure) => break failure,
+                Flow::Respond(reply) => panic!("{reply:?}"),
+            }
+            assert!(held.len() < 10_000, "there is no end");
+        };
+        assert_eq!(failure.kind, FailureKind::Refused);
+        // What was idle has made room as well; other tests may have a few.
+        assert!(held.len() > 3_900, "{}", held.len());
+        let mut waiting = std::pin::pin!(begin(&patient, &capabilities));
+        tokio::select! {
+            biased;
+            (_, flow) = &mut waiting => panic!("{flow:?}"),
+            () = tokio::task::yield_now() => {}
+        }
+        held.pop();
+        let (_, flow) = waiting.await;
+        assert!(matches!(flow, Flow::Continue), "{flow:?}");
+    }
+}

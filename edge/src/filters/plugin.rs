@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use arc_swap::ArcSwap;
 use wasmtime::component::types::ComponentItem;
 
-use super::chain::{Chain, Step};
+use super::chain::{Chain, Route, Step, Version, configured};
 use super::engine::{MOST_MEMORY, Machine, machine};
 use super::error::PluginError;
 use super::guest::Linked;
 use super::quota::Quota;
 use super::{Grant, Library, Source, Use, convert};
+use crate::config::Sum;
 use crate::wasm::{Binary, Lines};
 
 /// The exports that make a component a filter, of either world.
@@ -34,14 +36,23 @@ const INERT: [&str; 5] = [
 
 /// The plugins of a configuration, compiled.
 pub struct Plugins {
-    by_name: BTreeMap<String, Plugin>,
+    pub(super) library: Library,
+    pub(super) by_name: BTreeMap<String, Arc<Plugin>>,
+    /// The routes of the chains that were made of them.
+    pub(super) routes: Mutex<Vec<Weak<Route>>>,
 }
 
 /// A component, under a name of the configuration.
-struct Plugin {
-    compiled: Arc<Compiled>,
+pub(super) struct Plugin {
+    pub(super) loaded: ArcSwap<Loaded>,
     quota: Arc<Quota>,
     lines: Arc<Lines>,
+}
+
+/// What a plugin is at present.
+pub(super) struct Loaded {
+    pub(super) compiled: Arc<Compiled>,
+    pub(super) sha256: Sum,
 }
 
 /// A component, ready to be instantiated.
@@ -49,7 +60,7 @@ pub(super) struct Compiled {
     pub(super) linked: Linked,
     pub(super) machine: &'static Machine,
     /// The capabilities that it imports.
-    needs: BTreeSet<Grant>,
+    pub(super) needs: BTreeSet<Grant>,
     /// Whether it has WASI, whose waiting no tick interrupts.
     pub(super) has_wasi: bool,
 }
@@ -67,16 +78,20 @@ impl Plugins {
     ) -> Result<Plugins, PluginError> {
         let library = library.into();
         let load = |(name, source): (&String, &Source)| {
-            let binary = library.read(name, source)?;
+            let loaded = Loaded::new(name, &library, &library.read(name, source)?)?;
             let plugin = Plugin {
-                compiled: compile_once(name, &library, &binary)?,
+                loaded: ArcSwap::from_pointee(loaded),
                 quota: Arc::new(Quota::new(source)),
                 lines: Arc::new(Lines::new(name)),
             };
-            Ok((name.clone(), plugin))
+            Ok((name.clone(), Arc::new(plugin)))
         };
         let by_name: Result<_, PluginError> = sources.iter().map(load).collect();
-        by_name.map(|by_name| Plugins { by_name })
+        Ok(Plugins {
+            by_name: by_name?,
+            library,
+            routes: Mutex::default(),
+        })
     }
 
     /// The filters of a route. Each is asked whether it can work with its configuration; this
@@ -86,21 +101,55 @@ impl Plugins {
     /// [`PluginError`], naming the plugin: there is none of that name, it needs what the route
     /// does not grant, or it refuses its configuration.
     pub fn chain(&self, uses: &[Use]) -> Result<Chain, PluginError> {
-        let steps: Result<Vec<Step>, PluginError> =
-            uses.iter().map(|used| self.step(used)).collect();
-        Chain::new(steps?)
+        self.chain_of("", uses)
     }
 
-    fn step(&self, used: &Use) -> Result<Step, PluginError> {
-        let plugin = || used.name.clone();
-        let Some(Plugin {
-            compiled,
-            quota,
-            lines,
-        }) = self.by_name.get(&used.name)
-        else {
-            return Err(PluginError::Unknown { plugin: plugin() });
+    /// The same for a route with a name, by which it is told when it refuses a new version.
+    ///
+    /// # Errors
+    /// As [`chain`](Plugins::chain).
+    pub fn chain_of(&self, route: &str, uses: &[Use]) -> Result<Chain, PluginError> {
+        let step = |used: &Use| {
+            let plugin = self.by_name.get(&used.name);
+            let plugin = plugin.ok_or_else(|| PluginError::Unknown {
+                plugin: used.name.clone(),
+            })?;
+            plugin.step(used, &plugin.loaded.load().compiled)
         };
+        let steps: Result<_, PluginError> = uses.iter().map(step).collect();
+        let chain = Chain::new(route, uses, Version::new(configured(steps?)?));
+        if !chain.is_empty() {
+            let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+            routes.push(Arc::downgrade(chain.route()));
+        }
+        Ok(chain)
+    }
+}
+
+impl Loaded {
+    /// Compiles what was read of a plugin.
+    ///
+    /// # Errors
+    /// [`PluginError`]: it is no component, or does not fit the world.
+    pub(super) fn new(
+        plugin: &str,
+        library: &Library,
+        binary: &Binary,
+    ) -> Result<Loaded, PluginError> {
+        Ok(Loaded {
+            compiled: compile_once(plugin, library, binary)?,
+            sha256: binary.sha256,
+        })
+    }
+}
+
+impl Plugin {
+    /// A route's use of a version, which is still to be asked whether it likes its configuration.
+    ///
+    /// # Errors
+    /// [`PluginError`], naming the plugin: it needs what the route does not grant.
+    pub(super) fn step(&self, used: &Use, compiled: &Arc<Compiled>) -> Result<Step, PluginError> {
+        let plugin = || used.name.clone();
         let denied = compiled
             .needs
             .iter()
@@ -127,8 +176,8 @@ impl Plugins {
             used,
             config,
             Arc::clone(compiled),
-            Arc::clone(quota),
-            Arc::clone(lines),
+            Arc::clone(&self.quota),
+            Arc::clone(&self.lines),
         ))
     }
 }

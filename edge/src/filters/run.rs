@@ -28,7 +28,7 @@ pub enum Flow {
 
 /// The filters of one exchange: its instances, made at the first hook and kept for the later ones.
 pub struct Filters {
-    steps: Arc<[Step]>,
+    steps: Arc<[Arc<Step>]>,
     hooks: HookSet,
     slots: Vec<Slot>,
     capabilities: Capabilities,
@@ -44,8 +44,24 @@ enum Slot {
     Gone,
 }
 
+impl Drop for Filters {
+    /// Gives back the instances whose later hooks did not come: of an exchange that was answered from
+    /// the cache, or whose client has left between two hooks.
+    fn drop(&mut self) {
+        for (slot, step) in self.slots.drain(..).zip(&*self.steps) {
+            if let Slot::Alive(held) = slot {
+                step.give_back(held);
+            }
+        }
+    }
+}
+
 impl Filters {
-    pub(super) fn new(steps: Arc<[Step]>, hooks: HookSet, capabilities: Capabilities) -> Filters {
+    pub(super) fn new(
+        steps: Arc<[Arc<Step>]>,
+        hooks: HookSet,
+        capabilities: Capabilities,
+    ) -> Filters {
         Filters {
             steps,
             hooks,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use arc_swap::ArcSwap;
 use wasmtime::component::{Component, InstancePre};
 use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
 use wasmtime_wasi_http::p3::bindings::{Service, ServicePre};
@@ -14,12 +15,27 @@ use super::imports::Imports;
 use super::pool::Pool;
 use super::spin;
 use super::state::State;
-use crate::config::{Source, Use};
+use crate::config::{Source, Sum, Use};
 use crate::wasm::{Binary, Library};
 
 /// The handlers of a configuration, compiled.
 pub struct Handlers {
-    by_name: BTreeMap<String, (Arc<Compiled>, Arc<Pool>)>,
+    pub(super) library: Library,
+    pub(super) by_name: BTreeMap<String, Handling>,
+    /// What routes use of them, each with the route's name.
+    pub(super) uses: Mutex<Vec<(String, Place, Use)>>,
+}
+
+/// A plugin, whichever routes it is a handler of.
+pub(super) struct Handling {
+    pub(super) loaded: Arc<ArcSwap<Loaded>>,
+    pub(super) pool: Arc<Pool>,
+}
+
+/// A plugin as it is used now.
+pub(super) struct Loaded {
+    pub(super) compiled: Arc<Compiled>,
+    pub(super) sha256: Sum,
 }
 
 /// A component, ready to be instantiated.
@@ -56,12 +72,19 @@ impl Handlers {
     ) -> Result<Handlers, HandlerError> {
         let library = library.into();
         let load = |(name, source): (&String, &Source)| {
-            let binary = library.read(name, source)?;
-            let compiled = compile_once(name, &library, &binary)?;
-            Ok((name.clone(), (compiled, Arc::new(Pool::new()))))
+            let loaded = Loaded::new(name, &library, &library.read(name, source)?)?;
+            let handling = Handling {
+                loaded: Arc::new(ArcSwap::from_pointee(loaded)),
+                pool: Arc::new(Pool::new(name, source)),
+            };
+            Ok((name.clone(), handling))
         };
         let by_name: Result<_, HandlerError> = sources.into_iter().map(load).collect();
-        by_name.map(|by_name| Handlers { by_name })
+        Ok(Handlers {
+            by_name: by_name?,
+            library,
+            uses: Mutex::default(),
+        })
     }
 
     /// The handler of a route.
@@ -69,37 +92,99 @@ impl Handlers {
     /// # Errors
     /// [`HandlerError`], naming the plugin: there is none of that name, or it may not have what
     /// the route gives it.
-    pub fn prepare(&self, used: &Use) -> Result<Prepared, HandlerError> {
+    pub fn prepare(&self, route: &str, used: &Use) -> Result<Prepared, HandlerError> {
+        self.prepare_as(Place::Destination, route, used)
+    }
+
+    /// A middleware of a route.
+    ///
+    /// # Errors
+    /// As [`Handlers::prepare`].
+    pub fn prepare_middleware(&self, route: &str, used: &Use) -> Result<Prepared, HandlerError> {
+        self.prepare_as(Place::Around, route, used)
+    }
+
+    fn prepare_as(&self, place: Place, route: &str, used: &Use) -> Result<Prepared, HandlerError> {
+        let handling = self.by_name.get(&used.name);
+        let handling = handling.ok_or_else(|| HandlerError::Unknown {
+            plugin: used.name.clone(),
+        })?;
+        handling.loaded.load().compiled.check(place, used)?;
+        let mut uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
+        uses.push((route.to_owned(), place, used.clone()));
+        Ok(Prepared::new(
+            used.clone(),
+            Arc::clone(&handling.loaded),
+            Arc::clone(&handling.pool),
+        ))
+    }
+}
+
+/// Where a route has a guest.
+#[derive(Clone, Copy)]
+pub(super) enum Place {
+    /// In an origin's place.
+    Destination,
+    /// Around all that is done with a request.
+    Around,
+}
+
+impl Loaded {
+    /// Compiles what was read of a plugin.
+    ///
+    /// # Errors
+    /// [`HandlerError`]: it is no component, or no handler.
+    pub(super) fn new(
+        plugin: &str,
+        library: &Library,
+        binary: &Binary,
+    ) -> Result<Loaded, HandlerError> {
+        Ok(Loaded {
+            compiled: compile_once(plugin, library, binary)?,
+            sha256: binary.sha256,
+        })
+    }
+}
+
+impl Compiled {
+    /// Whether a route can use it there.
+    ///
+    /// # Errors
+    /// [`HandlerError`], naming the plugin: it is of the other kind, or may not have what the
+    /// route gives it.
+    pub(super) fn check(&self, place: Place, used: &Use) -> Result<(), HandlerError> {
         let plugin = || used.name.clone();
-        let (compiled, pool) = self
-            .by_name
-            .get(&used.name)
-            .ok_or_else(|| HandlerError::Unknown { plugin: plugin() })?;
+        let is_current = matches!(self.world, World::Current(_));
+        match place {
+            Place::Destination if self.imports.has_next => {
+                return Err(HandlerError::NoNext { plugin: plugin() });
+            }
+            Place::Around if !self.imports.has_next || !is_current => {
+                return Err(HandlerError::NoMiddleware { plugin: plugin() });
+            }
+            Place::Destination | Place::Around => {}
+        }
         if used.memory() > MOST_MEMORY {
             return Err(HandlerError::TooMuchMemory {
-                plugin: plugin(),
+                plugin: used.name.clone(),
                 memory: used.memory(),
                 most: MOST_MEMORY,
             });
         }
-        if let Some((import, grant)) = compiled.imports.lacking(used) {
+        if let Some((import, grant)) = self.imports.lacking(used) {
             return Err(HandlerError::NotGranted {
-                plugin: plugin(),
+                plugin: used.name.clone(),
                 import: import.to_owned(),
-                grant,
+                grant: grant.name(),
             });
         }
-        if compiled.imports.has_variables() {
+        if self.imports.has_variables {
             spin::check_variables(used).map_err(|reason| HandlerError::Variable {
-                plugin: plugin(),
+                plugin: used.name.clone(),
                 reason,
             })?;
         }
-        Ok(Prepared::new(
-            used.clone(),
-            Arc::clone(compiled),
-            Arc::clone(pool),
-        ))
+        Ok(())
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use http::header::{CONTENT_LENGTH, HOST};
 use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Request, Response, Uri};
@@ -15,20 +16,21 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme as ClassicScheme;
 use wasmtime_wasi_http::{WasiBody, WasiHttpView, p3};
 
-use super::component::{Compiled, Guest};
+use super::component::{Compiled, Guest, Loaded};
 use super::course::{Answer, Course, Head, Parting, Question};
+use super::next::Next;
 use super::pool::{Instance, Pool};
 use super::reach::Reach;
 use super::spin::Servers;
 use super::state::State;
 use crate::body::{Arriving, Body};
 use crate::clock::Clock;
-use crate::config::Use;
+use crate::config::{OnFailure, Use};
 use crate::error::Failure;
 use crate::exchange::FORWARDED_PROTO;
 use crate::filters::Capabilities;
 use crate::upstream::{self, Answers};
-use crate::wasm::{self, Exceeded, FailureKind};
+use crate::wasm::{self, Exceeded, FailureKind, Line};
 
 /// How long a guest goes on when whoever asked has left.
 const AFTER_LEAVING: Duration = Duration::from_secs(1);
@@ -37,15 +39,15 @@ const AFTER_LEAVING: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct Prepared {
     used: Arc<Use>,
-    compiled: Arc<Compiled>,
+    loaded: Arc<ArcSwap<Loaded>>,
     pool: Arc<Pool>,
 }
 
 impl Prepared {
-    pub(super) fn new(used: Use, compiled: Arc<Compiled>, pool: Arc<Pool>) -> Prepared {
+    pub(super) fn new(used: Use, loaded: Arc<ArcSwap<Loaded>>, pool: Arc<Pool>) -> Prepared {
         Prepared {
             used: Arc::new(used),
-            compiled,
+            loaded,
             pool,
         }
     }
@@ -58,14 +60,80 @@ impl Prepared {
                 capabilities,
                 servers: Servers::new(self.used.redis.clone(), self.used.redis_timeout()),
                 clock,
+                lines: Arc::clone(&self.pool.lines),
             }),
             prepared: self.clone(),
         }
     }
 
+    /// The same as a middleware.
+    pub fn as_middleware(&self, capabilities: Capabilities, clock: Clock) -> Middleware {
+        Middleware(self.on_worker(capabilities, clock))
+    }
+
+    /// The version for exchanges that begin now.
+    fn compiled(&self) -> Arc<Compiled> {
+        Arc::clone(&self.loaded.load().compiled)
+    }
+
+    /// Whether an instance is of the version for exchanges that begin now.
+    fn is_current(&self, instance: &Instance) -> bool {
+        Arc::ptr_eq(&instance.compiled, &self.loaded.load().compiled)
+    }
+
     /// Tells the instances of this route from others of the same plugin.
     fn route(&self) -> usize {
         Arc::as_ptr(&self.used).addr()
+    }
+}
+
+/// What a guest is asked, and what comes behind it.
+struct Asked {
+    request: Request<WasiBody>,
+    next: Option<Arc<dyn Next>>,
+}
+
+/// A middleware of a route, as one worker asks it.
+pub struct Middleware(Handler);
+
+impl Middleware {
+    /// Has the guest answer a request in absolute form, with `next` behind it.
+    ///
+    /// # Errors
+    /// [`Failure::Plugin`]: there was no room for it in time, or the guest ended without a head,
+    /// or took too long.
+    pub async fn answer(
+        &self,
+        request: Request<Body>,
+        next: Arc<dyn Next>,
+    ) -> Result<Response<Arriving>, Failure> {
+        let answer = self.0.exchange(request, Some(next)).await;
+        answer.map_err(into_plugin)
+    }
+
+    /// How long it may be silent.
+    pub fn timeout(&self) -> Duration {
+        Answers::timeout(&self.0)
+    }
+
+    /// Whether requests go on without it where it fails.
+    pub fn is_fail_open(&self) -> bool {
+        self.0.prepared.used.on_failure == OnFailure::Open
+    }
+
+    /// Counts an answer that is no response.
+    pub fn wrong(&self, reason: &str) -> Failure {
+        into_plugin(Answers::wrong(&self.0, reason))
+    }
+}
+
+fn into_plugin(failure: Failure) -> Failure {
+    match failure {
+        Failure::Handler { plugin, kind } => {
+            let kind = kind.name();
+            Failure::Plugin { plugin, kind }
+        }
+        other => other,
     }
 }
 
@@ -103,16 +171,24 @@ impl Handler {
     /// [`Failure::Handler`]: there was no room for it in time, or the guest ended without a head,
     /// or took too long.
     pub async fn call(&self, request: Request<Body>) -> Result<Response<Arriving>, Failure> {
+        self.exchange(into_absolute(request), None).await
+    }
+
+    /// Has the guest answer a request in absolute form, with `next` behind it.
+    async fn exchange(
+        &self,
+        request: Request<Body>,
+        next: Option<Arc<dyn Next>>,
+    ) -> Result<Response<Arriving>, Failure> {
         let Some(room) = self.prepared.pool.enter().await else {
             self.count(FailureKind::Refused, "as many instances as may be are busy");
             return Err(self.failure(FailureKind::Refused));
         };
-        let (request, moved) = into_absolute(request);
-        let (course, head) = Course::begin();
+        let (course, head) = Course::begin(&self.prepared.used);
         let (parting, parted) = oneshot::channel();
-        let drive = self
-            .clone()
-            .drive(request, Arc::clone(&course), parted, room);
+        let (request, moved) = watched(request);
+        let asked = Asked { request, next };
+        let drive = self.clone().drive(asked, Arc::clone(&course), parted, room);
         tokio::spawn(drive);
         match self.wait(head, &moved).await {
             Some(Ok(response)) => {
@@ -149,7 +225,7 @@ impl Handler {
     /// Runs the guest until it has served the request, failed, or is not wanted any more.
     async fn drive(
         self,
-        request: Request<WasiBody>,
+        asked: Asked,
         course: Arc<Course>,
         parted: oneshot::Receiver<Parting>,
         room: OwnedSemaphorePermit,
@@ -157,7 +233,7 @@ impl Handler {
         let used = &self.prepared.used;
         let mut instance = None;
         let ended = {
-            let served = self.serve(&mut instance, request, &course);
+            let served = self.serve(&mut instance, asked, &course);
             let served = within(used.handler_deadline(), served);
             tokio::select! {
                 // What has ended just in time has ended.
@@ -171,7 +247,9 @@ impl Handler {
         };
         match ended {
             Some(Ok(())) => {
-                if let Some(instance) = instance.take() {
+                let current = instance.take_if(|instance| self.prepared.is_current(instance));
+                if let Some(mut instance) = current {
+                    instance.store.data_mut().next = None;
                     self.prepared.pool.put(self.prepared.route(), instance);
                 }
             }
@@ -194,10 +272,11 @@ impl Handler {
     async fn serve(
         &self,
         slot: &mut Option<Box<Instance>>,
-        request: Request<WasiBody>,
+        Asked { request, next }: Asked,
         course: &Arc<Course>,
     ) -> wasmtime::Result<()> {
-        let instance = match self.prepared.pool.take(self.prepared.route()) {
+        let idle = self.prepared.pool.take(self.prepared.route());
+        let instance = match idle.filter(|instance| self.prepared.is_current(instance)) {
             Some(mut instance) => {
                 instance.store.data_mut().begin(Arc::clone(&self.reach));
                 slot.insert(instance)
@@ -205,6 +284,7 @@ impl Handler {
             None => slot.insert(Box::new(self.instance().await?)),
         };
         let Instance { store, guest, .. } = &mut **instance;
+        store.data_mut().next = next;
         store.set_epoch_deadline(1);
         match guest {
             Guest::Current(service) => {
@@ -248,13 +328,14 @@ impl Handler {
     }
 
     async fn instance(&self) -> wasmtime::Result<Instance> {
-        let compiled = &self.prepared.compiled;
+        let compiled = self.prepared.compiled();
         let state = State::new(Arc::clone(&self.reach));
         let mut store = compiled.machine.store(state);
         let guest = compiled.instantiate(&mut store).await?;
         Ok(Instance {
             store,
             guest,
+            compiled,
             served: 0,
         })
     }
@@ -269,13 +350,16 @@ impl Handler {
     fn count(&self, kind: FailureKind, reason: &str) {
         let plugin = &self.prepared.used.name;
         wasm::count(plugin, kind);
-        tracing::warn!(plugin, kind = kind.name(), reason, "handler failed");
+        match self.reach.lines.admit() {
+            Line::Written => tracing::warn!(plugin, kind = kind.name(), reason, "handler failed"),
+            Line::FirstLeftOut => tracing::warn!(plugin, "handler fails often: lines are left out"),
+            Line::LeftOut => {}
+        }
     }
 }
 
-/// The request as a guest sees it: by the client's scheme and authority. With it comes when
-/// something of its body has last moved.
-fn into_absolute(request: Request<Body>) -> (Request<WasiBody>, Arc<Mutex<Instant>>) {
+/// The request as a guest sees it: by the client's scheme and authority.
+fn into_absolute(request: Request<Body>) -> Request<Body> {
     let (mut head, body) = request.into_parts();
     let is_https = head
         .headers
@@ -296,6 +380,12 @@ fn into_absolute(request: Request<Body>) -> (Request<WasiBody>, Arc<Mutex<Instan
     if let Ok(uri) = Uri::from_parts(uri) {
         head.uri = uri;
     }
+    Request::from_parts(head, body)
+}
+
+/// The request with its body's length told, and when something of the body has last moved.
+fn watched(request: Request<Body>) -> (Request<WasiBody>, Arc<Mutex<Instant>>) {
+    let (mut head, body) = request.into_parts();
     if let Some(length) = body.size_hint().exact().filter(|length| *length > 0) {
         head.headers
             .insert(CONTENT_LENGTH, HeaderValue::from(length));

@@ -10,6 +10,7 @@ use wasmtime::component::Linker;
 use wasmtime::{Config, Engine, PoolingAllocationConfig, Store, UpdateDeadline};
 
 use super::error::HandlerError;
+use super::next;
 use super::spin;
 use super::state::{State, TABLE_ENTRIES};
 
@@ -57,6 +58,7 @@ impl Machine {
         wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
         wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
         spin::add_to_linker(&mut linker)?;
+        next::add_to_linker(&mut linker)?;
         tick(&engine)?;
         Ok(Machine { engine, linker })
     }

@@ -36,6 +36,14 @@ pub enum HandlerError {
         import: String,
         grant: &'static str,
     },
+    #[error(
+        "plugin {plugin:?} imports wasi:http/handler@0.3.0, what comes next: it is a middleware, and a handler has nothing behind it"
+    )]
+    NoNext { plugin: String },
+    #[error(
+        "plugin {plugin:?} is no middleware: it does not both export and import wasi:http/handler@0.3.0"
+    )]
+    NoMiddleware { plugin: String },
     #[error("plugin {plugin:?}: {reason}")]
     Variable { plugin: String, reason: String },
     #[error("no plugin named {plugin:?}")]

@@ -14,7 +14,7 @@ pub(super) enum Import {
     Next,
     /// It takes a grant.
     Granted(Grant),
-    /// It takes either grant.
+    /// Of Spin: what the route configures, which takes no grant.
     Variables,
     /// There is no such thing here.
     Unknown,
@@ -23,10 +23,12 @@ pub(super) enum Import {
 /// The imports of a component that not every handler has, and what comes next for a middleware.
 #[derive(Debug, Default)]
 pub(super) struct Imports {
-    granted: Vec<(String, Import)>,
+    granted: Vec<(String, Grant)>,
     unknown: Option<String>,
     /// Whether it imports what comes behind it.
     pub(super) has_next: bool,
+    /// Whether it reads Spin's variables.
+    pub(super) has_variables: bool,
 }
 
 impl Imports {
@@ -42,11 +44,10 @@ impl Imports {
         match Import::of(name) {
             Import::Given => {}
             Import::Next => self.has_next = true,
+            Import::Variables => self.has_variables = true,
+            Import::Granted(grant) => self.granted.push((name.to_owned(), grant)),
             Import::Unknown => {
                 self.unknown.get_or_insert_with(|| name.to_owned());
-            }
-            import @ (Import::Granted(_) | Import::Variables) => {
-                self.granted.push((name.to_owned(), import));
             }
         }
     }
@@ -56,25 +57,11 @@ impl Imports {
         self.unknown.as_deref()
     }
 
-    /// An import that a route does not grant, and the name of the grant that it takes.
-    pub(super) fn lacking(&self, used: &Use) -> Option<(&str, &'static str)> {
-        let has = |grant| used.grants.contains(&grant);
-        self.granted.iter().find_map(|(name, import)| {
-            let grant = match import {
-                Import::Granted(grant) if !has(*grant) => grant.name(),
-                Import::Variables if !has(Grant::Config) && !has(Grant::Secrets) => {
-                    Grant::Config.name()
-                }
-                _ => return None,
-            };
-            Some((name.as_str(), grant))
-        })
-    }
-
-    /// Whether it reads Spin's variables.
-    pub(super) fn has_variables(&self) -> bool {
+    /// An import that a route does not grant, and the grant that it takes.
+    pub(super) fn lacking(&self, used: &Use) -> Option<(&str, Grant)> {
         let mut granted = self.granted.iter();
-        granted.any(|(_, import)| *import == Import::Variables)
+        let (name, grant) = granted.find(|(_, grant)| !used.grants.contains(grant))?;
+        Some((name, *grant))
     }
 }
 

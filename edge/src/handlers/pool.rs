@@ -6,8 +6,10 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::Store;
 
-use super::component::Guest;
+use super::component::{Compiled, Guest};
 use super::state::State;
+use crate::config::Source;
+use crate::wasm::Lines;
 
 /// The instances of one plugin, on all routes and workers.
 pub(super) struct Pool {
@@ -16,6 +18,8 @@ pub(super) struct Pool {
     /// Exchanges that one instance serves, at most.
     reuse: u32,
     room: Arc<Semaphore>,
+    /// What all of them may write into the log.
+    pub(super) lines: Arc<Lines>,
     idle: Mutex<Vec<Idle>>,
 }
 
@@ -23,6 +27,8 @@ pub(super) struct Pool {
 pub(super) struct Instance {
     pub(super) store: Store<State>,
     pub(super) guest: Guest,
+    /// The version that it is of.
+    pub(super) compiled: Arc<Compiled>,
     /// Exchanges that it has served.
     pub(super) served: u32,
 }
@@ -34,13 +40,15 @@ struct Idle {
 }
 
 impl Pool {
-    pub(super) fn new() -> Pool {
-        let most = 1_000;
+    /// A pool for the instances of `plugin`.
+    pub(super) fn new(plugin: &str, source: &Source) -> Pool {
+        let most = source.instances();
         Pool {
             most,
-            wait: Duration::from_millis(100),
-            reuse: 1,
+            wait: source.wait(),
+            reuse: source.reuse(),
             room: Arc::new(Semaphore::new(most)),
+            lines: Arc::new(Lines::new(plugin)),
             idle: Mutex::default(),
         }
     }
@@ -80,6 +88,12 @@ impl Pool {
         if instance.served < self.reuse {
             self.idle().push(Idle { route, instance });
         }
+    }
+
+    /// Drops all that wait for an exchange: they are of a version that was replaced.
+    pub(super) fn clear(&self) {
+        let idle = std::mem::take(&mut *self.idle());
+        drop(idle);
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {

@@ -53,7 +53,10 @@ impl Proxy {
         let mut subject = lend(exchange);
         subject.origins = Some(Arc::clone(&route.origins));
         let flow = filters.on_request(&mut subject).await;
-        exchange.rewritten_from = (subject.path_and_query != asked).then_some(asked);
+        if subject.path_and_query != asked {
+            // A middleware may have led it elsewhere already.
+            exchange.rewritten_from.get_or_insert(asked);
+        }
         exchange.path_and_query = subject.path_and_query;
         exchange.headers = subject.headers;
         exchange.key_extra = match subject.origin {

@@ -73,6 +73,7 @@ impl Shared {
         };
         let admin = Arc::new(Admin {
             explains,
+            roster: Arc::clone(&self.guests.roster),
             name: self.settings.name.clone(),
             clock: self.clock.clone(),
             log: self.log.clone(),

@@ -1,15 +1,72 @@
-//! Which of the configured plugins are filters, and which are handlers: as the routes use them.
+//! The plugins of a configuration, loaded as what the routes use them for: filters, or handlers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use super::StartError;
+use super::{Options, StartError};
 use crate::config::{Config, Source};
-use crate::filters::Library;
+use crate::filters::{Chain, Library, Plugins};
 use crate::handlers::{Handlers, Prepared};
+use crate::telemetry::Metrics;
+use crate::wasm::Roster;
+
+/// The guests of a configuration, loaded.
+pub(super) struct Guests {
+    /// Of each route, in their order.
+    pub(super) chains: Vec<Chain>,
+    /// Of each route too.
+    pub(super) handlers: Vec<Surroundings>,
+    /// What replaces them.
+    pub(super) roster: Arc<Roster>,
+}
+
+/// The `wasi:http` guests of a route.
+pub(super) struct Surroundings {
+    /// What answers in an origin's place.
+    pub(super) handler: Option<Prepared>,
+    /// What is around everything, the first outermost.
+    pub(super) middleware: Vec<Prepared>,
+}
+
+impl Guests {
+    /// Reads, compiles and asks all of them.
+    ///
+    /// # Errors
+    /// What is wrong with a component or with its use.
+    pub(super) fn load(
+        config: &Config,
+        options: &Options,
+        metrics: &Metrics,
+    ) -> Result<Guests, StartError> {
+        let library = Library::open(options.builtin_plugins, &config.wasm)?;
+        let plugins = Plugins::load(&filters(config), library.clone())?;
+        let chains = config.routes.iter().map(|route| {
+            let named = |error| StartError::Plugin(route.name().to_owned(), error);
+            plugins
+                .chain_of(route.name(), &route.plugins)
+                .map_err(named)
+        });
+        let chains = chains.collect::<Result<_, _>>()?;
+        let (handlers, of_routes) = handlers(config, library.clone())?;
+        let kinds = vec![Arc::new(plugins) as _, Arc::new(handlers) as _];
+        let roster = Roster::new(
+            config,
+            library,
+            kinds,
+            options.clock.clone(),
+            metrics.clone(),
+        );
+        Ok(Guests {
+            chains,
+            handlers: of_routes,
+            roster: Arc::new(roster),
+        })
+    }
+}
 
 /// The plugins that are loaded as filters: those that no route has for a handler, and those that
 /// some route has for a filter as well.
-pub(super) fn filters(config: &Config) -> BTreeMap<String, Source> {
+fn filters(config: &Config) -> BTreeMap<String, Source> {
     let handlers = handler_names(config);
     let filters: BTreeSet<&str> = config
         .routes
@@ -25,32 +82,38 @@ pub(super) fn filters(config: &Config) -> BTreeMap<String, Source> {
         .collect()
 }
 
-/// The handler of each route that has one.
+/// The handlers of a configuration, and what each route has of them.
 ///
 /// # Errors
 /// What is wrong with a component or with its use.
-pub(super) fn handlers(
+fn handlers(
     config: &Config,
     library: Library,
-) -> Result<Vec<Option<Prepared>>, StartError> {
+) -> Result<(Handlers, Vec<Surroundings>), StartError> {
     let names = handler_names(config);
     let sources = config.plugins.iter();
     let sources = sources.filter(|(name, _)| names.contains(name.as_str()));
     let handlers = Handlers::load(sources, library)?;
     let routes = config.routes.iter().map(|route| {
-        let Some(used) = &route.handler else {
-            return Ok(None);
-        };
         let named = |error| StartError::Handler(route.name().to_owned(), error);
-        handlers.prepare(used).map(Some).map_err(named)
+        let name = route.name();
+        let handler = route.handler.as_ref();
+        let handler = handler.map(|used| handlers.prepare(name, used));
+        let middleware = route.middleware.iter();
+        let middleware = middleware.map(|used| handlers.prepare_middleware(name, used));
+        Ok::<_, StartError>(Surroundings {
+            handler: handler.transpose().map_err(named)?,
+            middleware: middleware.collect::<Result<_, _>>().map_err(named)?,
+        })
     });
-    routes.collect()
+    let routes = routes.collect::<Result<_, _>>()?;
+    Ok((handlers, routes))
 }
 
 fn handler_names(config: &Config) -> BTreeSet<&str> {
     let handlers = config
         .routes
         .iter()
-        .filter_map(|route| route.handler.as_ref());
+        .flat_map(|route| route.handler.iter().chain(&route.middleware));
     handlers.map(|used| used.name.as_str()).collect()
 }

@@ -71,11 +71,11 @@ impl Shared {
             egress: Arc::new(Egress::new(self.settings.via.clone())),
             metrics: self.metrics.guests.clone(),
         };
-        let ready = self.chains.iter().zip(&self.key_policies);
-        let ready = ready.zip(&self.handlers);
+        let ready = self.guests.chains.iter().zip(&self.key_policies);
+        let ready = ready.zip(&self.guests.handlers);
         let routes = self.config.routes.iter().zip(ready);
-        let routes = routes.map(|(route, ((chain, key_policy), handler))| {
-            let destination = match (handler, &route.origin) {
+        let routes = routes.map(|(route, ((chain, key_policy), guests))| {
+            let destination = match (&guests.handler, &route.origin) {
                 (Some(handler), _) => {
                     let handler = handler.on_worker(capabilities.clone(), self.clock.clone());
                     Destination::Handler(Arc::new(handler))
@@ -88,7 +88,13 @@ impl Shared {
                     return Err(format!("route {name:?}: no origin named {origin:?}"));
                 }
             };
-            let mut ready = self.route(route, chain, key_policy, destination);
+            let middleware = guests.middleware.iter();
+            let middleware = middleware
+                .map(|prepared| prepared.as_middleware(capabilities.clone(), self.clock.clone()));
+            let mut ready = Route {
+                middleware: middleware.collect(),
+                ..self.route(route, chain, key_policy, destination)
+            };
             let others = route.origins.iter().map(|name| {
                 let upstream = upstreams
                     .get(name.as_str())
@@ -147,6 +153,7 @@ impl Shared {
                 .collect(),
             upstream,
             chain: chain.clone(),
+            middleware: Arc::default(),
             counters: self.metrics.route(config.name()),
         }
     }

@@ -31,7 +31,11 @@ async fn what_is_not_there_and_what_is_not_meant_is_said() {
         );
     }
     let nowhere = edge.admin("GET", "/").send().await;
-    assert!(nowhere.text().contains("/purge, /purges and /explain"));
+    assert!(
+        nowhere
+            .text()
+            .contains("/purge, /purges, /explain and /plugins")
+    );
     assert_eq!(origin.requests(), 0);
 }
 

@@ -35,7 +35,7 @@ const MISBEHAVIOURS: [(&str, FailureKind, &str); 8] = [
     ("/recurse", FailureKind::Stack, PATIENT),
     ("/memory", FailureKind::Memory, PATIENT),
     ("/flood", FailureKind::HostCalls, PATIENT),
-    ("/change-then-panic", FailureKind::Trap, PATIENT),
+    ("/panic?changed", FailureKind::Trap, PATIENT),
     ("/bad-status", FailureKind::Answer, PATIENT),
 ];
 
@@ -378,7 +378,7 @@ fn files_that_are_no_filter_are_told_apart() {
         ("/nowhere/plugin.wasm", "cannot read /nowhere/plugin.wasm"),
         (
             "builtin:nothing",
-            "nothing called \"nothing\" ships with tidegate, only rate-limit, invalidate",
+            "nothing called \"nothing\" ships with tidegate, only rate-limit, rate-limit-jwt, invalidate",
         ),
     ] {
         let error = load(&[("wrong", file)])

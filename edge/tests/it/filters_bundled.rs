@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use http::Method;
 use tidegate_edge::filters::{
-    Capabilities, Chain, Flow, Limits, LocalLimits, PurgeOrder, RedisLimits, Subject, Verdict,
-    Window,
+    Capabilities, Chain, Flow, Limits, LocalLimits, PurgeOrder, RedisLimits, Subject, Take,
+    Verdict, Window,
 };
 use tidegate_edge::redis::Redis;
 
@@ -40,7 +40,7 @@ async fn is_allowed(chain: &Chain, capabilities: &Capabilities, subject: Subject
 async fn a_client_over_its_limit_is_told_when_to_come_back() {
     let reach = Reach::new();
     let chain = rate_limit("{ name = \"api\", windows = [{ limit = 2, seconds = 10 }] }");
-    for expected in ["\"api\";r=1;t=5", "\"api\";r=0;t=10"] {
+    for expected in ["\"api\";r=1;t=5", "\"api\";r=0;t=5"] {
         let mut filters = chain.begin(&reach.capabilities);
         let mut subject = answered("/", 200);
         assert!(matches!(
@@ -209,6 +209,16 @@ fn millis() -> Arc<AtomicU64> {
     Arc::new(AtomicU64::new(1_700_000_000_000))
 }
 
+fn taking<'a>(key: &'a str, windows: &'a [Window], cost: u32) -> Take<'a> {
+    Take {
+        name: "name",
+        key,
+        windows,
+        cost,
+        is_asynchronous: false,
+    }
+}
+
 const PATIENCE: Duration = Duration::from_secs(10);
 const WINDOWS: [Window; 2] = [
     Window {
@@ -234,12 +244,9 @@ async fn redis_decides_as_this_process_would() {
         .enumerate()
     {
         millis.fetch_add(at as u64 * 511, Ordering::SeqCst);
-        let expected = local.take_now("name", "key", &WINDOWS, cost);
-        assert_eq!(
-            shared.take("name", "key", &WINDOWS, cost).await,
-            expected,
-            "{at}"
-        );
+        let take = taking("key", &WINDOWS, cost);
+        let expected = local.take_now(&take);
+        assert_eq!(shared.take(take).await, expected, "{at}");
         refused += u32::from(!expected.allowed);
     }
     assert!((3..10).contains(&refused), "{refused}");
@@ -252,16 +259,12 @@ async fn edges_of_a_region_count_together() {
     let edges = [(); 2].map(|()| redis_limits(&server.url(), PATIENCE, &millis));
     let mut allowed = Vec::new();
     for at in 0..6 {
-        let verdict = edges[at % 2].take("name", "key", &WINDOWS, 1).await;
+        let verdict = edges[at % 2].take(taking("key", &WINDOWS, 1)).await;
         allowed.push(verdict.allowed);
     }
     assert_eq!(allowed, [true, true, true, false, false, false]);
-    assert!(
-        edges[0]
-            .take("name", "another key", &WINDOWS, 1)
-            .await
-            .allowed
-    );
+    let another = taking("another key", &WINDOWS, 1);
+    assert!(edges[0].take(another).await.allowed);
 }
 
 #[tokio::test]
@@ -273,14 +276,37 @@ async fn without_a_clock_of_its_own_an_edge_takes_that_of_redis() {
         limit: 1,
         seconds: 1_000_000,
     }];
-    assert!(limits.take("name", "key", &window, 1).await.allowed);
-    let Verdict { allowed, standings } = limits.take("name", "key", &window, 1).await;
+    assert!(limits.take(taking("key", &window, 1)).await.allowed);
+    let Verdict { allowed, standings } = limits.take(taking("key", &window, 1)).await;
     assert!(!allowed);
     // Some time has passed between the two, but nowhere near the whole window.
     assert!(
         (1..=1_000_000_000).contains(&standings[0].retry_after),
         "{standings:?}"
     );
+}
+
+#[tokio::test]
+async fn routes_that_count_a_key_in_other_windows_do_not_shorten_its_life() {
+    let server = tidegate_services::Redis::ephemeral().unwrap();
+    let limits = redis_limits(&server.url(), PATIENCE, &millis());
+    let short = [WINDOWS[0]];
+    let long = [Window {
+        limit: 1,
+        seconds: 3_600,
+    }];
+    assert!(limits.take(taking("key", &long, 1)).await.allowed);
+    assert!(limits.take(taking("key", &short, 1)).await.allowed);
+    let client = redis::Client::open(server.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let keys: Vec<String> = redis::AsyncCommands::keys(&mut connection, "*limit*")
+        .await
+        .unwrap();
+    let life: i64 = redis::AsyncCommands::ttl(&mut connection, &keys[0])
+        .await
+        .unwrap();
+    assert!(life > 3_000, "{life}");
+    assert!(!limits.take(taking("key", &long, 1)).await.allowed);
 }
 
 #[tokio::test]

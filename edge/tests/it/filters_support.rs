@@ -46,6 +46,24 @@ pub(crate) fn component(bytes: &[u8], mark: &str) -> Vec<u8> {
     [bytes, &[0, size, 4], name, mark.as_bytes()].concat()
 }
 
+/// A version of the fixture that marks with `x-version-NUMBER` what it has seen.
+pub(crate) fn version(number: u16) -> Vec<u8> {
+    const MARK: &[u8] = b"x-misbehaving";
+    let mark = format!("x-version-{number:03}");
+    let mut bytes = tidegate_plugins::MISBEHAVING.to_vec();
+    let windows = bytes.windows(MARK.len());
+    let places: Vec<_> = windows
+        .enumerate()
+        .filter(|(_, window)| *window == MARK)
+        .map(|(at, _)| at)
+        .collect();
+    assert!(!places.is_empty(), "the fixture has its mark as it is");
+    for at in places {
+        bytes[at..at + MARK.len()].copy_from_slice(mark.as_bytes());
+    }
+    bytes
+}
+
 /// One line of a route's plugins, in TOML.
 pub(crate) fn used(line: &str) -> Use {
     toml::from_str(line).expect("a test's own line is right")

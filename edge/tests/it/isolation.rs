@@ -3,7 +3,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use crate::filters_support::raw;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tidegate_edge::filters::{Flow, lines_left_out};
+
+use crate::filters_support::{Reach, misbehaving, raw, subject};
 use crate::support::{Edge, Origin, answer};
 
 /// Time enough that only those who never end run out of it.
@@ -254,4 +259,74 @@ async fn what_no_sdk_lets_a_guest_do_is_its_own_exchanges_alone() {
         let file = file.display().to_string();
         harms_nobody_else(case, &file, "/wrong", kind, deadline).await;
     }
+}
+
+/// Counts the lines that plugins write on this thread.
+#[derive(Clone, Default)]
+struct Lines(Arc<AtomicUsize>);
+
+impl tracing::Subscriber for Lines {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        if event.fields().any(|field| field.name() == "plugin") {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+fn left_out(plugin: &str) -> u64 {
+    let counts = lines_left_out();
+    let found = counts.iter().find(|(name, _)| name == plugin);
+    found.map_or(0, |(_, count)| *count)
+}
+
+#[tokio::test]
+async fn a_plugin_does_not_flood_the_log_in_one_exchange_nor_in_many() {
+    let lines = Lines::default();
+    let _subscribed = tracing::subscriber::set_default(lines.clone());
+    let reach = Reach::new();
+    let chain = misbehaving("chatter", "deadline = \"5s\"");
+    let flow = chain
+        .begin(&reach.capabilities)
+        .on_request(&mut subject("/chatter"))
+        .await;
+    assert!(matches!(flow, Flow::Continue), "{flow:?}");
+    // The last one says that there are no more.
+    assert_eq!(lines.0.load(Ordering::Relaxed), 64);
+    assert_eq!(left_out("chatter"), 1_000 - 63);
+
+    let chain = misbehaving("chatterbox", "deadline = \"5s\"");
+    let mut exchanges = 0;
+    // Each of them keeps to what an exchange may write; sooner or later one second has too many.
+    while left_out("chatterbox") == 0 {
+        let flow = chain
+            .begin(&reach.capabilities)
+            .on_request(&mut subject("/sixty-lines"))
+            .await;
+        assert!(matches!(flow, Flow::Continue), "{flow:?}");
+        exchanges += 1;
+        assert!(exchanges < 10_000, "no second has too many");
+    }
+    let origin = Origin::answers("");
+    let edge = Edge::before(&origin).start();
+    let page = edge.admin("GET", "/metrics").send().await;
+    assert!(
+        page.text()
+            .contains("tidegate_plugin_log_lines_left_out{plugin=\"chatterbox\"}")
+    );
 }

@@ -6,11 +6,17 @@
 /// Limits how often a client may ask.
 pub const RATE_LIMIT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/rate-limit.wasm"));
 
+/// The same, for keys by claims of signed tokens: needs `clock` as well.
+pub const RATE_LIMIT_JWT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/rate-limit-jwt.wasm"));
+
 /// Says what falls out of the cache after a write.
 pub const INVALIDATE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/invalidate.wasm"));
 
 /// A fixture that does everything wrong, for tests and for showing that it does no harm.
 pub const MISBEHAVING: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/misbehaving.wasm"));
+
+/// What many filters do, for benchmarks.
+pub const TYPICAL: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/typical.wasm"));
 
 /// A fixture that uses each capability as it is told.
 pub const CAPABLE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/capable.wasm"));
@@ -22,13 +28,19 @@ pub const SCRIPTED_VALUES: &[u8] =
     include_bytes!(concat!(env!("OUT_DIR"), "/scripted-values.wasm"));
 
 /// Those for use, each with the name it is known by.
-pub const ALL: &[(&str, &[u8])] = &[("rate-limit", RATE_LIMIT), ("invalidate", INVALIDATE)];
+pub const ALL: &[(&str, &[u8])] = &[
+    ("rate-limit", RATE_LIMIT),
+    ("rate-limit-jwt", RATE_LIMIT_JWT),
+    ("invalidate", INVALIDATE),
+];
 
 /// [`ALL`] and the fixtures.
 pub const WITH_FIXTURES: &[(&str, &[u8])] = &[
     ("rate-limit", RATE_LIMIT),
+    ("rate-limit-jwt", RATE_LIMIT_JWT),
     ("invalidate", INVALIDATE),
     ("misbehaving", MISBEHAVING),
+    ("typical", TYPICAL),
     ("capable", CAPABLE),
     #[cfg(feature = "spin")]
     ("greeting", spin::GREETING),
@@ -38,6 +50,8 @@ pub const WITH_FIXTURES: &[(&str, &[u8])] = &[
     ("errand", spin::ERRAND),
     #[cfg(feature = "spin")]
     ("errand-classic", spin::ERRAND_CLASSIC),
+    #[cfg(feature = "spin")]
+    ("gate", spin::GATE),
     #[cfg(feature = "spin")]
     ("misfit", spin::MISFIT),
     #[cfg(feature = "spin")]

@@ -16,6 +16,10 @@ use tidegate_sdk::{
     Filter, Flow, Hooks, Refusal, Reply, Request, Response, Storing, clock, filter, log,
 };
 
+/// The field with which it marks what it has seen. Versions of it differ in this alone, which can be
+/// changed in the compiled component.
+const MARK: &str = "x-misbehaving";
+
 /// The filter: what its configuration asks of it.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -24,6 +28,8 @@ pub struct Misbehaving {
     refuse: Option<String>,
     /// Never comes back from reading it.
     loop_in_configure: bool,
+    /// Refuses the configuration when this is its mark.
+    refuse_as: Option<String>,
     /// What a client said, for this exchange alone.
     #[serde(skip)]
     remembered: Option<Vec<u8>>,
@@ -42,6 +48,9 @@ impl Filter for Misbehaving {
         if misbehaving.loop_in_configure {
             spin();
         }
+        if misbehaving.refuse_as.as_deref() == Some(black_box(MARK)) {
+            return Err(format!("not as {MARK}"));
+        }
         match misbehaving.refuse {
             Some(message) => Err(message),
             None => Ok(misbehaving),
@@ -51,10 +60,12 @@ impl Filter for Misbehaving {
     fn on_request(&mut self, request: &Request) -> Flow {
         self.seen.set(self.seen.get() + 1);
         let path = request.path();
-        if request.query().as_deref() == Some("changed") {
-            change(request);
+        if !path.starts_with("/origin/") && !path.starts_with("/response/") {
+            if is_to_change(request) {
+                change(request);
+            }
+            misbehave(&path);
         }
-        misbehave(&path);
         match path.as_str() {
             "/remember" => self.remembered = request.header("authorization"),
             "/recall" => return Flow::Respond(self.recall()),
@@ -79,7 +90,7 @@ impl Filter for Misbehaving {
             }
             "/large-fields" => return Flow::Respond(large_fields(request)),
             _ => {
-                let _ = request.set_header("x-misbehaving", b"no");
+                let _ = request.set_header(MARK, b"no");
             }
         }
         Flow::Continue
@@ -87,11 +98,13 @@ impl Filter for Misbehaving {
 
     fn on_origin_response(&mut self, request: &Request, response: &Response, storing: &Storing) {
         let path = request.path();
-        if request.query().as_deref() == Some("changed") {
-            storing.set_ttl(86_400);
-            let _ = response.set_header("x-changed", b"yes");
+        if let Some(how) = path.strip_prefix("/origin") {
+            if is_to_change(request) {
+                storing.refuse();
+                let _ = response.set_header("x-changed", b"yes");
+            }
+            misbehave(how);
         }
-        misbehave(path.strip_prefix("/origin").unwrap_or_default());
         match path.as_str() {
             "/origin/keep" => {
                 storing.set_ttl(30);
@@ -114,15 +127,17 @@ impl Filter for Misbehaving {
             let _ = response.set_header("x-remembered", remembered);
         }
         let path = request.path();
-        if request.query().as_deref() == Some("changed") {
-            let _ = response.set_header("x-changed", b"yes");
-            let _ = response.remove_header("cache-control");
+        if let Some(how) = path.strip_prefix("/response") {
+            if is_to_change(request) {
+                let _ = response.set_header("x-changed", b"yes");
+                let _ = response.remove_header("cache-control");
+            }
+            misbehave(how);
         }
-        misbehave(path.strip_prefix("/response").unwrap_or_default());
         match path.as_str() {
             "/response/relabel" => relabel(response),
             _ => {
-                let _ = response.set_header("x-misbehaving", b"no");
+                let _ = response.set_header(MARK, b"no");
             }
         }
     }
@@ -138,6 +153,10 @@ impl Misbehaving {
             body: [format!("{} ", self.seen.get()).as_bytes(), remembered].concat(),
         }
     }
+}
+
+fn is_to_change(request: &Request) -> bool {
+    request.query().as_deref() == Some("changed")
 }
 
 /// Changes all that can be changed of a request.

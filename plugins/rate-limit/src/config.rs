@@ -1,7 +1,10 @@
 //! What the route's configuration may say.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use tidegate_sdk::limits;
+
+use crate::exempt::Exempt;
+use crate::token::Token;
 
 /// The most windows the edge counts in at once.
 const MOST_WINDOWS: usize = 16;
@@ -16,23 +19,68 @@ pub(crate) struct Config {
     /// Routes with the same name count together.
     #[serde(default = "Config::default_name")]
     pub(crate) name: String,
+    /// What requests that count together have in common.
+    #[serde(default = "Config::default_key", deserialize_with = "one_or_several")]
+    pub(crate) key: Vec<By>,
+    /// What becomes of a request that lacks a part of its key.
     #[serde(default)]
-    pub(crate) key: By,
+    pub(crate) without: Without,
+    /// The tokens whose claims are believed.
+    pub(crate) token: Option<Token>,
     pub(crate) windows: Vec<Window>,
+    /// What one request takes.
+    #[serde(default = "Config::default_cost")]
+    pub(crate) cost: u32,
+    #[serde(default)]
+    pub(crate) mode: Mode,
+    /// Counts and reports, and refuses nobody.
+    #[serde(default)]
+    pub(crate) dry_run: bool,
+    /// Whether responses say where the client stands; not in a dry run, unless it is asked for.
+    fields: Option<bool>,
+    #[serde(default)]
+    pub(crate) exempt: Exempt,
     /// The status of a refusal.
     #[serde(default = "Config::default_status")]
     pub(crate) status: u16,
 }
 
-/// Whose requests count together.
-#[derive(Debug, Default, PartialEq, Deserialize)]
+/// What a request is counted by.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum By {
-    /// Those from one address; in IPv6, from one /64.
+    /// The client's address; in IPv6, its /64.
+    Client,
+    /// The path without the query.
+    Path,
+    /// The value of a field: whatever the client says.
+    Header(String),
+    /// The value of a cookie: whatever the client says.
+    Cookie(String),
+    /// A claim of a token, which has to be signed.
+    Claim(String),
+}
+
+/// What becomes of a request that lacks a part of its key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Without {
+    /// The client's network stands in for the part.
     #[default]
     Client,
-    /// Those with the same value of this field; those without one by client.
-    Header(String),
+    /// It is answered 401, or 400.
+    Refuse,
+}
+
+/// How edges count together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Mode {
+    /// Each request is counted before it goes on.
+    #[default]
+    Exact,
+    /// A key that is asked about often is decided at once and settled soon after.
+    Async,
 }
 
 #[derive(Debug, Deserialize)]
@@ -56,6 +104,14 @@ impl Config {
         "default".to_owned()
     }
 
+    fn default_key() -> Vec<By> {
+        vec![By::Client]
+    }
+
+    fn default_cost() -> u32 {
+        1
+    }
+
     fn default_status() -> u16 {
         429
     }
@@ -67,6 +123,11 @@ impl Config {
     pub(crate) fn from_json(config: &str) -> Result<Config, String> {
         let config: Config = tidegate_sdk::from_json(config)?;
         config.check().map(|()| config)
+    }
+
+    /// Whether responses say where the client stands.
+    pub(crate) fn tells(&self) -> bool {
+        self.fields.unwrap_or(!self.dry_run)
     }
 
     /// What clients know a window by: the limit's name, and the window's length when there are
@@ -100,11 +161,68 @@ impl Config {
         if !(400..600).contains(&self.status) {
             return Err(format!("status {} is no error status", self.status));
         }
-        if self.key == By::Header(String::new()) {
-            return Err("key: the header has no name".to_owned());
+        if self.key.is_empty() {
+            return Err("key: the list is empty".to_owned());
         }
-        self.windows.iter().try_for_each(Window::check)
+        self.key.iter().try_for_each(By::check)?;
+        self.check_claims()?;
+        self.exempt.check()?;
+        self.windows.iter().try_for_each(Window::check)?;
+        let smallest = self.windows.iter().map(|window| window.limit).min();
+        if self.cost == 0 || smallest.is_some_and(|limit| self.cost > limit) {
+            return Err(format!(
+                "cost: {} is not within 1 to the smallest limit",
+                self.cost
+            ));
+        }
+        Ok(())
     }
+
+    fn check_claims(&self) -> Result<(), String> {
+        let has_claim = self.key.iter().any(|by| matches!(by, By::Claim(_)));
+        match &self.token {
+            _ if !cfg!(feature = "claims") && (has_claim || self.token.is_some()) => {
+                Err("claims of tokens need the plugin builtin:rate-limit-jwt".to_owned())
+            }
+            None if has_claim => {
+                Err("key: a claim needs `token`, which says whom to believe".to_owned())
+            }
+            Some(_) if !has_claim => Err("token: the key has no claim".to_owned()),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+impl By {
+    fn check(&self) -> Result<(), String> {
+        let (kind, name) = match self {
+            By::Client | By::Path => return Ok(()),
+            By::Header(name) => ("header", name),
+            By::Cookie(name) => ("cookie", name),
+            By::Claim(name) if !name.is_empty() => return Ok(()),
+            By::Claim(name) => ("claim", name),
+        };
+        // A token (RFC 9110 §5.6.2), as the names of fields and cookies are.
+        let is_token =
+            |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        if name.is_empty() || !name.bytes().all(is_token) {
+            return Err(format!("key: {name:?} is no name of a {kind}"));
+        }
+        Ok(())
+    }
+}
+
+/// One part, or a list of them.
+fn one_or_several<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<By>, D::Error> {
+    let value = serde_json::Value::deserialize(deserializer)?;
+    let parts = match value {
+        serde_json::Value::Array(parts) => parts,
+        one => vec![one],
+    };
+    let parts = parts.into_iter().map(serde_json::from_value);
+    parts
+        .collect::<Result<_, _>>()
+        .map_err(|error| serde::de::Error::custom(format!("key: {error}")))
 }
 
 impl Window {
@@ -129,31 +247,56 @@ impl Window {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
-    use super::{By, Config};
+    use super::{By, Config, Mode, Without};
 
-    #[test]
-    fn a_configuration_has_defaults() {
-        let config = Config::from_json(r#"{"windows": [{"limit": 1, "seconds": 1}]}"#).unwrap();
-        assert_eq!((config.name.as_str(), config.status), ("default", 429));
-        assert_eq!(config.key, By::Client);
+    /// A configuration with one window and these members.
+    fn with(members: &str) -> Result<Config, String> {
+        let comma = if members.is_empty() { "" } else { ", " };
+        Config::from_json(&format!(
+            r#"{{"windows": [{{"limit": 5, "seconds": 1}}]{comma}{members}}}"#
+        ))
     }
 
     #[test]
-    fn keys_are_the_client_or_a_field() {
+    fn a_configuration_has_defaults() {
+        let config = with("").unwrap();
+        assert_eq!((config.name.as_str(), config.status), ("default", 429));
+        assert_eq!(config.key, [By::Client]);
+        assert_eq!((config.cost, config.mode), (1, Mode::Exact));
+        assert_eq!((config.dry_run, config.without), (false, Without::Client));
+    }
+
+    #[test]
+    fn keys_are_one_part_or_several() {
+        let header = || By::Header("x-api-key".to_owned());
         for (key, expected) in [
-            (r#""client""#, By::Client),
+            (r#""client""#, vec![By::Client]),
+            (r#""path""#, vec![By::Path]),
+            (r#"{"header": "x-api-key"}"#, vec![header()]),
             (
-                r#"{"header": "x-api-key"}"#,
-                By::Header("x-api-key".to_owned()),
+                r#"["path", {"header": "x-api-key"}, {"cookie": "s"}]"#,
+                vec![By::Path, header(), By::Cookie("s".to_owned())],
             ),
         ] {
-            let text = format!(r#"{{"key": {key}, "windows": [{{"limit": 1, "seconds": 1}}]}}"#);
-            assert_eq!(Config::from_json(&text).unwrap().key, expected);
+            let config = with(&format!(r#""key": {key}"#)).unwrap();
+            assert_eq!(config.key, expected);
         }
     }
 
     #[test]
-    fn a_wrong_configuration_is_told_apart() {
+    fn a_dry_run_tells_clients_nothing_unless_it_is_to() {
+        for (members, expected) in [
+            ("", true),
+            (r#""fields": false"#, false),
+            (r#""dry_run": true"#, false),
+            (r#""dry_run": true, "fields": true"#, true),
+        ] {
+            assert_eq!(with(members).unwrap().tells(), expected, "{members}");
+        }
+    }
+
+    #[test]
+    fn wrong_windows_are_told_apart() {
         for (text, part) in [
             ("{}", "missing field `windows`"),
             (r#"{"windows": []}"#, "1 to 16 are needed, 0 given"),
@@ -166,25 +309,56 @@ mod tests {
                 "a limit of 2000001",
             ),
             (r#"{"windows": [{"limit": 1, "seconds": 0}]}"#, "0 seconds"),
-            (
-                r#"{"windows": [{"limit": 1, "seconds": 1}], "status": 200}"#,
-                "status 200",
-            ),
-            (
-                r#"{"windows": [{"limit": 1, "seconds": 1}], "name": "a b"}"#,
-                "name \"a b\"",
-            ),
-            (
-                r#"{"windows": [{"limit": 1, "seconds": 1}], "key": {"header": ""}}"#,
-                "no name",
-            ),
-            (
-                r#"{"windows": [{"limit": 1, "seconds": 1}], "kye": 1}"#,
-                "unknown field `kye`",
-            ),
         ] {
             let error = Config::from_json(text).unwrap_err();
             assert!(error.contains(part), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn a_wrong_configuration_is_told_apart() {
+        for (members, part) in [
+            (r#""status": 200"#, "status 200"),
+            (r#""name": "a b""#, "name \"a b\""),
+            (r#""name": "a\"b""#, "visible ASCII"),
+            (r#""cost": 0"#, "cost: 0"),
+            (r#""cost": 6"#, "cost: 6"),
+            (r#""mode": "sometimes""#, "unknown variant `sometimes`"),
+            (r#""without": "x""#, "unknown variant `x`"),
+            (r#""key": []"#, "empty"),
+            (r#""key": "x""#, "unknown variant `x`"),
+            (r#""key": {"header": ""}"#, "no name of a header"),
+            (r#""key": {"header": "a b"}"#, "no name of a header"),
+            (
+                r#""key": ["client", {"cookie": "a=b"}]"#,
+                "no name of a cookie",
+            ),
+            (r#""key": {"claim": "sub"}"#, "claim"),
+            (r#""exempt": {"clients": ["10.0.0.0/99"]}"#, "10.0.0.0/99"),
+            (r#""exempt": {"paths": ["a"]}"#, "\"a\""),
+            (r#""kye": 1"#, "unknown field `kye`"),
+        ] {
+            let error = with(members).unwrap_err();
+            assert!(error.contains(part), "{members}: {error}");
+        }
+    }
+
+    #[cfg(feature = "claims")]
+    #[test]
+    fn a_claim_needs_somebody_to_believe() {
+        for (members, part) in [
+            (r#""key": {"claim": ""}, "token": {"secret": "s"}"#, "claim"),
+            (r#""key": {"claim": "sub"}"#, "needs `token`"),
+            (r#""key": {"claim": "sub"}, "token": {}"#, "secret"),
+            (r#""token": {"secret": "s"}"#, "no claim"),
+            (
+                r#""key": {"claim": "sub"}, "token": {"secret": "s", "algorithm": "none"}"#,
+                "unknown variant `none`",
+            ),
+        ] {
+            let error = with(members).unwrap_err();
+            assert!(error.contains(part), "{members}: {error}");
+        }
+        assert!(with(r#""key": {"claim": "sub"}, "token": {"secret": "s"}"#).is_ok());
     }
 }

@@ -1,9 +1,9 @@
 //! The fields that tell a client where it stands: Structured Fields (RFC 9651), each a List with
 //! a member per window (draft-ietf-httpapi-ratelimit-headers-11, sections 3 and 4).
 
-use tidegate_sdk::limits::Verdict;
+use tidegate_sdk::limits::{Standing, Verdict};
 
-use crate::config::Config;
+use crate::config::{Config, Window};
 
 /// `RateLimit-Policy`: `q`, the limit, in `w` seconds.
 pub(crate) fn policy(config: &Config) -> String {
@@ -18,28 +18,40 @@ pub(crate) fn policy(config: &Config) -> String {
     members.collect::<Vec<_>>().join(", ")
 }
 
-/// `RateLimit`: `r`, what remains, and `t`, the seconds until it is the whole limit again; for a
-/// window that refuses, the seconds after which it no longer does, so that it names the same
-/// moment as `Retry-After`.
+/// `RateLimit`: `r`, what remains, and `t`, the seconds for which it has to do. Of a refusal only
+/// the windows that refuse, since `Retry-After` should not be before the end of any `t` (section 6).
 pub(crate) fn standing(config: &Config, verdict: &Verdict) -> String {
     let members = verdict
         .standings
         .iter()
         .zip(&config.windows)
+        .filter(|(standing, _)| verdict.allowed || standing.retry_after > 0)
         .map(|(standing, window)| {
-            let until = if standing.retry_after > 0 {
-                standing.retry_after
-            } else {
-                standing.reset_after
-            };
             format!(
                 "\"{}\";r={};t={}",
                 config.policy_name(window),
                 standing.remaining,
-                until.div_ceil(1_000)
+                effective_window(window, standing).div_ceil(1_000)
             )
         });
     members.collect::<Vec<_>>().join(", ")
+}
+
+/// The milliseconds for which what remains has to do: until more comes back, and no less than the
+/// window grants for so much, so that nobody reads a higher rate out of `r` and `t` than out of the
+/// policy (section 8.5). For a window that refuses, until it no longer does.
+fn effective_window(window: &Window, standing: &Standing) -> u64 {
+    if standing.retry_after > 0 {
+        return standing.retry_after;
+    }
+    let limit = u64::from(window.limit);
+    let remaining = u64::from(standing.remaining);
+    let share = |units: u64| (units * u64::from(window.seconds) * 1_000).div_ceil(limit);
+    let used = limit.saturating_sub(remaining);
+    let next = standing
+        .reset_after
+        .saturating_sub(share(used.saturating_sub(1)));
+    share(remaining).max(next)
 }
 
 /// `Retry-After`: the seconds after which every window allows the request.
@@ -80,10 +92,16 @@ mod tests {
     fn one_window_has_the_name_of_the_limit() {
         let config = config(r#"{"limit": 10, "seconds": 60}"#);
         assert_eq!(policy(&config), r#""api";q=10;w=60"#);
-        assert_eq!(
-            standing(&config, &verdict(true, &[(9, 5_999, 0)])),
-            r#""api";r=9;t=6"#
-        );
+        for (remaining, reset_after, expected) in [
+            (10, 0, r#""api";r=10;t=60"#),
+            (9, 5_999, r#""api";r=9;t=54"#),
+            (1, 54_000, r#""api";r=1;t=6"#),
+            (0, 60_000, r#""api";r=0;t=6"#),
+            (0, 56_100, r#""api";r=0;t=3"#),
+        ] {
+            let verdict = verdict(true, &[(remaining, reset_after, 0)]);
+            assert_eq!(standing(&config, &verdict), expected);
+        }
     }
 
     #[test]
@@ -93,11 +111,13 @@ mod tests {
             policy(&config),
             r#""api-60";q=10;w=60, "api-3600";q=100;w=3600"#
         );
-        let verdict = verdict(false, &[(0, 60_000, 2_500), (90, 36_000, 0)]);
+        let allowed = verdict(true, &[(0, 60_000, 0), (90, 360_000, 0)]);
         assert_eq!(
-            standing(&config, &verdict),
-            r#""api-60";r=0;t=3, "api-3600";r=90;t=36"#
+            standing(&config, &allowed),
+            r#""api-60";r=0;t=6, "api-3600";r=90;t=3240"#
         );
-        assert_eq!(retry_after(&verdict), 3);
+        let refused = verdict(false, &[(0, 60_000, 2_500), (90, 360_000, 0)]);
+        assert_eq!(standing(&config, &refused), r#""api-60";r=0;t=3"#);
+        assert_eq!(retry_after(&refused), 3);
     }
 }

@@ -12,7 +12,7 @@ use tidegate_sdk::values::{
 use tidegate_sdk::{Hooks, Reply, value_filter};
 
 /// The filter: its script.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Scripted(Script);
 
 impl ValueFilter for Scripted {

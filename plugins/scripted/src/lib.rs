@@ -5,12 +5,14 @@
 
 mod script;
 
+use std::rc::Rc;
+
 use script::{Script, Step, purge, value};
 use tidegate_sdk::{Filter, Flow, Hooks, Refusal, Reply, Request, Response, Storing, filter};
 
 /// The filter: its script.
-#[derive(Debug)]
-pub struct Scripted(Script);
+#[derive(Clone, Debug)]
+pub struct Scripted(Rc<Script>);
 
 impl Filter for Scripted {
     fn hooks() -> Hooks {
@@ -18,7 +20,7 @@ impl Filter for Scripted {
     }
 
     fn new(config: &str) -> Result<Scripted, String> {
-        Script::read(config).map(Scripted)
+        Script::read(config).map(Rc::new).map(Scripted)
     }
 
     fn on_request(&mut self, request: &Request) -> Flow {

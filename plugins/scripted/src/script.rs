@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 /// The steps of each hook, done in their order.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Script {
     pub on_request: Vec<Step>,
@@ -29,7 +29,7 @@ impl Script {
 
 /// One step. A value that begins with `$` is that of the request's field of that name; where the
 /// request has none, the step is left out.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub enum Step {
     Set(String, String),
@@ -52,7 +52,7 @@ pub enum Step {
 }
 
 /// As `cache-policy` of the worlds.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Lifetimes {
     pub ttl: Option<u32>,

@@ -5,6 +5,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::super::bindings::tidegate::plugin::{clock, config, limits, log, purge};
 use super::super::convert;
+use super::super::limits::{Take, Taken, tally};
 use super::super::purge::PurgeOrder;
 use super::State;
 use crate::wasm::Line;
@@ -19,6 +20,7 @@ impl limits::Host for State {
         key: String,
         windows: Vec<limits::Window>,
         cost: u32,
+        options: limits::Options,
     ) -> wasmtime::Result<Result<limits::Verdict, String>> {
         self.enter()?;
         let Some(capabilities) = &self.capabilities else {
@@ -30,7 +32,22 @@ impl limits::Host for State {
             Ok(windows) => windows,
             Err(reason) => return Ok(Err(reason)),
         };
-        let verdict = capabilities.limits.take(&name, &key, &windows, cost).await;
+        let take = Take {
+            name: &name,
+            key: &key,
+            windows: &windows,
+            cost,
+            is_asynchronous: options.contains(limits::Options::ASYNCHRONOUS),
+        };
+        let verdict = capabilities.limits.take(take).await;
+        if cost > 0 {
+            let taken = match verdict.allowed {
+                true => Taken::Allowed,
+                false if options.contains(limits::Options::DRY_RUN) => Taken::DryRun,
+                false => Taken::Refused,
+            };
+            tally(&name, taken);
+        }
         Ok(Ok(convert::verdict(&verdict)))
     }
 }

@@ -1,92 +1,72 @@
 //! Counting in this process.
 
-use std::num::NonZeroUsize;
 use std::pin::Pin;
-use std::sync::{Mutex, PoisonError};
 
-use lru::LruCache;
-
-use super::{Limits, Verdict, Window, identity};
+use super::shards::Shards;
+use super::views::Views;
+use super::{Limits, Take, Verdict, Window, identity};
 use crate::gcra;
-
-/// Maps that are locked apart, so that workers seldom wait for each other.
-const SHARDS: usize = 16;
-
-type Counters = LruCache<[u8; 16], Vec<(Window, u64)>>;
 
 /// Counters in memory, for this process alone: what there is without Redis.
 ///
 /// It holds a bounded number of keys. Past that, the key that was asked about longest ago is
 /// forgotten, and starts again with its whole limit.
 pub struct LocalLimits {
-    shards: Vec<Mutex<Counters>>,
+    counters: Shards<Vec<(Window, u64)>>,
+    views: Views,
     now: Box<dyn Fn() -> u64 + Send + Sync>,
 }
 
 impl LocalLimits {
     /// Counters for about `keys` keys; `now` is the time in milliseconds.
     pub fn new(keys: usize, now: impl Fn() -> u64 + Send + Sync + 'static) -> LocalLimits {
-        let each = NonZeroUsize::new(keys.div_ceil(SHARDS)).unwrap_or(NonZeroUsize::MIN);
-        // Not `LruCache::new`, which would allocate for all keys at once.
-        let shard = |_| {
-            let mut counters = LruCache::unbounded();
-            counters.resize(each);
-            Mutex::new(counters)
-        };
         LocalLimits {
-            shards: (0..SHARDS).map(shard).collect(),
+            counters: Shards::new(keys),
+            views: Views::new(keys),
             now: Box::new(now),
         }
     }
 
     /// [`Limits::take`], at once.
-    pub fn take_now(&self, name: &str, key: &str, windows: &[Window], cost: u32) -> Verdict {
-        let identity = identity(name, key);
-        let now = (self.now)().saturating_mul(1_000);
-        let shard = &self.shards[usize::from(identity[0]) % SHARDS];
-        let mut counters = shard.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = counters.get_mut(&identity);
-        let arrivals: Vec<u64> = windows
-            .iter()
-            .map(|window| {
-                let known = known.as_deref().into_iter().flatten();
-                known
-                    .filter(|(kept, _)| kept == window)
-                    .map(|(_, arrival)| *arrival)
-                    .next()
-            })
-            .map(Option::unwrap_or_default)
-            .collect();
-        let (verdict, kept) = gcra::decide(windows, &arrivals, cost, now);
+    pub fn take_now(&self, take: &Take<'_>) -> Verdict {
+        let identity = identity(take.name, take.key);
+        let now = self.micros();
+        let mut counters = self.counters.of(&identity);
+        let known = counters.get_or_insert_mut(identity, Vec::new);
+        let arrival_in = |window: &Window| {
+            let kept = known.iter().find(|(kept, _)| kept == window);
+            kept.map_or(0, |(_, arrival)| *arrival)
+        };
+        let arrivals: Vec<u64> = take.windows.iter().map(arrival_in).collect();
+        let (verdict, kept) = gcra::decide(take.windows, &arrivals, take.cost, now);
         if let Some(kept) = kept {
-            let kept = windows.iter().copied().zip(kept).collect();
-            match known {
-                Some(known) => *known = kept,
-                None => {
-                    counters.put(identity, kept);
-                }
-            }
+            // Another route may count in the same key, in windows of its own.
+            known.retain(|(window, arrival)| *arrival > now && !take.windows.contains(window));
+            known.extend(take.windows.iter().copied().zip(kept));
         }
         verdict
+    }
+
+    /// What this process knows of counters that it shares with others.
+    pub(super) fn views(&self) -> &Views {
+        &self.views
+    }
+
+    /// The time in microseconds.
+    pub(super) fn micros(&self) -> u64 {
+        (self.now)().saturating_mul(1_000)
     }
 }
 
 impl Limits for LocalLimits {
-    fn take<'a>(
-        &'a self,
-        name: &'a str,
-        key: &'a str,
-        windows: &'a [Window],
-        cost: u32,
-    ) -> Pin<Box<dyn Future<Output = Verdict> + Send + 'a>> {
-        Box::pin(std::future::ready(self.take_now(name, key, windows, cost)))
+    fn take<'a>(&'a self, take: Take<'a>) -> Pin<Box<dyn Future<Output = Verdict> + Send + 'a>> {
+        Box::pin(std::future::ready(self.take_now(&take)))
     }
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
-    use super::{LocalLimits, SHARDS, Window};
+    use super::{LocalLimits, Take, Window};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -94,13 +74,27 @@ mod tests {
         limit: 1,
         seconds: 10,
     }];
+    const HOUR: [Window; 1] = [Window {
+        limit: 1,
+        seconds: 3_600,
+    }];
+
+    fn one<'a>(name: &'a str, key: &'a str, windows: &'a [Window]) -> Take<'a> {
+        Take {
+            name,
+            key,
+            windows,
+            cost: 1,
+            is_asynchronous: false,
+        }
+    }
 
     #[test]
     fn names_and_keys_count_apart_and_time_gives_back() {
         let now = Arc::new(AtomicU64::new(1_700_000_000_000));
         let clock = Arc::clone(&now);
         let limits = LocalLimits::new(100, move || clock.load(Ordering::Relaxed));
-        let take = |name, key| limits.take_now(name, key, &ONE, 1).allowed;
+        let take = |name, key| limits.take_now(&one(name, key, &ONE)).allowed;
         assert!(take("a", "k") && take("b", "k") && take("a", "l"));
         assert!(take("ab", "c") && take("a", "bc"));
         assert!(!take("a", "k"));
@@ -111,16 +105,37 @@ mod tests {
     }
 
     #[test]
+    fn routes_that_count_a_key_in_other_windows_do_not_reset_it() {
+        let limits = LocalLimits::new(100, || 1_700_000_000_000);
+        let take = |windows| limits.take_now(&one("a", "k", windows)).allowed;
+        assert!(take(&HOUR) && take(&ONE));
+        assert!(!take(&HOUR) && !take(&ONE));
+    }
+
+    #[test]
+    fn a_key_under_parallel_load_is_counted_exactly() {
+        const LIMIT: u32 = 1_000;
+        let window = [Window {
+            limit: LIMIT,
+            seconds: 3_600,
+        }];
+        let limits = LocalLimits::new(100, || 1_700_000_000_000);
+        let take = |_| limits.take_now(&one("a", "hot", &window)).allowed;
+        let load = || (0..LIMIT).map(take).filter(|allowed| *allowed).count();
+        let allowed: usize = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(load)).collect();
+            let counts = threads.into_iter().map(|thread| thread.join().unwrap_or(0));
+            counts.sum()
+        });
+        assert_eq!(allowed, LIMIT as usize);
+    }
+
+    #[test]
     fn the_keys_are_bounded() {
-        let limits = LocalLimits::new(SHARDS, || 0);
+        let limits = LocalLimits::new(16, || 0);
         for key in 0..1_000 {
-            limits.take_now("a", &key.to_string(), &ONE, 1);
+            limits.take_now(&one("a", &key.to_string(), &ONE));
         }
-        let kept: usize = limits
-            .shards
-            .iter()
-            .map(|shard| shard.lock().unwrap().len())
-            .sum();
-        assert!(kept <= SHARDS, "{kept}");
+        assert!(limits.counters.len() <= 16, "{}", limits.counters.len());
     }
 }

@@ -3,122 +3,149 @@
 use std::fmt::Write;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use redis::Script;
 
-use super::{Limits, LocalLimits, Standing, Verdict, Window, identity};
+use super::script::{self, Counted};
+use super::view::Step;
+use super::views::Place;
+use super::{Identity, Limits, LocalLimits, Take, Verdict, Window, identity};
 use crate::redis::{Redis, Unavailable};
 
-/// [`crate::gcra::decide`] in Lua: one key, a hash with a field for each window.
-///
-/// The time is Redis's own, so that edges whose clocks differ count alike. Lua's numbers hold
-/// whole microseconds exactly until the year 2255. The answer is flat: 1 or 0, then for each
-/// window the units remaining, microseconds to its reset, microseconds to a retry.
-const TAKE: &str = r#"
-local cost = tonumber(ARGV[1])
-local now = tonumber(ARGV[2])
-if now == 0 then
-  local time = redis.call('TIME')
-  now = tonumber(time[1]) * 1000000 + tonumber(time[2])
-end
-local before, after, latest, interval, fields = {}, {}, {}, {}, {}
-local allowed, count = true, (#ARGV - 2) / 2
-for i = 1, count do
-  local limit, each = tonumber(ARGV[1 + 2 * i]), tonumber(ARGV[2 + 2 * i])
-  fields[i] = ARGV[1 + 2 * i] .. '/' .. ARGV[2 + 2 * i]
-  interval[i] = each
-  before[i] = math.max(tonumber(redis.call('HGET', KEYS[1], fields[i]) or 0), now)
-  after[i] = before[i] + each * cost
-  latest[i] = now + each * limit
-  if after[i] > latest[i] then allowed = false end
-end
-local answer = { allowed and 1 or 0 }
-local expiry = now
-for i = 1, count do
-  local kept = before[i]
-  local retry = 0
-  if allowed then
-    kept = after[i]
-    if cost > 0 then redis.call('HSET', KEYS[1], fields[i], string.format('%.0f', kept)) end
-  else
-    retry = math.max(after[i] - latest[i], 0)
-  end
-  expiry = math.max(expiry, kept)
-  answer[#answer + 1] = math.max(math.floor((latest[i] - kept) / interval[i]), 0)
-  answer[#answer + 1] = kept - now
-  answer[#answer + 1] = retry
-end
-if allowed and cost > 0 then
-  redis.call('PEXPIRE', KEYS[1], math.floor((expiry - now) / 1000) + 1000)
-end
-return answer
-"#;
+/// How long what was let through without asking may wait for company before it is settled.
+const SETTLE_AFTER: Duration = Duration::from_millis(10);
+/// How long what Redis has said of a key may be gone by without asking again.
+const OLDEST: Duration = Duration::from_millis(100);
 
 /// Counters in Redis, and in this process while Redis does not answer: each edge then allows the
-/// whole limit by itself.
+/// whole limit by itself. Cheap to clone.
+#[derive(Clone)]
 pub struct RedisLimits {
-    redis: Redis,
+    redis: Arc<Redis>,
     local: Arc<LocalLimits>,
-    script: Script,
-    prefix: String,
-    now: Option<Box<dyn Fn() -> u64 + Send + Sync>>,
+    script: Arc<Script>,
+    prefix: Arc<str>,
+    now: Option<Arc<dyn Fn() -> u64 + Send + Sync>>,
+    settle_after: Duration,
 }
 
 impl RedisLimits {
     /// Counts in `redis`, and in `local` where that fails.
     pub fn new(redis: Redis, local: Arc<LocalLimits>) -> RedisLimits {
         RedisLimits {
-            redis,
+            redis: Arc::new(redis),
             local,
-            script: Script::new(TAKE),
-            prefix: "tidegate".to_owned(),
+            script: Arc::new(script::take()),
+            prefix: "tidegate".into(),
             now: None,
+            settle_after: SETTLE_AFTER,
         }
     }
 
     /// Begins every key with `prefix` instead of `tidegate`.
     #[must_use]
     pub fn with_prefix(mut self, prefix: &str) -> RedisLimits {
-        prefix.clone_into(&mut self.prefix);
+        self.prefix = prefix.into();
         self
     }
 
     /// Takes the time, in milliseconds, from `now` instead of from Redis: for tests, which move it.
     #[must_use]
     pub fn with_clock(mut self, now: impl Fn() -> u64 + Send + Sync + 'static) -> RedisLimits {
-        self.now = Some(Box::new(now));
+        self.now = Some(Arc::new(now));
         self
     }
 
-    async fn ask(
-        &self,
-        name: &str,
-        key: &str,
-        windows: &[Window],
-        cost: u32,
-    ) -> Result<Verdict, Unavailable> {
-        let now = self
-            .now
-            .as_ref()
-            .map_or(0, |now| now().saturating_mul(1_000));
-        let mut call = self.script.key(self.key(name, key));
-        call.arg(cost).arg(now);
-        for window in windows {
-            call.arg(window.limit).arg(window.interval());
+    async fn exactly(&self, take: &Take<'_>) -> Verdict {
+        let counter = identity(take.name, take.key);
+        match self.ask(&counter, take.windows, &[], take.cost).await {
+            Ok(counted) => counted.verdict,
+            Err(unavailable) => {
+                tracing::debug!(
+                    limit = take.name,
+                    reason = unavailable.name(),
+                    "counted locally"
+                );
+                self.local.take_now(take)
+            }
         }
-        let answer: Vec<i64> = self.redis.script(&call).await?;
-        Ok(read(&answer, windows.len()).unwrap_or_else(|| {
-            tracing::warn!(
-                limit = name,
-                "redis answered a limit with something else; counted locally"
-            );
-            self.local.take_now(name, key, windows, cost)
-        }))
     }
 
-    fn key(&self, name: &str, key: &str) -> String {
+    async fn asynchronously(&self, take: &Take<'_>) -> Verdict {
+        let counter = identity(take.name, take.key);
+        let place = Place::of(take, &counter);
+        let (step, settles) = self.local.views().with(place, take.windows, |view| {
+            let step = view.decide(take.cost, self.local.micros(), Instant::now(), OLDEST);
+            (step, view.begin_settling())
+        });
+        if settles {
+            tokio::spawn(self.clone().settle(place, counter, Arc::from(take.windows)));
+        }
+        if let Step::Decided(verdict) = step {
+            return verdict;
+        }
+        let asked = self.ask(&counter, take.windows, &[], take.cost).await;
+        self.local
+            .views()
+            .with(place, take.windows, |view| match asked {
+                Ok(counted) => {
+                    view.adopt(&counted, self.local.micros(), Instant::now());
+                    counted.verdict
+                }
+                Err(unavailable) => {
+                    tracing::debug!(
+                        limit = take.name,
+                        reason = unavailable.name(),
+                        "counted locally"
+                    );
+                    view.decide_alone(take.cost, self.local.micros())
+                }
+            })
+    }
+
+    /// Tells Redis what was let through without asking, until nothing is owed.
+    async fn settle(self, place: Place, counter: Identity, windows: Arc<[Window]>) {
+        let views = self.local.views();
+        loop {
+            tokio::time::sleep(self.settle_after).await;
+            let owed = views.with(place, &windows, |view| view.send(self.local.micros()));
+            let asked = self.ask(&counter, &windows, &owed, 0).await;
+            let goes_on = views.with(place, &windows, |view| match asked {
+                Ok(counted) => view.settled(&counted, self.local.micros(), Instant::now()),
+                Err(unavailable) => {
+                    view.not_settled(!matches!(unavailable, Unavailable::Open));
+                    false
+                }
+            });
+            if !goes_on {
+                return;
+            }
+        }
+    }
+
+    /// The one call. Nothing is owed where `owed` is empty.
+    async fn ask(
+        &self,
+        counter: &Identity,
+        windows: &[Window],
+        owed: &[u64],
+        cost: u32,
+    ) -> Result<Counted, Unavailable> {
+        let now = self.now.as_ref().map_or(0, |now| now());
+        let now = now.saturating_mul(1_000);
+        let call = script::call(&self.script, self.key(counter), windows, owed, cost, now);
+        let answer: Vec<i64> = self.redis.script(&call).await?;
+        script::read(&answer, windows.len()).ok_or_else(|| {
+            let reason = "a limit was answered with something else";
+            tracing::warn!("redis: {reason}; counted locally");
+            Unavailable::Server((redis::ErrorKind::UnexpectedReturnType, reason).into())
+        })
+    }
+
+    fn key(&self, counter: &Identity) -> String {
         let mut text = format!("{}:limit:", self.prefix);
-        for byte in identity(name, key) {
+        for byte in counter {
             write!(text, "{byte:02x}").expect("writing to a string does not fail");
         }
         text
@@ -126,60 +153,13 @@ impl RedisLimits {
 }
 
 impl Limits for RedisLimits {
-    fn take<'a>(
-        &'a self,
-        name: &'a str,
-        key: &'a str,
-        windows: &'a [Window],
-        cost: u32,
-    ) -> Pin<Box<dyn Future<Output = Verdict> + Send + 'a>> {
+    fn take<'a>(&'a self, take: Take<'a>) -> Pin<Box<dyn Future<Output = Verdict> + Send + 'a>> {
         Box::pin(async move {
-            match self.ask(name, key, windows, cost).await {
-                Ok(verdict) => verdict,
-                Err(unavailable) => {
-                    tracing::debug!(limit = name, reason = unavailable.name(), "counted locally");
-                    self.local.take_now(name, key, windows, cost)
-                }
+            if take.is_asynchronous {
+                self.asynchronously(&take).await
+            } else {
+                self.exactly(&take).await
             }
         })
-    }
-}
-
-/// The script's answer, if that is what it is.
-fn read(answer: &[i64], windows: usize) -> Option<Verdict> {
-    let (allowed, standings) = answer.split_first()?;
-    let (standings, []) = standings.as_chunks::<3>() else {
-        return None;
-    };
-    let standings: Option<Vec<Standing>> = standings
-        .iter()
-        .map(|[remaining, reset, retry]| {
-            Some(Standing {
-                remaining: u32::try_from(*remaining).ok()?,
-                reset_after: u64::try_from(*reset).ok()?.div_ceil(1_000),
-                retry_after: u64::try_from(*retry).ok()?.div_ceil(1_000),
-            })
-        })
-        .collect();
-    let standings = standings.filter(|standings| standings.len() == windows)?;
-    Some(Verdict {
-        allowed: *allowed == 1,
-        standings,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::read;
-
-    #[test]
-    fn only_the_scripts_own_answer_is_a_verdict() {
-        assert!(
-            read(&[1, 5, 9_001, 0], 1)
-                .is_some_and(|verdict| verdict.standings[0].reset_after == 10)
-        );
-        for wrong in [&[][..], &[1], &[1, 5, 9], &[1, -5, 9, 0], &[1, 5, 9, 0, 1]] {
-            assert_eq!(read(wrong, 1), None, "{wrong:?}");
-        }
     }
 }

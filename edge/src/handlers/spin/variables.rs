@@ -1,4 +1,4 @@
-//! `spin:variables`: the texts of a route's `config`, then its secrets, each where it is granted.
+//! `spin:variables`: the texts of a route's `config`, then its secrets where it grants them.
 
 use wasmtime::component::Accessor;
 
@@ -34,8 +34,7 @@ impl State {
         let used = &self.reach.used;
         let text = used.config.get(name).and_then(|value| value.as_str());
         let secret = used.secrets.get(name).map(|secret| secret.expose());
-        text.filter(|_| self.reach.grants(Grant::Config))
-            .or(secret.filter(|_| self.reach.grants(Grant::Secrets)))
+        text.or(secret.filter(|_| self.reach.grants(Grant::Secrets)))
             .map(str::to_owned)
             .ok_or_else(|| Missing::Undefined(format!("no variable named {name:?}")))
     }

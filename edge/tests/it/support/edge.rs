@@ -1,6 +1,7 @@
 //! An edge in this process, with a clock that tests move.
 
 use std::net::SocketAddr;
+use std::sync::LazyLock;
 use std::time::SystemTime;
 
 use tidegate_edge::clock::Clock;
@@ -15,6 +16,10 @@ use super::origin::Origin;
 
 /// The token that lets `PURGE` through.
 pub(crate) const PURGE_TOKEN: &str = "Bearer purge-please";
+
+/// What `builtin:NAME` may name here: all guests of the bundle, and the Spin applications.
+static BUILTIN: LazyLock<Vec<(&str, &[u8])>> =
+    LazyLock::new(|| [tidegate_plugins::WITH_FIXTURES, tidegate_plugins::spin::ALL].concat());
 
 /// A running edge and its clock. Dropped, it drains.
 pub(crate) struct Edge {
@@ -31,6 +36,10 @@ pub(crate) struct Builder {
 impl Edge {
     /// An edge with one worker and one route, which leads to `origin`.
     pub(crate) fn before(origin: &Origin) -> Builder {
+        Edge::builder(&origin.address.to_string())
+    }
+
+    fn builder(origin: &str) -> Builder {
         let text = format!(
             r#"
             [server]
@@ -46,11 +55,10 @@ impl Edge {
             limit = "1000000/s"
             record_limit = "1000000/s"
             [origins.app]
-            url = "http://{}"
+            url = "http://{origin}"
             [[routes]]
             origin = "app"
-            "#,
-            origin.address
+            "#
         );
         // Whole seconds: ages and dates are told in those.
         let now = Timestamp::from_system(SystemTime::now());
@@ -58,6 +66,16 @@ impl Edge {
             settings: parse(&text),
             clock: Clock::manual(Timestamp(now.0 / 1000 * 1000)),
         }
+    }
+
+    /// An edge with one worker and one route, which a plugin of the bundle answers. `name` is what
+    /// the configuration calls it: failures are counted by that.
+    pub(crate) fn answered_by(name: &str, builtin: &str) -> Builder {
+        let plugin = format!("[plugins.{name}]\nfile = \"builtin:{builtin}\"");
+        Edge::builder("127.0.0.1:9")
+            .with(&plugin)
+            .without_origin()
+            .route(&format!("handler = {{ name = \"{name}\" }}"))
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -135,13 +153,22 @@ impl Builder {
         self
     }
 
+    fn without_origin(mut self) -> Builder {
+        self.settings.remove("origins");
+        if let Some(route) = self.first_route() {
+            route.remove("origin");
+        }
+        self
+    }
+
+    fn first_route(&mut self) -> Option<&mut Table> {
+        let routes = self.settings.get_mut("routes")?.as_array_mut()?;
+        routes.first_mut()?.as_table_mut()
+    }
+
     /// Adds or overrides settings of the route.
     pub(crate) fn route(mut self, settings: &str) -> Builder {
-        let routes = self
-            .settings
-            .get_mut("routes")
-            .and_then(Value::as_array_mut);
-        let route = routes.and_then(|routes| routes[0].as_table_mut());
+        let route = self.first_route();
         merge(route.expect("there is a route"), parse(settings));
         self
     }
@@ -162,17 +189,30 @@ impl Builder {
     }
 
     pub(crate) fn start(self) -> Edge {
+        let clock = self.clock.clone();
+        Edge {
+            clock,
+            running: self.started().expect("the edge starts"),
+        }
+    }
+
+    /// Why the edge does not start.
+    pub(crate) fn refusal(self) -> String {
+        match self.started() {
+            Ok(_) => panic!("the edge starts"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    fn started(self) -> Result<startup::Edge, startup::StartError> {
         let text = toml::to_string(&self.settings).expect("a table is TOML");
         let config = Config::from_toml(&text, "test").expect("a test's own settings are right");
         let options = Options {
-            clock: self.clock.clone(),
-            builtin_plugins: tidegate_plugins::WITH_FIXTURES,
+            clock: self.clock,
+            builtin_plugins: &BUILTIN,
             index_slots: 12,
         };
-        Edge {
-            clock: self.clock,
-            running: startup::Edge::start(config, options).expect("the edge starts"),
-        }
+        startup::Edge::start(config, options)
     }
 }
 

@@ -1,0 +1,151 @@
+//! The one call to Redis: [`crate::gcra::decide`] in Lua, and what it answers.
+
+use redis::{Script, ScriptInvocation};
+
+use super::{Standing, Verdict, Window};
+
+/// One key, a hash with a field for each window: its arrival time.
+///
+/// The time is Redis's own, so that edges whose clocks differ count alike. Lua's numbers hold
+/// whole microseconds exactly until the year 2255. What an edge has let through already and owes
+/// is added first, whatever the limit: it is paid back before anybody gets more. It puts an
+/// arrival at most one more window ahead, so that nobody pays longer than that.
+///
+/// The answer is flat: 1 or 0, the time, then for each window the units remaining, microseconds
+/// to its reset, microseconds to a retry.
+const TAKE: &str = r#"
+local cost = tonumber(ARGV[1])
+local now = tonumber(ARGV[2])
+if now == 0 then
+  local time = redis.call('TIME')
+  now = tonumber(time[1]) * 1000000 + tonumber(time[2])
+end
+local before, after, latest, interval, fields = {}, {}, {}, {}, {}
+local allowed, paid, count = true, false, (#ARGV - 2) / 3
+for i = 1, count do
+  local limit, each, owed = tonumber(ARGV[3 * i]), tonumber(ARGV[3 * i + 1]), tonumber(ARGV[3 * i + 2])
+  fields[i] = ARGV[3 * i] .. '/' .. ARGV[3 * i + 1]
+  interval[i] = each
+  latest[i] = now + each * limit
+  before[i] = math.max(tonumber(redis.call('HGET', KEYS[1], fields[i]) or 0), now)
+  if owed > 0 then
+    before[i] = math.max(before[i], math.min(before[i] + owed, latest[i] + each * limit))
+    paid = true
+  end
+  after[i] = before[i] + each * cost
+  if after[i] > latest[i] then allowed = false end
+end
+local answer = { allowed and 1 or 0, now }
+local writes = paid or (allowed and cost > 0)
+local expiry = now
+for i = 1, count do
+  local kept = before[i]
+  local retry = 0
+  if allowed then
+    kept = after[i]
+  else
+    retry = math.max(after[i] - latest[i], 0)
+  end
+  if writes then redis.call('HSET', KEYS[1], fields[i], string.format('%.0f', kept)) end
+  expiry = math.max(expiry, kept)
+  answer[#answer + 1] = math.max(math.floor((latest[i] - kept) / interval[i]), 0)
+  answer[#answer + 1] = kept - now
+  answer[#answer + 1] = retry
+end
+if writes then
+  local life = math.floor((expiry - now) / 1000) + 1000
+  -- Another route may count in the same key, in longer windows.
+  if redis.call('PTTL', KEYS[1]) < life then redis.call('PEXPIRE', KEYS[1], life) end
+end
+return answer
+"#;
+
+/// The script, to be made once.
+pub(super) fn take() -> Script {
+    Script::new(TAKE)
+}
+
+/// A call of it. `now` is the time to take in place of Redis's own, in microseconds; 0 for none.
+/// `owed` has microseconds for each window; empty, nothing is owed.
+pub(super) fn call<'a>(
+    script: &'a Script,
+    key: String,
+    windows: &[Window],
+    owed: &[u64],
+    cost: u32,
+    now: u64,
+) -> ScriptInvocation<'a> {
+    let mut call = script.key(key);
+    call.arg(cost).arg(now);
+    for (at, window) in windows.iter().enumerate() {
+        let owed = owed.get(at).copied().unwrap_or(0);
+        call.arg(window.limit).arg(window.interval()).arg(owed);
+    }
+    call
+}
+
+/// What Redis counts, after a call.
+#[derive(Debug, PartialEq)]
+pub(super) struct Counted {
+    pub(super) verdict: Verdict,
+    /// Redis's time, in microseconds.
+    pub(super) at: u64,
+    /// Microseconds from then to the arrival time, for each window.
+    pub(super) resets: Vec<u64>,
+}
+
+/// The script's answer, if that is what it is.
+pub(super) fn read(answer: &[i64], windows: usize) -> Option<Counted> {
+    let (&[allowed, at], standings) = answer.split_first_chunk::<2>()?;
+    let (standings, []) = standings.as_chunks::<3>() else {
+        return None;
+    };
+    if standings.len() != windows {
+        return None;
+    }
+    let mut resets = Vec::with_capacity(windows);
+    let mut read = Vec::with_capacity(windows);
+    for [remaining, reset, retry] in standings {
+        let reset = u64::try_from(*reset).ok()?;
+        resets.push(reset);
+        read.push(Standing {
+            remaining: u32::try_from(*remaining).ok()?,
+            reset_after: reset.div_ceil(1_000),
+            retry_after: u64::try_from(*retry).ok()?.div_ceil(1_000),
+        });
+    }
+    Some(Counted {
+        verdict: Verdict {
+            allowed: allowed == 1,
+            standings: read,
+        },
+        at: u64::try_from(at).ok()?,
+        resets,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::read;
+
+    #[test]
+    fn only_the_scripts_own_answer_is_a_verdict() {
+        let counted = read(&[1, 77, 5, 9_001, 0], 1);
+        assert!(counted.is_some_and(|counted| {
+            counted.at == 77
+                && counted.resets == [9_001]
+                && counted.verdict.standings[0].reset_after == 10
+        }));
+        for wrong in [
+            &[][..],
+            &[1],
+            &[1, 77],
+            &[1, 77, 5, 9],
+            &[1, 77, -5, 9, 0],
+            &[1, -7, 5, 9, 0],
+            &[1, 77, 5, 9, 0, 1],
+        ] {
+            assert_eq!(read(wrong, 1), None, "{wrong:?}");
+        }
+    }
+}

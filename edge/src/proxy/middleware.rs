@@ -1,0 +1,201 @@
+//! Middleware: components around all that the edge does with a request, the first outermost.
+//!
+//! A middleware is handed the request, and hands one on, as often as it likes: to the next
+//! middleware, and behind the last to filters, cache and origin. So it runs for hits too. What it
+//! hands on is looked at again as if it came from outside; the host stays that of the client.
+//! Interim responses, upgrades and trailers do not go through it.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::uri::Scheme;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use tidegate_semantics::{CacheStatus, strip_hop_by_hop};
+
+use super::{Answer, Proxy, Route};
+use crate::body::{Arriving, Body, Received};
+use crate::error::Failure;
+use crate::exchange::{Exchange, MAX_TARGET, canonical, rooted};
+use crate::handlers::{Lent, Middleware, Next, NotPassed, Onward};
+use crate::telemetry::Outcome;
+
+/// What is behind a middleware.
+struct Behind {
+    proxy: Arc<Proxy>,
+    route: Arc<Route>,
+    /// Which of the route's middleware comes next.
+    next: usize,
+    /// The exchange as the middleware was handed it, without its body.
+    exchange: Exchange,
+    was_asked: AtomicBool,
+}
+
+impl Proxy {
+    /// Has the route's middleware from the `at`th on answer an exchange, and what is behind them.
+    pub(super) fn surround(
+        self: Arc<Self>,
+        mut exchange: Exchange,
+        route: Arc<Route>,
+        at: usize,
+    ) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> {
+        Box::pin(async move {
+            let Some(middleware) = route.middleware.get(at) else {
+                return self.respond(exchange, route).await;
+            };
+            let (lent, body) = Lent::out(exchange.body.take());
+            let behind = Arc::new(Behind {
+                proxy: Arc::clone(&self),
+                route: Arc::clone(&route),
+                next: at + 1,
+                exchange: exchange.without_body(),
+                was_asked: AtomicBool::new(false),
+            });
+            let request = handed(&exchange, body);
+            let next = Arc::clone(&behind) as Arc<dyn Next>;
+            let answered = middleware.answer(request, next).await;
+            let answered = answered.and_then(|response| passable(response, &exchange, middleware));
+            let was_asked = behind.was_asked.load(Ordering::Relaxed);
+            let failure = match answered {
+                Ok(mut response) => {
+                    if !was_asked {
+                        response = self.finish(answered_itself(response), &route);
+                    }
+                    close_if_unread(&mut response, &exchange, &lent);
+                    return response;
+                }
+                Err(failure) => failure,
+            };
+            if middleware.is_fail_open()
+                && !was_asked
+                && let Ok(body) = lent.take_back()
+            {
+                exchange.body = body;
+                return self.surround(exchange, Arc::clone(&route), at + 1).await;
+            }
+            let mut response = self.finish(self.failed(failure), &route);
+            close_if_unread(&mut response, &exchange, &lent);
+            response
+        })
+    }
+}
+
+impl Next for Behind {
+    fn answer(&self, request: Request<Body>) -> Onward {
+        self.was_asked.store(true, Ordering::Relaxed);
+        let exchange = taken_up(&self.exchange, request);
+        let proxy = Arc::clone(&self.proxy);
+        let route = Arc::clone(&self.route);
+        let next = self.next;
+        Box::pin(async move { Ok(proxy.surround(exchange?, route, next).await) })
+    }
+}
+
+/// The request as a middleware sees it: by the client's URL.
+fn handed(exchange: &Exchange, body: Body) -> Request<Body> {
+    let mut parts = http::uri::Parts::default();
+    parts.scheme = Some(match exchange.scheme {
+        "https" => Scheme::HTTPS,
+        _ => Scheme::HTTP,
+    });
+    parts.authority = Some(exchange.authority.clone());
+    parts.path_and_query = Some(exchange.path_and_query.clone());
+    let mut request = Request::new(body);
+    *request.method_mut() = exchange.method.clone();
+    *request.uri_mut() = Uri::from_parts(parts).expect("a scheme, a host and a path are a URL");
+    *request.headers_mut() = exchange.headers.clone();
+    // The body goes by its own length.
+    request.headers_mut().remove(CONTENT_LENGTH);
+    request.headers_mut().remove(TRANSFER_ENCODING);
+    request
+}
+
+/// The exchange that a middleware goes on with.
+fn taken_up(handed: &Exchange, request: Request<Body>) -> Result<Exchange, NotPassed> {
+    let (head, body) = request.into_parts();
+    if matches!(head.method, Method::CONNECT | Method::TRACE) || head.method.as_str() == "PURGE" {
+        return Err(NotPassed::Method);
+    }
+    let authority = head.uri.authority().cloned().map(canonical).transpose();
+    if authority.is_ok_and(|authority| authority.is_none_or(|named| named == handed.authority)) {
+        let path_and_query = rooted(&head.uri).map_err(|_| NotPassed::Target)?;
+        let is_for_all = path_and_query.as_str() == "*";
+        let is_too_long = path_and_query.as_str().len() > MAX_TARGET;
+        if is_too_long || (is_for_all && head.method != Method::OPTIONS) {
+            return Err(NotPassed::Target);
+        }
+        let mut exchange = handed.without_body();
+        if path_and_query != exchange.path_and_query {
+            let asked = std::mem::replace(&mut exchange.path_and_query, path_and_query);
+            exchange.rewritten_from.get_or_insert(asked);
+        }
+        exchange.method = head.method;
+        exchange.headers = passable_fields(head.headers, &handed.headers);
+        exchange.body = match body {
+            Body::Empty => None,
+            body => Some(Arriving::guest(body)),
+        };
+        return Ok(exchange);
+    }
+    Err(NotPassed::Target)
+}
+
+/// A request's fields without those of a connection, which are not the middleware's to set.
+fn passable_fields(mut headers: HeaderMap, handed: &HeaderMap) -> HeaderMap {
+    strip_hop_by_hop(&mut headers);
+    headers.remove(CONTENT_LENGTH);
+    headers.remove(TRANSFER_ENCODING);
+    headers.remove(HOST);
+    if let Some(host) = handed.get(HOST) {
+        headers.insert(HOST, host.clone());
+    }
+    headers
+}
+
+/// A middleware's response as it may go on.
+fn passable(
+    response: Response<Arriving>,
+    exchange: &Exchange,
+    middleware: &Middleware,
+) -> Result<Response<Body>, Failure> {
+    let status = response.status();
+    if status.is_informational() {
+        return Err(middleware.wrong("an interim status instead of a final one"));
+    }
+    let has_body = exchange.method != Method::HEAD
+        && !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let mut response = response.map(|body| match has_body {
+        true => Body::stream(Received::new(body, middleware.timeout(), usize::MAX)),
+        false => Body::Empty,
+    });
+    let headers = response.headers_mut();
+    strip_hop_by_hop(headers);
+    headers.remove(TRANSFER_ENCODING);
+    // A body's own length decides. The length of none says what a GET would have brought.
+    if has_body || status == StatusCode::NO_CONTENT {
+        headers.remove(CONTENT_LENGTH);
+    }
+    Ok(response)
+}
+
+/// What a middleware answers without asking what is behind it.
+fn answered_itself(response: Response<Body>) -> Answer {
+    Answer {
+        response,
+        status: CacheStatus {
+            detail: Some("plugin"),
+            ..CacheStatus::default()
+        },
+        is_told: false,
+        outcome: Outcome::Filtered,
+    }
+}
+
+/// An announced body that nobody read would be taken for the next request.
+fn close_if_unread(response: &mut Response<Body>, exchange: &Exchange, lent: &Lent) {
+    if exchange.expects_continue && exchange.version < Version::HTTP_2 && lent.is_untouched() {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
+    }
+}

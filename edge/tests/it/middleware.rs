@@ -1,0 +1,264 @@
+//! Components around filters, cache and origin.
+
+use tidegate_edge::filters::{FailureKind, failures};
+
+use crate::support::edge::Builder;
+use crate::support::{Answer, Edge, Gate, Origin, Response, answer};
+
+/// An edge whose route has a middleware before `origin`; `name` is what failures are counted by.
+fn gated(origin: &Origin, name: &str, settings: &str) -> Builder {
+    Edge::before(origin)
+        .with(&format!("plugins.{name}.file = \"builtin:gate\""))
+        .route(&format!("[[middleware]]\nname = \"{name}\"\n{settings}"))
+}
+
+async fn ordered(edge: &Edge, order: &str) -> Response {
+    edge.request("GET", "/a").with("gate", order).send().await
+}
+
+/// How often a plugin has failed in this way.
+fn counted(name: &str, kind: FailureKind) -> u64 {
+    let all = failures();
+    let found = all
+        .iter()
+        .find(|(plugin, of, _)| plugin == name && *of == kind);
+    found.map_or(0, |(_, _, count)| *count)
+}
+
+fn fresh(body: &str) -> Answer {
+    answer(body).with("cache-control", "max-age=60")
+}
+
+#[tokio::test]
+async fn a_middleware_adds_and_removes_fields_both_ways() {
+    let origin = Origin::always(answer("plain").with("x-secret", "1").with("x-kept", "1"));
+    let edge = gated(&origin, "fields", "").start();
+    let response = edge
+        .request("GET", "/a?b=c")
+        .with("x-removed", "1")
+        .with("x-mine", "1")
+        .send()
+        .await;
+    assert_eq!((response.status, response.text()), (200, "plain"));
+    assert_eq!(response.get("x-gate"), Some("1"));
+    assert_eq!(response.get("x-kept"), Some("1"));
+    assert_eq!(response.get("x-secret"), None);
+    let asked = origin.last();
+    assert_eq!((&*asked.method, &*asked.target), ("GET", "/a?b=c"));
+    assert_eq!(asked.get("x-depth"), Some("1"));
+    assert_eq!(asked.get("x-mine"), Some("1"));
+    assert_eq!(asked.get("x-removed"), None);
+    assert_eq!(asked.get("host"), Some("edge.test"));
+}
+
+#[tokio::test]
+async fn a_middleware_sees_hits_too() {
+    let origin = Origin::always(fresh("stored"));
+    let edge = gated(&origin, "hits", "").start();
+    for expected in ["fwd=uri-miss", "hit", "hit"] {
+        let response = edge.get("/a").await;
+        assert_eq!(response.cache_status(), expected);
+        assert_eq!(
+            (response.text(), response.get("x-gate")),
+            ("stored", Some("1"))
+        );
+    }
+    assert_eq!(origin.requests(), 1);
+    assert_eq!(ordered(&edge, "deny").await.status, 401);
+}
+
+#[tokio::test]
+async fn a_middleware_answers_itself() {
+    let origin = Origin::answers("never");
+    let edge = gated(&origin, "denies", "").start();
+    let denied = ordered(&edge, "deny").await;
+    assert_eq!(
+        (denied.status, denied.text()),
+        (401, "not without a ticket\n")
+    );
+    assert_eq!(denied.get("www-authenticate"), Some("Ticket"));
+    assert_eq!(denied.cache("detail"), Some("plugin"));
+    assert_eq!(origin.requests(), 0);
+}
+
+#[tokio::test]
+async fn two_are_a_chain_the_first_outermost() {
+    let origin = Origin::answers("deep");
+    let edge = gated(&origin, "outer", "")
+        .with("plugins.inner.file = \"builtin:gate\"")
+        .route("middleware = [{ name = \"outer\" }, { name = \"inner\" }]")
+        .start();
+    let response = edge.get("/a").await;
+    let gates: Vec<&str> = response.head.all("x-gate").collect();
+    assert_eq!(gates, ["2", "1"]);
+    assert_eq!(origin.last().get("x-depth"), Some("2"));
+}
+
+#[tokio::test]
+async fn a_rewritten_path_is_looked_up_and_purged_as_that() {
+    let origin = Origin::by(|asked| fresh(&asked.target));
+    let edge = gated(&origin, "rewrites", "").start();
+    assert_eq!(ordered(&edge, "rewrite").await.text(), "/rewritten?a=b");
+    assert_eq!(ordered(&edge, "rewrite").await.cache_status(), "hit");
+    assert_eq!(edge.get("/rewritten?a=b").await.cache_status(), "hit");
+    edge.purge("/a").await;
+    assert_ne!(ordered(&edge, "rewrite").await.cache_status(), "hit");
+    edge.purge("/rewritten?a=b").await;
+    assert_ne!(ordered(&edge, "rewrite").await.cache_status(), "hit");
+}
+
+#[tokio::test]
+async fn method_body_and_status_are_the_middlewares_to_change() {
+    let origin = Origin::by(|asked| answer(asked.body.clone()));
+    let edge = gated(&origin, "changes", "").start();
+    let posted = ordered(&edge, "post").await;
+    assert_eq!(posted.text(), "of the gate");
+    assert_eq!(origin.last().method, "POST");
+    assert_eq!(origin.last().get("content-length"), Some("11"));
+    assert_eq!(ordered(&edge, "status").await.status, 418);
+    let twice = ordered(&edge, "twice").await;
+    assert_eq!((twice.status, origin.requests()), (200, 4));
+}
+
+#[tokio::test]
+async fn bodies_stream_through_both_ways() {
+    let gate = Gate::closed();
+    let origin = Origin::by({
+        let gate = gate.clone();
+        move |asked| answer(asked.body.clone()).chunked().then(&gate, "second")
+    });
+    let edge = gated(&origin, "streams", "").start();
+    let mut connection = edge
+        .request("POST", "/a")
+        .with("gate", "shout")
+        .body("first ")
+        .begin()
+        .await;
+    connection.head().await;
+    assert_eq!(connection.body(6).await, "FIRST ");
+    gate.open();
+    assert_eq!(connection.rest().await, ("SECOND".to_owned(), true));
+}
+
+#[tokio::test]
+async fn what_a_middleware_may_not_ask_is_refused_to_it() {
+    let origin = Origin::answers("never");
+    let edge = gated(&origin, "oversteps", "").start();
+    for order in ["elsewhere", "connect"] {
+        let response = ordered(&edge, order).await;
+        assert_eq!(response.status, 503, "{order}");
+    }
+    assert_eq!(origin.requests(), 0);
+}
+
+#[tokio::test]
+async fn what_is_no_response_is_counted_as_such() {
+    let origin = Origin::answers("x");
+    let edge = gated(&origin, "interims", "").start();
+    assert_eq!(ordered(&edge, "interim").await.status, 503);
+    assert_eq!(counted("interims", FailureKind::Answer), 1);
+}
+
+#[tokio::test]
+async fn a_middleware_that_fails_is_left_out_where_the_route_is_open() {
+    for (number, (order, settings, kind)) in [
+        ("trap", "", FailureKind::Trap),
+        ("loop", "deadline = \"30ms\"\n", FailureKind::Deadline),
+        ("fail", "", FailureKind::Answer),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let origin = Origin::by(|asked| answer(asked.body.clone()));
+        let name = format!("open-{number}");
+        let edge = gated(&origin, &name, &format!("{settings}on_failure = \"open\"")).start();
+        let request = edge.request("POST", "/a").with("gate", order);
+        let response = request.body("kept").send().await;
+        assert_eq!((response.status, response.text()), (200, "kept"), "{order}");
+        assert_eq!(origin.last().get("x-depth"), None, "{order}");
+        assert_eq!(counted(&name, kind), 1, "{order}");
+    }
+}
+
+#[tokio::test]
+async fn a_middleware_that_fails_is_a_503_where_the_route_is_closed() {
+    for (number, (order, settings, kind)) in [
+        ("trap", "", FailureKind::Trap),
+        ("loop", "deadline = \"30ms\"\n", FailureKind::Deadline),
+        ("fail", "", FailureKind::Answer),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let origin = Origin::answers("never");
+        let name = format!("closed-{number}");
+        let edge = gated(&origin, &name, settings).start();
+        let response = ordered(&edge, order).await;
+        assert_eq!(response.status, 503, "{order}");
+        assert_eq!(
+            response.get("proxy-status"),
+            Some("tidegate; error=plugin_failed")
+        );
+        assert_eq!((origin.requests(), counted(&name, kind)), (0, 1), "{order}");
+        assert_eq!(edge.get("/b").await.status, 200, "{order}");
+    }
+}
+
+#[tokio::test]
+async fn a_middleware_is_not_left_out_once_it_has_read_or_asked() {
+    let origin = Origin::answers("x");
+    let edge = gated(&origin, "late", "on_failure = \"open\"").start();
+    let request = edge.request("POST", "/a").with("gate", "read-trap");
+    assert_eq!(request.body("gone").send().await.status, 503);
+    assert_eq!(origin.requests(), 0);
+    assert_eq!(ordered(&edge, "trap-after").await.status, 503);
+    assert_eq!(origin.requests(), 1);
+}
+
+#[tokio::test]
+async fn a_middleware_that_fails_behind_its_head_cuts_the_body() {
+    let origin = Origin::answers("x");
+    let edge = gated(&origin, "cuts", "").start();
+    let cut = ordered(&edge, "break-off").await;
+    assert_eq!(cut.status, 200);
+    assert!(!cut.is_complete);
+    let lie = ordered(&edge, "lie").await;
+    assert!(!lie.is_complete || lie.status == 503, "{lie:?}");
+    assert_eq!(edge.get("/b").await.text(), "x");
+}
+
+#[tokio::test]
+async fn a_purge_does_not_go_through_a_middleware() {
+    let origin = Origin::always(fresh("x"));
+    let edge = gated(&origin, "purged", "").start();
+    edge.fill(&["/a"]).await;
+    let purged = edge.purge("/a").await;
+    assert_eq!((purged.status, purged.get("x-gate")), (200, None));
+    assert_ne!(edge.get("/a").await.cache_status(), "hit");
+}
+
+#[tokio::test]
+async fn a_handler_is_no_middleware_and_a_middleware_no_handler() {
+    let origin = Origin::answers("x");
+    let refusal = Edge::before(&origin)
+        .with("plugins.plain.file = \"builtin:misfit\"")
+        .route("middleware = [{ name = \"plain\" }]")
+        .refusal();
+    assert!(
+        refusal.contains("plugin \"plain\" is no middleware"),
+        "{refusal}"
+    );
+    let refusal = Edge::answered_by("gate", "gate").refusal();
+    assert!(refusal.contains("it is a middleware"), "{refusal}");
+}
+
+#[tokio::test]
+async fn a_middleware_goes_before_a_handler_as_before_an_origin() {
+    let edge = Edge::answered_by("answers", "misfit")
+        .with("plugins.before.file = \"builtin:gate\"")
+        .route("middleware = [{ name = \"before\" }]")
+        .start();
+    let response = edge.get("/a?body=of%20the%20handler").await;
+    assert_eq!(response.text(), "of the handler");
+    assert_eq!(response.get("x-gate"), Some("1"));
+}

@@ -1,0 +1,51 @@
+//! One spelling for a path (RFC 3986 §6.2.2).
+
+/// A path with its unreserved characters decoded and the rest of its percent-encoding in capitals,
+/// so that nobody gets a quota more by spelling a path another way.
+pub(crate) fn normalized(path: &str) -> String {
+    let mut text = String::with_capacity(path.len());
+    let mut rest = path;
+    while let Some(at) = rest.find('%') {
+        text.push_str(&rest[..at]);
+        match rest.get(at + 1..at + 3).and_then(decoded) {
+            Some(byte) if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => {
+                text.push(char::from(byte));
+            }
+            Some(byte) => text.push_str(&format!("%{byte:02X}")),
+            None => {
+                text.push('%');
+                rest = &rest[at + 1..];
+                continue;
+            }
+        }
+        rest = &rest[at + 3..];
+    }
+    text.push_str(rest);
+    text
+}
+
+/// The byte of two digits; `from_str_radix` alone would take a sign for one.
+fn decoded(digits: &str) -> Option<u8> {
+    let are_digits = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    u8::from_str_radix(digits, 16).ok().filter(|_| are_digits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::normalized;
+
+    #[test]
+    fn spellings_of_a_path_are_one() {
+        for (path, expected) in [
+            ("/a/b", "/a/b"),
+            ("/%61/%7Eb", "/a/~b"),
+            ("/a%2fb%C3%a4", "/a%2Fb%C3%A4"),
+            ("/100%", "/100%"),
+            ("/%zz%4", "/%zz%4"),
+            ("/%%61", "/%a"),
+            ("/%+1", "/%+1"),
+        ] {
+            assert_eq!(normalized(path), expected);
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! A fixture: middleware. It counts how deep a request is in the chain (`x-depth`) and says so in the
+//! response (`x-gate`); what else it does is in the request's field `gate`.
+
+use bytes::Bytes;
+use futures::SinkExt;
+use http_body_util::BodyExt;
+use spin_sdk::http::{
+    BoxBody, EmptyBody, FullBody, HeaderValue, IntoResponse, Method, Request, Response, StatusCode,
+    Uri, body, box_body, next,
+};
+use spin_sdk::{http_service, wasip3};
+
+#[http_service]
+async fn handle(mut request: Request) -> anyhow::Result<impl IntoResponse> {
+    let depth = request.headers().get("x-depth");
+    let depth: u32 = depth
+        .and_then(|depth| depth.to_str().ok()?.parse().ok())
+        .unwrap_or(0);
+    let order = request.headers_mut().remove("gate");
+    let order = order
+        .as_ref()
+        .and_then(|order| order.to_str().ok())
+        .unwrap_or("");
+    request
+        .headers_mut()
+        .insert("x-depth", HeaderValue::from(depth + 1));
+    request.headers_mut().remove("x-removed");
+    match order {
+        "deny" => {
+            let mut denied = Response::new(text("not without a ticket\n"));
+            *denied.status_mut() = StatusCode::UNAUTHORIZED;
+            denied
+                .headers_mut()
+                .insert("www-authenticate", HeaderValue::from_static("Ticket"));
+            return Ok(denied);
+        }
+        "trap" => panic!("as asked"),
+        "loop" => loop {
+            std::hint::black_box(());
+        },
+        // Reads the body before it fails.
+        "read-trap" => {
+            request.into_body().collect().await?;
+            panic!("as asked");
+        }
+        "fail" => anyhow::bail!("as asked"),
+        "rewrite" => *request.uri_mut() = at(request.uri(), None, "/rewritten?a=b")?,
+        "elsewhere" => *request.uri_mut() = at(request.uri(), Some("elsewhere.test"), "/")?,
+        "post" => {
+            let (mut head, _) = request.into_parts();
+            head.method = Method::POST;
+            let response = next(Request::from_parts(
+                head,
+                FullBody::new(Bytes::from("of the gate")),
+            ))
+            .await?;
+            return Ok(response.map(box_body));
+        }
+        "connect" => *request.method_mut() = Method::CONNECT,
+        "twice" => {
+            let first = Request::builder()
+                .uri(request.uri())
+                .body(EmptyBody::new())?;
+            next(first).await?.into_body().collect().await?;
+        }
+        _ => {}
+    }
+    let mut response = next(request).await?;
+    response
+        .headers_mut()
+        .append("x-gate", HeaderValue::from(depth + 1));
+    response.headers_mut().remove("x-secret");
+    Ok(match order {
+        "trap-after" => panic!("as asked"),
+        "status" => {
+            *response.status_mut() = StatusCode::IM_A_TEAPOT;
+            response.map(box_body)
+        }
+        "interim" => {
+            *response.status_mut() = StatusCode::EARLY_HINTS;
+            response.map(box_body)
+        }
+        // Each part in upper case, as it comes.
+        "shout" => {
+            response.headers_mut().remove("content-length");
+            response.map(|body| {
+                box_body(body.map_frame(|frame| {
+                    frame.map_data(|data| Bytes::from(data.to_ascii_uppercase()))
+                }))
+            })
+        }
+        // Another body, of another length than the head says.
+        "lie" => response.map(|_| text("nothing of that length")),
+        "break-off" => {
+            let (mut sender, body) = body::stream::<Bytes>();
+            wasip3::spawn(async move {
+                for part in ["first", "second"] {
+                    let _ = sender.send(Bytes::from(part)).await;
+                    let _ = sender.flush().await;
+                }
+                panic!("as asked");
+            });
+            response.headers_mut().remove("content-length");
+            response.map(|_| box_body(body))
+        }
+        _ => response.map(box_body),
+    })
+}
+
+fn at(uri: &Uri, authority: Option<&str>, path: &str) -> anyhow::Result<Uri> {
+    let mut parts = uri.clone().into_parts();
+    if let Some(authority) = authority {
+        parts.authority = Some(authority.parse()?);
+    }
+    parts.path_and_query = Some(path.parse()?);
+    Ok(Uri::from_parts(parts)?)
+}
+
+fn text(text: &'static str) -> BoxBody {
+    box_body(FullBody::new(Bytes::from(text)))
+}
