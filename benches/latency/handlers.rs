@@ -73,7 +73,7 @@ fn handler(guest: &str, reuse: u32) -> Handler {
         egress: Arc::new(Egress::new(HeaderValue::from_static("1.1 bench"))),
     };
     Handlers::load(sources, tidegate_plugins::spin::ALL)
-        .and_then(|handlers| handlers.prepare(&used))
+        .and_then(|handlers| handlers.prepare("/", &used))
         .expect("the fixture is a handler")
         .on_worker(capabilities, Clock::system())
 }

@@ -5,7 +5,8 @@ use std::sync::LazyLock;
 use std::time::SystemTime;
 
 use tidegate_edge::clock::Clock;
-use tidegate_edge::config::Config;
+use tidegate_edge::config::{Config, Source};
+use tidegate_edge::handlers::Handlers;
 use tidegate_edge::startup::{self, Options};
 use tidegate_semantics::Timestamp;
 use tidegate_services::Redis;
@@ -20,6 +21,18 @@ pub(crate) const PURGE_TOKEN: &str = "Bearer purge-please";
 /// What `builtin:NAME` may name here: all guests of the bundle, and the Spin applications.
 static BUILTIN: LazyLock<Vec<(&str, &[u8])>> =
     LazyLock::new(|| [tidegate_plugins::WITH_FIXTURES, tidegate_plugins::spin::ALL].concat());
+
+/// The handlers that most tests use, compiled once for all: what is in use is not compiled again.
+static COMPILED: LazyLock<Handlers> = LazyLock::new(|| {
+    let source = |name: &str| Source {
+        file: format!("builtin:{name}"),
+        ..Source::default()
+    };
+    let names = ["misfit", "misfit-classic"];
+    let sources = names.map(|name| (name.to_owned(), source(name)));
+    let sources = sources.iter().map(|(name, source)| (name, source));
+    Handlers::load(sources, BUILTIN.as_slice()).expect("the fixtures are handlers")
+});
 
 /// A running edge and its clock. Dropped, it drains.
 pub(crate) struct Edge {
@@ -71,6 +84,7 @@ impl Edge {
     /// An edge with one worker and one route, which a plugin of the bundle answers. `name` is what
     /// the configuration calls it: failures are counted by that.
     pub(crate) fn answered_by(name: &str, builtin: &str) -> Builder {
+        LazyLock::force(&COMPILED);
         let plugin = format!("[plugins.{name}]\nfile = \"builtin:{builtin}\"");
         Edge::builder("127.0.0.1:9")
             .with(&plugin)
