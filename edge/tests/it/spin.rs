@@ -70,13 +70,13 @@ async fn applications_of_other_names_have_stores_of_their_own() {
             plugins.one.file = "builtin:greeting"
             plugins.two.file = "builtin:classic"
             [[routes]]
-            path = "/one/"
+            path = "/one"
             handler = { name = "one", grants = ["kv"], config = { greeting = "One" } }
             [[routes]]
-            path = "/again/"
+            path = "/again"
             handler = { name = "one", grants = ["kv"], config = { greeting = "Again" } }
             [[routes]]
-            path = "/two/"
+            path = "/two"
             handler = { name = "two", grants = ["kv"], config = { greeting = "Two" } }
             "#,
         )
