@@ -61,7 +61,6 @@ mod filters_kv;
 mod filters_origins;
 mod filters_policy;
 mod filters_support;
-
 mod filters_values;
 mod handlers;
 mod handlers_limits;

@@ -40,7 +40,13 @@ impl Filter for Typical {
             limit: self.limit,
             seconds: 1,
         };
-        let verdict = limits::take("typical", &request.client(), &[window], 1);
+        let verdict = limits::take(
+            "typical",
+            &request.client(),
+            &[window],
+            1,
+            limits::Options::empty(),
+        );
         if !verdict.is_ok_and(|verdict| verdict.allowed) {
             return Flow::Respond(problem(429, "too many requests"));
         }
