@@ -41,7 +41,7 @@ pub(super) struct Loaded {
 /// A component, ready to be instantiated.
 pub(super) struct Compiled {
     pub(super) machine: &'static Machine,
-    imports: Imports,
+    pub(super) imports: Imports,
     world: World,
 }
 

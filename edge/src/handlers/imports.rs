@@ -57,6 +57,11 @@ impl Imports {
         self.unknown.as_deref()
     }
 
+    /// The grants that its imports take.
+    pub(super) fn needs(&self) -> Vec<&'static str> {
+        self.granted.iter().map(|(_, grant)| grant.name()).collect()
+    }
+
     /// An import that a route does not grant, and the grant that it takes.
     pub(super) fn lacking(&self, used: &Use) -> Option<(&str, Grant)> {
         let mut granted = self.granted.iter();

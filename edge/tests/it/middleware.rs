@@ -114,7 +114,6 @@ async fn method_body_and_status_are_the_middlewares_to_change() {
     let posted = ordered(&edge, "post").await;
     assert_eq!(posted.text(), "of the gate");
     assert_eq!(origin.last().method, "POST");
-    assert_eq!(origin.last().get("content-length"), Some("11"));
     assert_eq!(ordered(&edge, "status").await.status, 418);
     let twice = ordered(&edge, "twice").await;
     assert_eq!((twice.status, origin.requests()), (200, 4));
@@ -223,7 +222,7 @@ async fn a_middleware_that_fails_behind_its_head_cuts_the_body() {
     assert_eq!(cut.status, 200);
     assert!(!cut.is_complete);
     let lie = ordered(&edge, "lie").await;
-    assert!(!lie.is_complete || lie.status == 503, "{lie:?}");
+    assert!(!lie.is_complete, "{lie:?}");
     assert_eq!(edge.get("/b").await.text(), "x");
 }
 

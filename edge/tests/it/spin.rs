@@ -1,7 +1,10 @@
 //! Spin applications, unchanged: key-value, variables and Redis, of `spin-sdk` 7 and 5.
 
+use tidegate_edge::config::Config;
+use tidegate_edge::startup::{self, Options};
 use tidegate_services::Redis;
 
+use crate::support::client::Request;
 use crate::support::edge::Builder;
 use crate::support::redis::started;
 use crate::support::{Edge, Origin};
@@ -67,13 +70,13 @@ async fn applications_of_other_names_have_stores_of_their_own() {
             plugins.one.file = "builtin:greeting"
             plugins.two.file = "builtin:classic"
             [[routes]]
-            path = "/one/"
+            path = "/one"
             handler = { name = "one", grants = ["kv"], config = { greeting = "One" } }
             [[routes]]
-            path = "/again/"
+            path = "/again"
             handler = { name = "one", grants = ["kv"], config = { greeting = "Again" } }
             [[routes]]
-            path = "/two/"
+            path = "/two"
             handler = { name = "two", grants = ["kv"], config = { greeting = "Two" } }
             "#,
         )
@@ -294,4 +297,41 @@ async fn a_variable_that_is_no_text_is_refused_at_load() {
         refusal.contains("plugin \"greeting\": config.retries is no string"),
         "{refusal}"
     );
+}
+
+/// The configuration that the README gives for the application, as it stands there.
+fn configuration_of_the_readme() -> String {
+    let readme = include_str!("../../../README.md");
+    let from = readme
+        .find("    [plugins.greeting]")
+        .expect("the README shows one");
+    let lines = readme[from..].lines();
+    let block: Vec<&str> = lines
+        .take_while(|line| line.is_empty() || line.starts_with("    "))
+        .take_while(|line| !line.trim_start().starts_with('$'))
+        .collect();
+    block.join("\n")
+}
+
+#[tokio::test]
+async fn the_readme_says_how_an_application_is_run() {
+    let file = "plugins/spin/target/wasm32-wasip2/release/greeting.wasm";
+    let text = configuration_of_the_readme();
+    assert!(text.contains(file), "{text}");
+    let text = text.replace(file, "builtin:greeting");
+    let server = "[server]\nlisten = \"127.0.0.1:0\"\nworkers = 1\n";
+    let config = Config::from_toml(&format!("{server}{text}"), "README.md").unwrap();
+    let options = Options {
+        builtin_plugins: tidegate_plugins::spin::ALL,
+        index_slots: 12,
+        ..Options::default()
+    };
+    let edge = startup::Edge::start(config, options).unwrap();
+    for count in [1, 2] {
+        let answer = Request::new(edge.addr(), "GET", "/anybody").send().await;
+        assert_eq!(
+            answer.text(),
+            format!("Hello, visitor {count} of /anybody\n")
+        );
+    }
 }

@@ -37,7 +37,7 @@ pub struct Listed {
     pub sha256: Option<String>,
     /// Whether the configuration asks for that sum and no other.
     pub pinned: bool,
-    /// `filter`, `handler`; nothing where it is not loaded.
+    /// `filter`, `handler`, `middleware`; nothing where it is not loaded.
     pub kinds: Vec<&'static str>,
     pub hooks: Vec<&'static str>,
     /// The capabilities that a route must grant it.

@@ -90,7 +90,11 @@ async fn handle(mut request: Request) -> anyhow::Result<impl IntoResponse> {
             })
         }
         // Another body, of another length than the head says.
-        "lie" => response.map(|_| text("nothing of that length")),
+        "lie" => {
+            let length = HeaderValue::from_static("5");
+            response.headers_mut().insert("content-length", length);
+            response.map(|_| text("nothing of that length"))
+        }
         "break-off" => {
             let (mut sender, body) = body::stream::<Bytes>();
             wasip3::spawn(async move {
