@@ -143,8 +143,8 @@ mod tests {
         fn purge<'a>(
             &'a self,
             _: PurgeOrder,
-        ) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>> {
-            Box::pin(std::future::ready(Ok(())))
+        ) -> Pin<Box<dyn Future<Output = Result<String, String>> + Send + 'a>> {
+            Box::pin(std::future::ready(Ok(String::new())))
         }
     }
 

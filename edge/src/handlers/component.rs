@@ -41,7 +41,7 @@ pub(super) struct Loaded {
 /// A component, ready to be instantiated.
 pub(super) struct Compiled {
     pub(super) machine: &'static Machine,
-    imports: Imports,
+    pub(super) imports: Imports,
     world: World,
 }
 
@@ -104,12 +104,7 @@ impl Handlers {
         self.prepare_as(Place::Around, route, used)
     }
 
-    fn prepare_as(
-        &self,
-        place: Place,
-        route: &str,
-        used: &Use,
-    ) -> Result<Prepared, HandlerError> {
+    fn prepare_as(&self, place: Place, route: &str, used: &Use) -> Result<Prepared, HandlerError> {
         let handling = self.by_name.get(&used.name);
         let handling = handling.ok_or_else(|| HandlerError::Unknown {
             plugin: used.name.clone(),

@@ -7,12 +7,17 @@ use crate::wasm::{Binary, Facts, Kind, Publish};
 
 impl Kind for Handlers {
     fn facts(&self, plugin: &str) -> Option<Facts> {
-        let handling = self.by_name.get(plugin)?;
+        let loaded = self.by_name.get(plugin)?.loaded.load_full();
+        let imports = &loaded.compiled.imports;
         Some(Facts {
-            sha256: handling.loaded.load().sha256,
-            kind: "handler",
+            sha256: loaded.sha256,
+            kind: if imports.has_next {
+                "middleware"
+            } else {
+                "handler"
+            },
             hooks: Vec::new(),
-            needs: Vec::new(),
+            needs: imports.needs(),
         })
     }
 

@@ -18,7 +18,7 @@ use tidegate_sdk::{
 };
 
 /// The filter: what its configuration asks of it.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Capable {
     /// Refuses the configuration when there is no such secret.

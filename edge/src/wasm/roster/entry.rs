@@ -37,7 +37,7 @@ pub struct Listed {
     pub sha256: Option<String>,
     /// Whether the configuration asks for that sum and no other.
     pub pinned: bool,
-    /// `filter`, `handler`; nothing where it is not loaded.
+    /// `filter`, `handler`, `middleware`; nothing where it is not loaded.
     pub kinds: Vec<&'static str>,
     pub hooks: Vec<&'static str>,
     /// The capabilities that a route must grant it.
@@ -67,8 +67,8 @@ impl Entry {
     /// A plugin that has just been loaded.
     pub(super) fn new(name: &str, source: &Source, config: &Config, now: Timestamp) -> Entry {
         let uses = |route: &&crate::config::Route| {
-            let handler = route.handler.iter();
-            let mut all = route.plugins.iter().chain(handler);
+            let around = route.handler.iter().chain(&route.middleware);
+            let mut all = route.plugins.iter().chain(around);
             all.any(|used| used.name == name)
         };
         let routes = config.routes.iter().filter(uses);
