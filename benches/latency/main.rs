@@ -1,11 +1,12 @@
 //! How long the steps of a hit take, alone and together, and how long a miss takes.
 //!
 //! The first groups time single steps on one thread: the caching rules, the key and the tiers, the
-//! purge index, a filter. `loopback` times whole exchanges through a running edge, beside the
+//! purge index, a filter, a handler. `loopback` times whole exchanges through a running edge, beside the
 //! floors that no edge can go below. What the numbers were is in `RESULTS.md`.
 
 mod cache;
 mod filters;
+mod handlers;
 mod loopback;
 mod messages;
 mod purge;
@@ -25,6 +26,7 @@ criterion_group! {
         cache::benches,
         purge::benches,
         filters::benches,
+        handlers::benches,
 }
 
 criterion_group! {

@@ -21,6 +21,7 @@ use tidegate_edge::filters::{
     Capabilities, Chain, Flow, LocalLimits, Plugins, Purge, PurgeOrder, Source, Subject, Use,
 };
 use tidegate_edge::keyvalue::KeyValue;
+use tidegate_edge::telemetry::GuestMetrics;
 use tokio::runtime::{Builder, Runtime};
 
 /// The route's line for the filter that is called.
@@ -128,6 +129,7 @@ impl Bench {
                 purge: Arc::new(NoPurge),
                 keyvalue: KeyValue::in_memory(1 << 20, Clock::system()),
                 egress: Arc::new(Egress::new(HeaderValue::from_static("1.1 bench"))),
+                metrics: GuestMetrics::default(),
             },
             subject: subject(),
         }

@@ -17,7 +17,7 @@ const MOST_IDLE: usize = 64;
 /// How often idle instances are looked at.
 const SWEEP: Duration = Duration::from_secs(1);
 /// How many sweeps an idle instance outlives.
-const LONGEST_IDLE: u64 = 60;
+pub(super) const LONGEST_IDLE: u64 = 60;
 /// The most shards; a machine with more cores shares them.
 const MOST_SHARDS: usize = 16;
 
@@ -115,7 +115,7 @@ fn living() -> Vec<Arc<Pool>> {
 }
 
 /// Drops what has been idle for long enough.
-fn sweep() {
+pub(super) fn sweep() {
     let swept = SWEPT.fetch_add(1, Ordering::Relaxed) + 1;
     for pool in living() {
         pool.drop_before(swept.saturating_sub(LONGEST_IDLE));

@@ -75,7 +75,7 @@ impl Handlers {
             let loaded = Loaded::new(name, &library, &library.read(name, source)?)?;
             let handling = Handling {
                 loaded: Arc::new(ArcSwap::from_pointee(loaded)),
-                pool: Arc::new(Pool::new(source)),
+                pool: Arc::new(Pool::new(name, source)),
             };
             Ok((name.clone(), handling))
         };

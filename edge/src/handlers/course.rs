@@ -13,22 +13,25 @@ use tokio::sync::oneshot;
 use wasmtime_wasi_http::{Error, WasiBody};
 
 use crate::body::{Body, BodyError};
-use crate::wasm::FailureKind;
+use crate::config::Use;
+use crate::wasm::{self, FailureKind};
 
 /// The head of a response, or why there is none.
 pub(super) type Head = Result<Response<WasiBody>, FailureKind>;
 
 /// How an exchange with a guest goes.
 pub(super) struct Course {
+    used: Arc<Use>,
     head: Mutex<Option<oneshot::Sender<Head>>>,
     failed: OnceLock<FailureKind>,
 }
 
 impl Course {
     /// A course that has just begun, and where the head will arrive.
-    pub(super) fn begin() -> (Arc<Course>, oneshot::Receiver<Head>) {
+    pub(super) fn begin(used: &Arc<Use>) -> (Arc<Course>, oneshot::Receiver<Head>) {
         let (sender, head) = oneshot::channel();
         let course = Course {
+            used: Arc::clone(used),
             head: Mutex::new(Some(sender)),
             failed: OnceLock::new(),
         };
@@ -116,7 +119,13 @@ impl http_body::Body for Answer {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
         Poll::Ready(match frame {
             Some(Ok(frame)) => Some(Ok(frame)),
-            Some(Err(error)) => Some(Err(BodyError::Cut(format!("the handler: {error}")))),
+            Some(Err(error)) => {
+                // It is not as long as it was said to be, or the guest says itself that it failed.
+                if self.course.fail(FailureKind::Answer) {
+                    wasm::count(&self.course.used.name, FailureKind::Answer);
+                }
+                Some(Err(BodyError::Cut(format!("the handler: {error}"))))
+            }
             None => match self.course.failure() {
                 Some(kind) => Some(Err(BodyError::Cut(format!("the handler failed ({kind})")))),
                 None => {

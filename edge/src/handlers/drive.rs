@@ -30,7 +30,7 @@ use crate::error::Failure;
 use crate::exchange::FORWARDED_PROTO;
 use crate::filters::Capabilities;
 use crate::upstream::{self, Answers};
-use crate::wasm::{self, Exceeded, FailureKind};
+use crate::wasm::{self, Exceeded, FailureKind, Line};
 
 /// How long a guest goes on when whoever asked has left.
 const AFTER_LEAVING: Duration = Duration::from_secs(1);
@@ -60,6 +60,7 @@ impl Prepared {
                 capabilities,
                 servers: Servers::new(self.used.redis.clone(), self.used.redis_timeout()),
                 clock,
+                lines: Arc::clone(&self.pool.lines),
             }),
             prepared: self.clone(),
         }
@@ -183,7 +184,7 @@ impl Handler {
             self.count(FailureKind::Refused, "as many instances as may be are busy");
             return Err(self.failure(FailureKind::Refused));
         };
-        let (course, head) = Course::begin();
+        let (course, head) = Course::begin(&self.prepared.used);
         let (parting, parted) = oneshot::channel();
         let (request, moved) = watched(request);
         let asked = Asked { request, next };
@@ -349,7 +350,11 @@ impl Handler {
     fn count(&self, kind: FailureKind, reason: &str) {
         let plugin = &self.prepared.used.name;
         wasm::count(plugin, kind);
-        tracing::warn!(plugin, kind = kind.name(), reason, "handler failed");
+        match self.reach.lines.admit() {
+            Line::Written => tracing::warn!(plugin, kind = kind.name(), reason, "handler failed"),
+            Line::FirstLeftOut => tracing::warn!(plugin, "handler fails often: lines are left out"),
+            Line::LeftOut => {}
+        }
     }
 }
 

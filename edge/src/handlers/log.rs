@@ -1,4 +1,5 @@
-//! What a guest prints, as lines of the edge's log: so many for one exchange, and no longer ones.
+//! What a guest prints, as lines of the edge's log: so many for one exchange, so many a second for all
+//! exchanges of its plugin together, and no longer ones.
 
 use std::io;
 use std::pin::Pin;
@@ -10,6 +11,8 @@ use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
+use crate::wasm::{Line, Lines};
+
 /// How many lines one exchange may write.
 const LINES: u32 = 64;
 /// How long a line may be, in bytes; what is longer is cut.
@@ -19,19 +22,21 @@ const CHUNK: usize = 4 << 10;
 
 /// Where a guest prints to.
 #[derive(Clone)]
-pub(super) struct Lines(Arc<Mutex<Gathered>>);
+pub(super) struct Printed(Arc<Mutex<Gathered>>);
 
 struct Gathered {
     plugin: String,
+    of_all: Arc<Lines>,
     line: Vec<u8>,
     left: u32,
 }
 
-impl Lines {
-    /// The lines of a plugin.
-    pub(super) fn of(plugin: &str) -> Lines {
-        Lines(Arc::new(Mutex::new(Gathered {
+impl Printed {
+    /// What an instance of a plugin prints; `of_all` are the lines of all its instances.
+    pub(super) fn of(plugin: &str, of_all: &Arc<Lines>) -> Printed {
+        Printed(Arc::new(Mutex::new(Gathered {
             plugin: plugin.to_owned(),
+            of_all: Arc::clone(of_all),
             line: Vec::new(),
             left: LINES,
         })))
@@ -65,15 +70,23 @@ impl Gathered {
     fn end_line(&mut self) {
         let line = std::mem::take(&mut self.line);
         let Some(left) = self.left.checked_sub(1) else {
-            return;
+            return self.of_all.leave_out();
         };
         self.left = left;
+        let plugin = &self.plugin;
+        match self.of_all.admit() {
+            Line::Written => {}
+            Line::FirstLeftOut => {
+                tracing::warn!(target: "tidegate::plugin", plugin, "prints too much: lines are left out");
+                return;
+            }
+            Line::LeftOut => return,
+        }
         let text = String::from_utf8_lossy(&line);
         // Escaped: a guest must not forge lines of ours.
         let text = text.trim_end().escape_debug();
-        tracing::info!(target: "tidegate::plugin", plugin = self.plugin, "{text}");
+        tracing::info!(target: "tidegate::plugin", plugin, "{text}");
         if left == 0 {
-            let plugin = &self.plugin;
             tracing::warn!(target: "tidegate::plugin", plugin, "prints no more in this exchange");
         }
     }
@@ -87,13 +100,13 @@ impl Drop for Gathered {
     }
 }
 
-impl IsTerminal for Lines {
+impl IsTerminal for Printed {
     fn is_terminal(&self) -> bool {
         false
     }
 }
 
-impl StdoutStream for Lines {
+impl StdoutStream for Printed {
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
         Box::new(self.clone())
     }
@@ -103,7 +116,7 @@ impl StdoutStream for Lines {
     }
 }
 
-impl AsyncWrite for Lines {
+impl AsyncWrite for Printed {
     fn poll_write(
         self: Pin<&mut Self>,
         _: &mut Context<'_>,
@@ -122,7 +135,7 @@ impl AsyncWrite for Lines {
     }
 }
 
-impl OutputStream for Lines {
+impl OutputStream for Printed {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
         self.gathered().take(&bytes);
         Ok(())
@@ -137,7 +150,7 @@ impl OutputStream for Lines {
     }
 }
 
-impl Pollable for Lines {
+impl Pollable for Printed {
     fn ready<'a, 'b>(&'a mut self) -> Pin<Box<dyn Future<Output = ()> + Send + 'b>>
     where
         'a: 'b,

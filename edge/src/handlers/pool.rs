@@ -9,6 +9,7 @@ use wasmtime::Store;
 use super::component::{Compiled, Guest};
 use super::state::State;
 use crate::config::Source;
+use crate::wasm::Lines;
 
 /// The instances of one plugin, on all routes and workers.
 pub(super) struct Pool {
@@ -17,6 +18,8 @@ pub(super) struct Pool {
     /// Exchanges that one instance serves, at most.
     reuse: u32,
     room: Arc<Semaphore>,
+    /// What all of them may write into the log.
+    pub(super) lines: Arc<Lines>,
     idle: Mutex<Vec<Idle>>,
 }
 
@@ -37,13 +40,15 @@ struct Idle {
 }
 
 impl Pool {
-    pub(super) fn new(source: &Source) -> Pool {
+    /// A pool for the instances of `plugin`.
+    pub(super) fn new(plugin: &str, source: &Source) -> Pool {
         let most = source.instances();
         Pool {
             most,
             wait: source.wait(),
             reuse: source.reuse(),
             room: Arc::new(Semaphore::new(most)),
+            lines: Arc::new(Lines::new(plugin)),
             idle: Mutex::default(),
         }
     }

@@ -9,6 +9,7 @@ use super::spin::Servers;
 use crate::clock::Clock;
 use crate::config::{Grant, Use};
 use crate::filters::Capabilities;
+use crate::wasm::Lines;
 
 /// What the guest of a route reaches, by one worker's means.
 pub(super) struct Reach {
@@ -19,6 +20,8 @@ pub(super) struct Reach {
     /// The Redis servers that the route lists.
     pub(super) servers: Arc<Servers>,
     pub(super) clock: Clock,
+    /// The log lines of all the plugin's instances.
+    pub(super) lines: Arc<Lines>,
 }
 
 impl Reach {

@@ -12,7 +12,7 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use super::log::Lines;
+use super::log::Printed;
 use super::next::Next;
 use super::outbound::Outbound;
 use super::reach::Reach;
@@ -31,8 +31,9 @@ pub(super) struct State {
     http: WasiHttpCtx,
     outbound: Outbound,
     pub(super) table: ResourceTable,
-    lines: Option<Lines>,
-    memory: usize,
+    printed: Option<Printed>,
+    /// Bytes that its memories may still grow by.
+    memory_left: usize,
     /// What comes behind the guest in the exchange that it has now, where it is a middleware.
     pub(super) next: Option<Arc<dyn Next>>,
     /// What the guest reaches in the exchange that it has now. Host interfaces begin here.
@@ -46,11 +47,11 @@ impl State {
         wasi.wall_clock(Wall(reach.clock.clone()))
             .allow_tcp(false)
             .allow_udp(false);
-        let lines = reach
+        let printed = reach
             .grants(Grant::Log)
-            .then(|| Lines::of(&reach.used.name));
-        if let Some(lines) = &lines {
-            wasi.stdout(lines.clone()).stderr(lines.clone());
+            .then(|| Printed::of(&reach.used.name, &reach.lines));
+        if let Some(printed) = &printed {
+            wasi.stdout(printed.clone()).stderr(printed.clone());
         }
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES);
@@ -59,8 +60,8 @@ impl State {
             http: WasiHttpCtx::new(),
             outbound: Outbound::of(Arc::clone(&reach)),
             table,
-            lines,
-            memory: reach.used.memory(),
+            printed,
+            memory_left: reach.used.memory(),
             next: None,
             reach,
         }
@@ -70,8 +71,8 @@ impl State {
     pub(super) fn begin(&mut self, reach: Arc<Reach>) {
         self.outbound = Outbound::of(Arc::clone(&reach));
         self.reach = reach;
-        if let Some(lines) = &self.lines {
-            lines.begin();
+        if let Some(printed) = &self.printed {
+            printed.begin();
         }
     }
 }
@@ -98,13 +99,13 @@ impl WasiHttpView for State {
 impl ResourceLimiter for State {
     fn memory_growing(
         &mut self,
-        _: usize,
+        current: usize,
         desired: usize,
         _: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        if desired > self.memory {
-            return Err(wasmtime::Error::new(Exceeded::Memory));
-        }
+        let more = desired.saturating_sub(current);
+        let left = self.memory_left.checked_sub(more);
+        self.memory_left = left.ok_or_else(|| wasmtime::Error::new(Exceeded::Memory))?;
         Ok(true)
     }
 

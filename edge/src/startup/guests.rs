@@ -101,7 +101,7 @@ fn handlers(
         let handler = handler.map(|used| handlers.prepare(name, used));
         let middleware = route.middleware.iter();
         let middleware = middleware.map(|used| handlers.prepare_middleware(name, used));
-        Ok(Surroundings {
+        Ok::<_, StartError>(Surroundings {
             handler: handler.transpose().map_err(named)?,
             middleware: middleware.collect::<Result<_, _>>().map_err(named)?,
         })

@@ -141,10 +141,12 @@ async fn a_handler_that_fails_behind_its_head_cuts_the_body_off_and_nothing_is_s
 #[tokio::test]
 async fn a_body_shorter_than_announced_is_cut_off() {
     for kind in KINDS {
-        let edge = Edge::answered_by("liar", kind).start();
+        let name = format!("liar-{kind}");
+        let edge = Edge::answered_by(&name, kind).start();
         let path = "/parts?count=2&size=10&content-length=30&cache-control=max-age%3D60";
         let response = edge.get(path).await;
         assert!(!response.is_complete, "{kind}: {response:?}");
+        assert_eq!(counted(&name, FailureKind::Answer), 1, "{kind}");
         assert!(!edge.is_stored(path).await, "{kind}");
     }
 }

@@ -178,8 +178,9 @@ async fn a_claim_counts_only_from_a_token_that_is_signed_and_in_its_time() {
         let edge = limited(&origin, "{}")
             .with("plugins.r.file = \"builtin:rate-limit-jwt\"")
             .route(&format!(
-                "[[plugins]]\nname = \"r\"\ngrants = [\"limits\", \"clock\"]\ndeadline = \"5s\"\n\
-                 [plugins.config]\nkey = {{ claim = \"sub\" }}\ntoken = {{ key = \"{KEY}\" }}\n\
+                "[[plugins]]\nname = \"r\"\ngrants = [\"limits\", \"clock\", \"secrets\"]\ndeadline = \"5s\"\n\
+                 secrets = {{ jwt = \"{KEY}\" }}\n\
+                 [plugins.config]\nkey = {{ claim = \"sub\" }}\ntoken = {{ secret = \"jwt\" }}\n\
                  without = \"{without}\"\n{ONE}"
             ))
             .start();
@@ -212,7 +213,7 @@ async fn a_claim_counts_only_from_a_token_that_is_signed_and_in_its_time() {
 async fn the_plain_guest_says_which_one_knows_claims() {
     let plugins = crate::filters_support::load(&[("r", "builtin:rate-limit")]).unwrap();
     let line = format!(
-        "name = \"r\"\ngrants = [\"limits\"]\nconfig = {{ key = {{ claim = \"sub\" }}, token = {{ key = \"{KEY}\" }}, {ONE} }}"
+        "name = \"r\"\ngrants = [\"limits\"]\nconfig = {{ key = {{ claim = \"sub\" }}, token = {{ secret = \"jwt\" }}, {ONE} }}"
     );
     let error = plugins
         .chain(&[crate::filters_support::used(&line)])
@@ -222,6 +223,25 @@ async fn the_plain_guest_says_which_one_knows_claims() {
         error.to_string().contains("builtin:rate-limit-jwt"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn a_key_that_is_missing_or_short_is_refused_when_the_route_is_loaded() {
+    let plugins = crate::filters_support::load(&[("r", "builtin:rate-limit-jwt")]).unwrap();
+    for (secrets, part) in [
+        ("{ other = \"x\" }", "no secret \"jwt\""),
+        ("{ jwt = \"x\" }", "32 bytes or more"),
+    ] {
+        let line = format!(
+            "name = \"r\"\ngrants = [\"limits\", \"clock\", \"secrets\"]\nsecrets = {secrets}\n\
+             config = {{ key = {{ claim = \"sub\" }}, token = {{ secret = \"jwt\" }}, {ONE} }}"
+        );
+        let error = plugins
+            .chain(&[crate::filters_support::used(&line)])
+            .err()
+            .expect("it is no key");
+        assert!(error.to_string().contains(part), "{error}");
+    }
 }
 
 #[tokio::test]

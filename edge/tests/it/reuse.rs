@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 use tidegate_edge::filters::{
-    Capabilities, Chain, FailureKind, Filters, Flow, Limits, Plugins, Source, Subject, Verdict,
-    Window,
+    Capabilities, Chain, FailureKind, Filters, Flow, Limits, Plugins, Source, Standing, Subject,
+    Take, Verdict,
 };
 
 use crate::filters_support::{Reach, answered, response_field, subject, used};
@@ -250,20 +250,19 @@ async fn what_is_idle_on_one_route_makes_room_on_another() {
 struct Slow;
 
 impl Limits for Slow {
-    fn take<'a>(
-        &'a self,
-        _: &'a str,
-        _: &'a str,
-        _: &'a [Window],
-        _: u32,
-    ) -> Pin<Box<dyn Future<Output = Verdict> + Send + 'a>> {
-        Box::pin(async {
+    fn take<'a>(&'a self, take: Take<'a>) -> Pin<Box<dyn Future<Output = Verdict> + Send + 'a>> {
+        Box::pin(async move {
             for _ in 0..10 {
                 tokio::task::yield_now().await;
             }
+            let standing = Standing {
+                remaining: 1,
+                reset_after: 0,
+                retry_after: 0,
+            };
             Verdict {
                 allowed: true,
-                standings: vec![],
+                standings: vec![standing; take.windows.len()],
             }
         })
     }

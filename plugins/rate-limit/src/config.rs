@@ -188,8 +188,7 @@ impl Config {
                 Err("key: a claim needs `token`, which says whom to believe".to_owned())
             }
             Some(_) if !has_claim => Err("token: the key has no claim".to_owned()),
-            Some(token) => token.check(),
-            None => Ok(()),
+            Some(_) | None => Ok(()),
         }
     }
 }
@@ -346,33 +345,20 @@ mod tests {
 
     #[cfg(feature = "claims")]
     #[test]
-    fn a_claim_needs_a_key_that_is_long_enough() {
-        let key = "k".repeat(32);
+    fn a_claim_needs_somebody_to_believe() {
         for (members, part) in [
-            (r#""key": {"claim": ""}, "token": {"key": ""}"#, "claim"),
+            (r#""key": {"claim": ""}, "token": {"secret": "s"}"#, "claim"),
             (r#""key": {"claim": "sub"}"#, "needs `token`"),
-            (r#""token": {"key": ""}"#, "no claim"),
+            (r#""key": {"claim": "sub"}, "token": {}"#, "secret"),
+            (r#""token": {"secret": "s"}"#, "no claim"),
             (
-                r#""key": {"claim": "sub"}, "token": {"key": "k"}"#,
-                "32 bytes",
-            ),
-            (
-                &format!(
-                    r#""key": {{"claim": "sub"}}, "token": {{"key": "{key}", "algorithm": "HS512"}}"#
-                ),
-                "64 bytes",
-            ),
-            (
-                &format!(
-                    r#""key": {{"claim": "sub"}}, "token": {{"key": "{key}", "algorithm": "none"}}"#
-                ),
+                r#""key": {"claim": "sub"}, "token": {"secret": "s", "algorithm": "none"}"#,
                 "unknown variant `none`",
             ),
         ] {
             let error = with(members).unwrap_err();
             assert!(error.contains(part), "{members}: {error}");
         }
-        let token = format!(r#""key": {{"claim": "sub"}}, "token": {{"key": "{key}"}}"#);
-        assert!(with(&token).is_ok());
+        assert!(with(r#""key": {"claim": "sub"}, "token": {"secret": "s"}"#).is_ok());
     }
 }

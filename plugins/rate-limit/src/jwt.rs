@@ -87,7 +87,7 @@ mod tests {
     const NOW: u64 = 1_700_000_000;
 
     fn rules() -> Token {
-        serde_json::from_str(r#"{"key": ""}"#).unwrap()
+        serde_json::from_str(r#"{"secret": "s"}"#).unwrap()
     }
 
     fn signed(header: &str, payload: &str, key: &[u8]) -> String {

@@ -44,8 +44,11 @@ impl Filter for RateLimit {
     }
 
     fn new(config: &str) -> Result<RateLimit, String> {
+        let config = Config::from_json(config)?;
+        #[cfg(feature = "claims")]
+        config.token.as_ref().map(token::Token::key).transpose()?;
         Ok(RateLimit {
-            config: Rc::new(Config::from_json(config)?),
+            config: Rc::new(config),
             standing: None,
         })
     }

@@ -37,7 +37,7 @@ impl<'a> Asked<'a> {
     #[cfg(feature = "claims")]
     fn claims(&self) -> Option<serde_json::Map<String, serde_json::Value>> {
         let token = self.token?;
-        let key = token.key()?;
+        let key = token.key().ok()?;
         let now = tidegate_sdk::clock::now() / 1_000;
         crate::jwt::claims(&token.of(self)?, token, &key, now)
     }

@@ -13,8 +13,8 @@ pub(crate) struct Token {
     pub(crate) from: From,
     #[serde(default)]
     pub(crate) algorithm: Algorithm,
-    /// The key that it is signed with.
-    pub(crate) key: String,
+    /// The name of the secret that holds the key it is signed with.
+    pub(crate) secret: String,
     /// What `iss` must be.
     pub(crate) issuer: Option<String>,
     /// What `aud` must be or contain.
@@ -50,7 +50,7 @@ impl Algorithm {
         }
     }
 
-    /// The bytes that a key must have.
+    /// The bytes that a key has to have.
     pub(crate) fn shortest_key(self) -> usize {
         match self {
             Algorithm::HS256 => 32,
@@ -60,26 +60,25 @@ impl Algorithm {
     }
 }
 
-impl Token {
-    /// # Errors
-    /// When the key is too short for the algorithm.
-    pub(crate) fn check(&self) -> Result<(), String> {
-        let shortest = self.algorithm.shortest_key();
-        if self.key.len() < shortest {
-            let name = self.algorithm.name();
-            return Err(format!(
-                "token: a key for {name} has {shortest} bytes or more"
-            ));
-        }
-        Ok(())
-    }
-}
-
 #[cfg(feature = "claims")]
 impl Token {
-    /// The key, where there is one.
-    pub(crate) fn key(&self) -> Option<Vec<u8>> {
-        Some(self.key.clone().into_bytes())
+    /// The key that the route gives.
+    ///
+    /// # Errors
+    /// When there is none, or one that is too short for the algorithm.
+    pub(crate) fn key(&self) -> Result<Vec<u8>, String> {
+        let Token {
+            secret, algorithm, ..
+        } = self;
+        let key = tidegate_sdk::secrets::get(secret)
+            .ok_or_else(|| format!("token: the route has no secret {secret:?}"))?;
+        let (name, shortest) = (algorithm.name(), algorithm.shortest_key());
+        if key.len() < shortest {
+            return Err(format!(
+                "token: the secret {secret:?} is too short: a key for {name} has {shortest} bytes or more"
+            ));
+        }
+        Ok(key.into_bytes())
     }
 
     /// The token of a request, if it has exactly one.
@@ -124,7 +123,7 @@ mod tests {
             (r#"{"cookie": "u"}"#, None),
             (r#"{"header": "twice"}"#, None),
         ] {
-            let token = format!(r#"{{"from": {from}, "key": ""}}"#);
+            let token = format!(r#"{{"from": {from}, "secret": "s"}}"#);
             let token: Token = serde_json::from_str(&token).unwrap();
             assert_eq!(token.of(&request).as_deref(), expected, "{from}");
         }
@@ -132,7 +131,7 @@ mod tests {
 
     #[test]
     fn other_schemes_bring_no_token() {
-        let token: Token = serde_json::from_str(r#"{"key": ""}"#).unwrap();
+        let token: Token = serde_json::from_str(r#"{"secret": "s"}"#).unwrap();
         for value in [&b"Basic a.b.c"[..], b"Bearer", b"a.b.c", b"Bearer \xff"] {
             let request = Scripted {
                 headers: vec![("authorization", value)],

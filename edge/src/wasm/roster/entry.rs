@@ -67,8 +67,8 @@ impl Entry {
     /// A plugin that has just been loaded.
     pub(super) fn new(name: &str, source: &Source, config: &Config, now: Timestamp) -> Entry {
         let uses = |route: &&crate::config::Route| {
-            let around = route.handler.iter().chain(&route.middleware);
-            let mut all = route.plugins.iter().chain(around);
+            let handler = route.handler.iter().chain(&route.middleware);
+            let mut all = route.plugins.iter().chain(handler);
             all.any(|used| used.name == name)
         };
         let routes = config.routes.iter().filter(uses);
