@@ -1,7 +1,6 @@
 //! `tidegate plugins`: an edge lists its plugins, and replaces them on order, without growing by it.
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -19,9 +18,11 @@ struct Edge {
 }
 
 impl Edge {
-    fn start() -> Edge {
+    fn start(number: u8) -> Edge {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        let admin = free_address();
+        // A host of its own on this machine: no other process is given its ports.
+        let [_, high, middle, low] = std::process::id().to_be_bytes();
+        let admin = format!("127.{}.{middle}.{low}:9090", 10 * number + high % 10);
         let settings = format!(
             r#"
             [server]
@@ -83,12 +84,6 @@ impl Edge {
     }
 }
 
-/// An address on which nobody listens.
-fn free_address() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port can be had");
-    listener.local_addr().expect("it is bound").to_string()
-}
-
 /// The filter, told apart from itself by a custom section.
 fn version(number: u8) -> Vec<u8> {
     [tidegate_plugins::RATE_LIMIT, &[0, 3, 1, b'v', number]].concat()
@@ -96,7 +91,7 @@ fn version(number: u8) -> Vec<u8> {
 
 #[test]
 fn plugins_are_listed_and_reloaded() {
-    let edge = Edge::start();
+    let edge = Edge::start(7);
     let listed = edge.plugins(&[]);
     assert_eq!(listed.code, Some(0), "{}", listed.err);
     let lines: Vec<_> = listed.out.lines().collect();
@@ -164,7 +159,7 @@ fn plugins_are_listed_and_reloaded() {
 fn an_edge_does_not_grow_by_the_plugins_that_it_replaced() {
     const RELOADS: usize = 400;
     const MOST_GROWTH: u64 = 16 << 20;
-    let edge = Edge::start();
+    let edge = Edge::start(8);
     let versions = [version(1), version(2)];
     let mut first = 0;
     for number in 1..=RELOADS {
