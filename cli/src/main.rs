@@ -1,6 +1,6 @@
 //! `tidegate`: the one binary. A subcommand is a file; what they share is how they fail (`failure`), how they are
 //! stopped (`stop`), what they log (`logging`), which addresses they may take (`address`) and how they speak to an
-//! edge's administration (`admin`).
+//! edge's administration (`admin`), and how lists are shown (`table`).
 //!
 //! Exit codes: 0 done, 1 it failed, 2 what was asked for makes no sense (arguments, environment, configuration).
 
@@ -14,12 +14,14 @@ mod failure;
 mod logging;
 mod origin;
 mod plugin;
+mod plugins;
 mod purge;
 mod purges;
 mod relay;
 mod run;
 mod sink;
 mod stop;
+mod table;
 
 use std::process::ExitCode;
 
@@ -58,6 +60,8 @@ enum Command {
     /// Makes, builds, inspects and tests plugins.
     #[command(subcommand)]
     Plugin(plugin::Command),
+    /// Lists the plugins that an edge uses, or has it read new versions of them.
+    Plugins(plugins::Arguments),
     /// Lists the recent purges, and which edges have applied them.
     Purges(purges::Arguments),
 }
@@ -93,6 +97,7 @@ fn carry_out(command: Command) -> Result<(), Failure> {
         Command::Explain(arguments) => explain::run(arguments),
         Command::Purge(arguments) => purge::run(arguments),
         Command::Plugin(command) => plugin::run(command),
+        Command::Plugins(arguments) => plugins::run(arguments),
         Command::Purges(arguments) => purges::run(arguments),
     }
 }

@@ -9,6 +9,7 @@ use crate::admin::{Admin, successful};
 use crate::environment::admin_token;
 use crate::failure::Failure;
 use crate::stop::runtime;
+use crate::table::{age, plain, table};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -63,13 +64,13 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
     })?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
-    print!("{}", table(&recent.purges, now));
+    print!("{}", lines(&recent.purges, now));
     Ok(())
 }
 
 /// A line for each purge; the value, which may be long, stands last.
-fn table(purges: &[Purged], now: u64) -> String {
-    let heads = ["AGE", "APPLIED", "WITHIN", "MODE", "SCOPE", "VALUE"].map(str::to_owned);
+fn lines(purges: &[Purged], now: u64) -> String {
+    let heads = ["AGE", "APPLIED", "WITHIN", "MODE", "SCOPE", "VALUE"];
     let rows = purges.iter().map(|purge| {
         [
             age(now.saturating_sub(purge.at)),
@@ -82,20 +83,7 @@ fn table(purges: &[Purged], now: u64) -> String {
             plain(&purge.value),
         ]
     });
-    let rows: Vec<_> = [heads].into_iter().chain(rows).collect();
-    let width = |column: usize| {
-        let cells = rows.iter().map(|row| row[column].chars().count());
-        cells.max().unwrap_or_default()
-    };
-    let widths: Vec<_> = (0..rows[0].len()).map(width).collect();
-    let lines = rows.iter().map(|row| {
-        let cells = row.iter().zip(&widths);
-        let line: Vec<_> = cells
-            .map(|(cell, width)| format!("{cell:width$}", width = *width))
-            .collect();
-        format!("{}\n", line.join("  ").trim_end())
-    });
-    lines.collect()
+    table(heads, rows)
 }
 
 /// How many edges of how many have applied it, and which have not.
@@ -109,39 +97,5 @@ fn spread(purge: &Purged) -> String {
         spread
     } else {
         format!("{spread} ({})", missing.join(", "))
-    }
-}
-
-/// A text from outside, without what could drive a terminal.
-fn plain(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
-}
-
-fn age(millis: u64) -> String {
-    match millis / 1_000 {
-        seconds @ 0..120 => format!("{seconds} s"),
-        seconds @ 120..7_200 => format!("{} min", seconds / 60),
-        seconds @ 7_200..172_800 => format!("{} h", seconds / 3_600),
-        seconds => format!("{} d", seconds / 86_400),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::age;
-
-    #[test]
-    fn an_age_is_told_in_the_unit_that_it_takes() {
-        for (millis, expected) in [
-            (0, "0 s"),
-            (119_999, "119 s"),
-            (120_000, "2 min"),
-            (7_200_000, "2 h"),
-            (172_800_000, "2 d"),
-        ] {
-            assert_eq!(age(millis), expected);
-        }
     }
 }

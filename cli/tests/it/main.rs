@@ -10,6 +10,7 @@ mod deployment;
 mod explain;
 mod http;
 mod plugin;
+mod plugins;
 mod process;
 mod purge;
 mod relaying;

@@ -49,6 +49,15 @@ impl Running {
         }
     }
 
+    /// Bytes of it in memory.
+    pub(crate) fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.expect("it runs, on Linux");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kibibytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+        kibibytes.expect("the kernel says how much") << 10
+    }
+
     /// Ends it as a crash would, and waits until it has ended.
     pub(crate) fn kill(self) {}
 }

@@ -7,8 +7,7 @@ use crate::wasm::{Binary, Facts, Kind, Publish};
 
 impl Kind for Handlers {
     fn facts(&self, plugin: &str) -> Option<Facts> {
-        let handling = self.by_name.get(plugin)?;
-        let loaded = handling.loaded.load();
+        let loaded = self.by_name.get(plugin)?.loaded.load_full();
         let imports = &loaded.compiled.imports;
         Some(Facts {
             sha256: loaded.sha256,

@@ -106,7 +106,7 @@ fn handlers(
             middleware: middleware.collect::<Result<_, _>>().map_err(named)?,
         })
     });
-    let routes = routes.collect::<Result<_, _>>()?;
+    let routes = routes.collect::<Result<_, StartError>>()?;
     Ok((handlers, routes))
 }
 

@@ -40,13 +40,8 @@ impl Filter for Typical {
             limit: self.limit,
             seconds: 1,
         };
-        let verdict = limits::take(
-            "typical",
-            &request.client(),
-            &[window],
-            1,
-            limits::Options::empty(),
-        );
+        let options = limits::Options::empty();
+        let verdict = limits::take("typical", &request.client(), &[window], 1, options);
         if !verdict.is_ok_and(|verdict| verdict.allowed) {
             return Flow::Respond(problem(429, "too many requests"));
         }

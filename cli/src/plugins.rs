@@ -1,0 +1,219 @@
+//! `tidegate plugins`: the plugins that an edge uses, and having it use new versions of them.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use clap::{Args, Subcommand};
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::admin::{Admin, successful};
+use crate::environment::admin_token;
+use crate::failure::Failure;
+use crate::stop::runtime;
+use crate::table::{age, plain, table};
+
+/// The largest components take minutes to compile.
+const COMPILES: Duration = Duration::from_secs(10 * 60);
+/// So many digits of a sum tell one version from another.
+const DIGITS: usize = 12;
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    order: Option<Order>,
+    /// Prints what the edge answers, as JSON.
+    #[arg(long, global = true)]
+    json: bool,
+    /// The edge's admin listener; the token is taken from TIDEGATE_ADMIN_TOKEN.
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        default_value = "http://127.0.0.1:9090"
+    )]
+    admin: String,
+}
+
+#[derive(Subcommand)]
+enum Order {
+    /// Reads a plugin's file again, or all of them, and uses what is there; what fails is not used.
+    Reload {
+        /// The plugin's name in the configuration; all without it.
+        #[arg(value_name = "NAME")]
+        name: Option<String>,
+    },
+}
+
+#[derive(Deserialize)]
+struct List<T> {
+    plugins: Vec<T>,
+}
+
+#[derive(Deserialize)]
+struct Plugin {
+    name: String,
+    file: String,
+    sha256: Option<String>,
+    kinds: Vec<String>,
+    version: u64,
+    loaded_at: u64,
+    routes: Vec<String>,
+    failures: BTreeMap<String, u64>,
+    error: Option<Refusal>,
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    at: u64,
+    reason: String,
+}
+
+#[derive(Deserialize)]
+struct Reloaded {
+    plugin: String,
+    changed: bool,
+    version: u64,
+    sha256: String,
+}
+
+pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
+    let admin = Admin::at(&arguments.admin, admin_token()).map_err(Failure::refused)?;
+    let text = match &arguments.order {
+        None => {
+            successful(
+                &arguments.admin,
+                runtime(1)?.block_on(admin.get("/plugins")),
+            )?
+            .1
+        }
+        Some(Order::Reload { name }) => reload(&arguments.admin, &admin, name.as_deref())?,
+    };
+    if arguments.json {
+        println!("{}", text.trim_end());
+        return Ok(());
+    }
+    let said = match arguments.order {
+        None => serde_json::from_str(&text).map(|list: List<Plugin>| {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH);
+            let now = now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
+            listed(&list.plugins, now)
+        }),
+        Some(Order::Reload { .. }) => {
+            serde_json::from_str(&text).map(|list: List<Reloaded>| reloaded(&list.plugins))
+        }
+    };
+    let said = said.map_err(|error| {
+        Failure::failed(format!(
+            "{} sent no list of plugins: {error}",
+            arguments.admin
+        ))
+    })?;
+    print!("{said}");
+    Ok(())
+}
+
+/// What the edge answers to the order; what was refused is a failure that says why.
+fn reload(edge: &str, admin: &Admin, name: Option<&str>) -> Result<String, Failure> {
+    let path = name.map_or_else(
+        || "/plugins/reload".to_owned(),
+        |name| format!("/plugins/{}/reload", segment(name)),
+    );
+    let answer = runtime(1)?.block_on(admin.post_patiently(&path, &json!({}), COMPILES));
+    match answer {
+        Ok((status @ (StatusCode::UNPROCESSABLE_ENTITY | StatusCode::NOT_FOUND), text)) => {
+            let problem: Value = serde_json::from_str(&text).unwrap_or_default();
+            let why = problem["detail"].as_str().map(plain);
+            let why = why.unwrap_or_else(|| format!("it answered {status}"));
+            Err(Failure::failed(format!("{edge}: {why}")))
+        }
+        answer => successful(edge, answer).map(|(_, text)| text),
+    }
+}
+
+/// A text as one segment of a path (RFC 3986 §3.3).
+fn segment(text: &str) -> String {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
+    let bytes = text.as_bytes().iter();
+    let parts = bytes.map(|byte| match plain(byte) {
+        true => char::from(*byte).to_string(),
+        false => format!("%{byte:02X}"),
+    });
+    parts.collect()
+}
+
+/// A line for each plugin, and one more for each whose newest version was refused.
+fn listed(plugins: &[Plugin], now: u64) -> String {
+    let heads = [
+        "NAME", "KIND", "VERSION", "SHA256", "LOADED", "FAILURES", "ROUTES", "FILE",
+    ];
+    let rows = plugins.iter().map(|plugin| {
+        let sum: String = plugin
+            .sha256
+            .iter()
+            .flat_map(|sum| sum.chars())
+            .take(DIGITS)
+            .collect();
+        let failures: Vec<_> = plugin.failures.iter().collect();
+        let failures = failures
+            .iter()
+            .map(|(kind, count)| format!("{count} {}", plain(kind)));
+        [
+            plain(&plugin.name),
+            or_none(plugin.kinds.join("+")),
+            plugin.version.to_string(),
+            or_none(plain(&sum)),
+            age(now.saturating_sub(plugin.loaded_at)),
+            or_none(failures.collect::<Vec<_>>().join(", ")),
+            or_none(plain(&plugin.routes.join(", "))),
+            plain(&plugin.file),
+        ]
+    });
+    let refused = plugins.iter().filter_map(|plugin| {
+        let error = plugin.error.as_ref()?;
+        let (name, ago) = (plain(&plugin.name), age(now.saturating_sub(error.at)));
+        Some(format!(
+            "{name}: refused {ago} ago: {}\n",
+            plain(&error.reason)
+        ))
+    });
+    let table = table(heads, rows);
+    [table].into_iter().chain(refused).collect()
+}
+
+fn reloaded(plugins: &[Reloaded]) -> String {
+    let lines = plugins.iter().map(|plugin| {
+        let (name, version) = (plain(&plugin.plugin), plugin.version);
+        let sum: String = plain(&plugin.sha256).chars().take(DIGITS).collect();
+        match plugin.changed {
+            true => format!("{name}: version {version} is used now ({sum})\n"),
+            false => format!("{name}: unchanged, version {version} ({sum})\n"),
+        }
+    });
+    lines.collect()
+}
+
+fn or_none(text: String) -> String {
+    if text.is_empty() {
+        "-".to_owned()
+    } else {
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::segment;
+
+    #[test]
+    fn a_name_is_one_segment_of_a_path() {
+        for (name, expected) in [
+            ("rate-limit", "rate-limit"),
+            ("a/b c", "a%2Fb%20c"),
+            ("é", "%C3%A9"),
+        ] {
+            assert_eq!(segment(name), expected);
+        }
+    }
+}

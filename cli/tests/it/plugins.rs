@@ -1,0 +1,175 @@
+//! `tidegate plugins`: an edge lists its plugins, and replaces them on order, without growing by it.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::command::{Ended, finish, tidegate};
+use crate::http;
+use crate::process::Running;
+
+/// A running edge whose only plugin is a file.
+struct Edge {
+    running: Running,
+    admin: String,
+    folder: TempDir,
+}
+
+impl Edge {
+    fn start(number: u8) -> Edge {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        // A host of its own on this machine: no other process is given its ports.
+        let [_, high, middle, low] = std::process::id().to_be_bytes();
+        let admin = format!("127.{}.{middle}.{low}:9090", 10 * number + high % 10);
+        let settings = format!(
+            r#"
+            [server]
+            listen = "127.0.0.1:0"
+            admin = "{admin}"
+            workers = 1
+            admin_token = "t0ken"
+            [wasm]
+            watch = "0s"
+            cache = "code"
+            [plugins."the limit"]
+            file = "limit.wasm"
+            [origins.app]
+            url = "http://127.0.0.1:1"
+            [[routes]]
+            origin = "app"
+            name = "all"
+            [[routes.plugins]]
+            name = "the limit"
+            grants = ["limits", "config"]
+            config = {{ windows = [{{ limit = 1000000, seconds = 1 }}] }}
+            "#
+        );
+        fs::write(folder.path().join("edge.toml"), settings).unwrap();
+        fs::write(folder.path().join("limit.wasm"), version(1)).unwrap();
+        let config = folder.path().join("edge.toml");
+        let running = Running::start(tidegate().arg("run").arg("--config").arg(config));
+        Edge {
+            running,
+            admin,
+            folder,
+        }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.path().join("limit.wasm")
+    }
+
+    fn plugins(&self, arguments: &[&str]) -> Ended {
+        finish(self.command(arguments).env("TIDEGATE_ADMIN_TOKEN", "t0ken"))
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = tidegate();
+        command
+            .arg("plugins")
+            .args(arguments)
+            .args(["--admin", &self.admin]);
+        command
+    }
+
+    /// Reloads without a process for each.
+    fn reload(&self, bytes: &[u8]) {
+        fs::write(self.file(), bytes).unwrap();
+        let token = [("authorization", "Bearer t0ken")];
+        let told = http::send(&self.admin, "POST", "/plugins/reload", &token, "");
+        assert_eq!(told.status, 200, "{}", told.body);
+        assert!(told.body.contains("\"changed\":true"), "{}", told.body);
+    }
+}
+
+/// The filter, told apart from itself by a custom section.
+fn version(number: u8) -> Vec<u8> {
+    [tidegate_plugins::RATE_LIMIT, &[0, 3, 1, b'v', number]].concat()
+}
+
+#[test]
+fn plugins_are_listed_and_reloaded() {
+    let edge = Edge::start(7);
+    let listed = edge.plugins(&[]);
+    assert_eq!(listed.code, Some(0), "{}", listed.err);
+    let lines: Vec<_> = listed.out.lines().collect();
+    assert_eq!(lines.len(), 2, "{}", listed.out);
+    assert!(
+        lines[0].starts_with("NAME       KIND    VERSION  SHA256"),
+        "{}",
+        listed.out
+    );
+    assert!(
+        lines[1].starts_with("the limit  filter  1 "),
+        "{}",
+        listed.out
+    );
+    assert!(
+        lines[1].contains("  all  ") && lines[1].ends_with("limit.wasm"),
+        "{}",
+        listed.out
+    );
+
+    let same = edge.plugins(&["reload", "the limit"]);
+    assert_eq!(same.code, Some(0), "{}", same.err);
+    assert!(
+        same.out.starts_with("the limit: unchanged, version 1 ("),
+        "{}",
+        same.out
+    );
+    fs::write(edge.file(), version(2)).unwrap();
+    let newer = edge.plugins(&["reload"]);
+    assert!(
+        newer.out.starts_with("the limit: version 2 is used now ("),
+        "{}",
+        newer.out
+    );
+
+    fs::write(edge.file(), "half of a").unwrap();
+    let refused = edge.plugins(&["reload", "the limit"]);
+    assert_eq!((refused.code, &*refused.out), (Some(1), ""));
+    assert!(refused.err.contains("is no component"), "{}", refused.err);
+    let listed = edge.plugins(&[]);
+    assert!(
+        listed
+            .out
+            .contains("the limit: refused 0 s ago: plugin \"the limit\""),
+        "{}",
+        listed.out
+    );
+    let json = edge.plugins(&["--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(json["plugins"][0]["version"], 2);
+
+    let unknown = edge.plugins(&["reload", "a/b"]);
+    assert_eq!(unknown.code, Some(1));
+    assert!(
+        unknown.err.contains("no plugin named \"a/b\""),
+        "{}",
+        unknown.err
+    );
+    let stranger = finish(&mut edge.command(&[]));
+    assert_eq!(stranger.code, Some(1));
+    assert!(stranger.err.contains("401"), "{}", stranger.err);
+}
+
+#[test]
+fn an_edge_does_not_grow_by_the_plugins_that_it_replaced() {
+    const RELOADS: usize = 400;
+    const MOST_GROWTH: u64 = 16 << 20;
+    let edge = Edge::start(8);
+    let versions = [version(1), version(2)];
+    let mut first = 0;
+    for number in 1..=RELOADS {
+        edge.reload(&versions[number % 2]);
+        // The filter lets it pass to an origin that is not there.
+        assert_eq!(http::get(&edge.running.address, "/").status, 502);
+        if number == RELOADS / 4 {
+            first = edge.running.resident();
+        }
+    }
+    let growth = edge.running.resident().saturating_sub(first);
+    assert!(growth < MOST_GROWTH, "{growth} bytes more than {first}");
+}
