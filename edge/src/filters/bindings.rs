@@ -34,31 +34,12 @@ wasmtime::component::bindgen!({
     },
 });
 
-/// The world `filter-values`. What it imports is linked by the other world; what is named here
-/// are types that both have in common.
+/// The exports of the world `filter-values`. What it imports is linked by the other world.
 pub(super) mod by_value {
-    #![allow(
-        dead_code,
-        reason = "of interfaces that are not named below, host sides are generated once more"
-    )]
-
     wasmtime::component::bindgen!({
         path: "../plugins/wit",
-        world: "filter-values",
+        world: "value-hooks",
         exports: { default: async },
-        with: {
-            "tidegate:plugin/types": super::tidegate::plugin::types,
-            "tidegate:plugin/limits": super::tidegate::plugin::limits,
-            "tidegate:plugin/purge": super::tidegate::plugin::purge,
-            "tidegate:plugin/log": super::tidegate::plugin::log,
-            "tidegate:plugin/clock": super::tidegate::plugin::clock,
-            "tidegate:plugin/config": super::tidegate::plugin::config,
-            "tidegate:plugin/kv": super::tidegate::plugin::kv,
-            "tidegate:plugin/http": super::tidegate::plugin::http,
-            "tidegate:plugin/secrets": super::tidegate::plugin::secrets,
-            "tidegate:plugin/metrics": super::tidegate::plugin::metrics,
-            "tidegate:plugin/random": super::tidegate::plugin::random,
-            "tidegate:plugin/instance": super::tidegate::plugin::instance,
-        },
+        with: { "tidegate:plugin/types": super::tidegate::plugin::types },
     });
 }

@@ -41,7 +41,7 @@ impl Stage {
 /// A component that fits one of the worlds, linked with what it imports.
 pub(super) enum Linked {
     Handles(FilterPre<State>),
-    Values(by_value::FilterValuesPre<State>),
+    Values(by_value::ValueHooksPre<State>),
 }
 
 impl Linked {
@@ -61,7 +61,7 @@ impl Linked {
             });
         let linked = machine.linker.instantiate_pre(component)?;
         if takes_values {
-            by_value::FilterValuesPre::new(linked).map(Linked::Values)
+            by_value::ValueHooksPre::new(linked).map(Linked::Values)
         } else {
             FilterPre::new(linked).map(Linked::Handles)
         }
@@ -79,7 +79,7 @@ impl Linked {
 /// An instance's exports.
 pub(super) enum Guest {
     Handles(Filter),
-    Values(by_value::FilterValues),
+    Values(by_value::ValueHooks),
 }
 
 impl Guest {
@@ -137,7 +137,7 @@ async fn by_handles(
 }
 
 async fn by_values(
-    filter: &by_value::FilterValues,
+    filter: &by_value::ValueHooks,
     store: &mut Store<State>,
     stage: Stage,
 ) -> wasmtime::Result<exchange::Flow> {

@@ -89,6 +89,7 @@ pub mod values_bindings {
             "tidegate:plugin/secrets@0.1.0": crate::bindings::tidegate::plugin::secrets,
             "tidegate:plugin/metrics@0.1.0": crate::bindings::tidegate::plugin::metrics,
             "tidegate:plugin/random@0.1.0": crate::bindings::tidegate::plugin::random,
+            "tidegate:plugin/instance@0.1.0": crate::bindings::tidegate::plugin::instance,
         },
     });
 }
