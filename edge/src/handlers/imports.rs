@@ -68,11 +68,6 @@ impl Imports {
         let (name, grant) = granted.find(|(_, grant)| !used.grants.contains(grant))?;
         Some((name, *grant))
     }
-
-    /// The names of all grants that it takes.
-    pub(super) fn needs(&self) -> Vec<&'static str> {
-        self.granted.iter().map(|(_, grant)| grant.name()).collect()
-    }
 }
 
 impl Import {
