@@ -57,6 +57,7 @@ pub struct Config {
     pub log: Log,
     #[serde(default)]
     pub purge: Purge,
+    #[serde(default)]
     pub origins: BTreeMap<String, Origin>,
     #[serde(default)]
     pub plugins: BTreeMap<String, Source>,
