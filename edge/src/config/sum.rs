@@ -55,8 +55,11 @@ mod tests {
     #[test]
     fn a_sum_is_64_hexadecimal_digits() {
         let text = "00ff".repeat(16);
-        assert_eq!(Sum::parse(&text).unwrap().to_string(), text);
-        assert_eq!(Sum::parse(&text.to_uppercase()).unwrap().to_string(), text);
+        assert_eq!(Sum::parse(&text).expect("a sum").to_string(), text);
+        assert_eq!(
+            Sum::parse(&text.to_uppercase()).expect("a sum").to_string(),
+            text
+        );
         let long = "0".repeat(65);
         let signed = format!("+{}", "0".repeat(63));
         let wide = format!("é{}", "0".repeat(62));
