@@ -52,11 +52,17 @@ const SPIN: Guests = Guests {
         "classic",
         "errand",
         "errand-classic",
-        "gate",
         "misfit",
         "misfit-classic",
     ],
     features: &[],
+};
+
+/// Spin middleware, which is built by itself: its feature of the SDK makes what is built along with it import
+/// another handler as well.
+const MIDDLEWARE: Guests = Guests {
+    names: &["gate"],
+    ..SPIN
 };
 
 /// Guests that are built together.
@@ -105,15 +111,18 @@ fn build() -> Result<(), String> {
 
     if std::env::var_os("CARGO_FEATURE_SPIN").is_some() {
         let workspace = plugins.join("spin");
-        watch(&workspace, &workspace, SPIN.names.iter());
+        let names = SPIN.names.iter().chain(MIDDLEWARE.names);
+        watch(&workspace, &workspace, names);
         println!(
             "cargo::rerun-if-changed={}",
             workspace.join("Cargo.toml").display()
         );
-        let components = SPIN.compile(&workspace, &output)?;
-        for guest in SPIN.names {
-            let component = read(&components.join(SPIN.file(guest)))?;
-            write_if_changed(&output.join(format!("spin-{guest}.wasm")), &component)?;
+        for guests in [SPIN, MIDDLEWARE] {
+            let components = guests.compile(&workspace, &output)?;
+            for guest in guests.names {
+                let component = read(&components.join(guests.file(guest)))?;
+                write_if_changed(&output.join(format!("spin-{guest}.wasm")), &component)?;
+            }
         }
     }
     Ok(())

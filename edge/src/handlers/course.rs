@@ -62,6 +62,14 @@ impl Course {
         is_news
     }
 
+    /// The guest's response is not what it was said to be.
+    fn lie(&self, reason: &str) -> BodyError {
+        if self.fail(FailureKind::Answer) {
+            wasm::count(&self.used.name, FailureKind::Answer);
+        }
+        BodyError::Cut(format!("a handler's body: {reason}"))
+    }
+
     fn failure(&self) -> Option<FailureKind> {
         self.failed.get().copied()
     }
@@ -84,6 +92,8 @@ pub(super) enum Parting {
 /// The body of a guest's response: it ends well only where the guest did.
 pub(super) struct Answer {
     body: WasiBody,
+    /// Bytes that are still to come, where the guest has said how many.
+    left: Option<u64>,
     course: Arc<Course>,
     parting: Option<oneshot::Sender<Parting>>,
 }
@@ -95,6 +105,7 @@ impl Answer {
         parting: oneshot::Sender<Parting>,
     ) -> Answer {
         Answer {
+            left: body.size_hint().exact(),
             body,
             course,
             parting: Some(parting),
@@ -118,17 +129,17 @@ impl http_body::Body for Answer {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
         Poll::Ready(match frame {
-            Some(Ok(frame)) => Some(Ok(frame)),
-            Some(Err(error)) => {
-                // It is not as long as it was said to be, or the guest says itself that it failed.
-                if self.course.fail(FailureKind::Answer) {
-                    wasm::count(&self.course.used.name, FailureKind::Answer);
-                }
-                Some(Err(BodyError::Cut(format!("the handler: {error}"))))
+            Some(Ok(frame)) => {
+                let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+                self.left = self.left.map(|left| left.saturating_sub(length));
+                Some(Ok(frame))
             }
-            None => match self.course.failure() {
-                Some(kind) => Some(Err(BodyError::Cut(format!("the handler failed ({kind})")))),
-                None => {
+            // The guest says itself that it failed, or that it is not as long as it was said to be.
+            Some(Err(error)) => Some(Err(self.course.lie(&error.to_string()))),
+            None => match (self.course.failure(), self.left) {
+                (Some(kind), _) => Some(Err(BodyError::Cut(format!("handler failed ({kind})")))),
+                (None, Some(1..)) => Some(Err(self.course.lie("shorter than announced"))),
+                (None, None | Some(0)) => {
                     self.part();
                     None
                 }

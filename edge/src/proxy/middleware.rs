@@ -5,6 +5,8 @@
 //! hands on is looked at again as if it came from outside; the host stays that of the client.
 //! Interim responses, upgrades and trailers do not go through it.
 
+mod begun;
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,6 +22,7 @@ use crate::error::Failure;
 use crate::exchange::{Exchange, MAX_TARGET, canonical, rooted};
 use crate::handlers::{Lent, Middleware, Next, NotPassed, Onward};
 use crate::telemetry::Outcome;
+use begun::unless_empty;
 
 /// What is behind a middleware.
 struct Behind {
@@ -88,7 +91,16 @@ impl Next for Behind {
         let proxy = Arc::clone(&self.proxy);
         let route = Arc::clone(&self.route);
         let next = self.next;
-        Box::pin(async move { Ok(proxy.surround(exchange?, route, next).await) })
+        Box::pin(async move {
+            let mut exchange = exchange?;
+            // Whether the cache may answer depends on it.
+            if matches!(exchange.method, Method::GET | Method::HEAD)
+                && let Some(body) = exchange.body.take()
+            {
+                exchange.body = unless_empty(body).await;
+            }
+            Ok(proxy.surround(exchange, route, next).await)
+        })
     }
 }
 

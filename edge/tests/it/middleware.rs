@@ -218,11 +218,13 @@ async fn a_middleware_is_not_left_out_once_it_has_read_or_asked() {
 async fn a_middleware_that_fails_behind_its_head_cuts_the_body() {
     let origin = Origin::answers("x");
     let edge = gated(&origin, "cuts", "").start();
-    let cut = ordered(&edge, "break-off").await;
-    assert_eq!(cut.status, 200);
-    assert!(!cut.is_complete);
-    let lie = ordered(&edge, "lie").await;
-    assert!(!lie.is_complete, "{lie:?}");
+    for order in ["break-off", "lie"] {
+        let request = edge.request("GET", "/a").with("gate", order);
+        let answer = request.begin().await.answer_to("GET").await;
+        // What breaks off at once may do so before its head is on its way.
+        let is_cut = answer.is_none_or(|answer| answer.status == 200 && !answer.is_complete);
+        assert!(is_cut, "{order}");
+    }
     assert_eq!(edge.get("/b").await.text(), "x");
 }
 

@@ -2,11 +2,13 @@
 //! response (`x-gate`); what else it does is in the request's field `gate`.
 
 use bytes::Bytes;
-use futures::SinkExt;
-use http_body_util::BodyExt;
+use futures::channel::mpsc;
+use futures::{SinkExt, StreamExt};
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
 use spin_sdk::http::{
     BoxBody, EmptyBody, FullBody, HeaderValue, IntoResponse, Method, Request, Response, StatusCode,
-    Uri, body, box_body, next,
+    Uri, box_body, next,
 };
 use spin_sdk::{http_service, wasip3};
 
@@ -96,7 +98,9 @@ async fn handle(mut request: Request) -> anyhow::Result<impl IntoResponse> {
             response.map(|_| text("nothing of that length"))
         }
         "break-off" => {
-            let (mut sender, body) = body::stream::<Bytes>();
+            // No part is taken before the one before it has left this guest.
+            let (mut sender, parts) = mpsc::channel::<Bytes>(0);
+            let body = StreamBody::new(parts.map(|part| anyhow::Ok(Frame::data(part))));
             wasip3::spawn(async move {
                 for part in ["first", "second"] {
                     let _ = sender.send(Bytes::from(part)).await;

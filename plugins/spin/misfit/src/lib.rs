@@ -6,11 +6,14 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
-use futures::SinkExt;
 use futures::channel::mpsc;
+use futures::{SinkExt, StreamExt};
+use http_body::Frame;
+use http_body_util::StreamBody;
 use spin_sdk::http::{
-    BoxBody, EmptyBody, FullBody, IntoResponse, Request, Response, body, box_body, send,
+    BoxBody, EmptyBody, FullBody, IntoResponse, Request, Response, box_body, send,
 };
+use spin_sdk::wasip3::clocks::monotonic_clock::wait_for;
 use spin_sdk::{http_service, wasip3};
 
 /// How many requests this instance has seen.
@@ -38,12 +41,16 @@ async fn handle(request: Request) -> anyhow::Result<impl IntoResponse> {
         "/hog" => hog(),
         "/hog-after-head" => after_head(async || hog()),
         "/recurse" => full(recurse(0).to_string()),
-        // Waits for what never comes.
-        "/stall" => std::future::pending().await,
-        "/stall-after-head" => after_head(async || std::future::pending().await),
-        // Answers, and goes on: the body is whole long before the guest is done.
+        // Waits for longer than anybody does.
+        "/stall" => stall().await,
+        "/stall-after-head" => after_head(async || stall().await),
+        // Answers, and goes on: the body is whole before the guest is done. Without the pause the edge
+        // would not come to see the answer.
         "/loop-after-answer" => {
-            wasip3::spawn(async { spin_forever() });
+            wasip3::spawn(async {
+                wait_for(50_000_000).await;
+                spin_forever()
+            });
             full(query.body())
         }
         "/fail" => anyhow::bail!("as asked"),
@@ -126,13 +133,21 @@ fn after_head(then: impl AsyncFnOnce() + 'static) -> BoxBody {
 }
 
 fn streamed(write: impl AsyncFnOnce(mpsc::Sender<Bytes>) + 'static) -> BoxBody {
-    let (sender, body) = body::stream::<Bytes>();
+    // Not the SDK's own, which takes a thousand parts before it makes the writer wait.
+    let (sender, parts) = mpsc::channel::<Bytes>(0);
     wasip3::spawn(async move { write(sender).await });
-    box_body(body)
+    let frames = parts.map(|part| Ok::<_, anyhow::Error>(Frame::data(part)));
+    box_body(StreamBody::new(frames))
 }
 
 fn full(body: impl Into<Bytes>) -> BoxBody {
     box_body(FullBody::new(body.into()))
+}
+
+async fn stall() -> ! {
+    loop {
+        wait_for(1_000_000_000_000).await;
+    }
 }
 
 fn spin_forever() -> ! {
