@@ -79,11 +79,11 @@ pub enum StartError {
     #[error("{0}")]
     Plugins(#[from] PluginError),
     #[error("route {0:?}: {1}")]
-    Plugin(String, PluginError),
+    Plugin(String, Box<PluginError>),
     #[error("{0}")]
     Handlers(#[from] HandlerError),
     #[error("route {0:?}: {1}")]
-    Handler(String, HandlerError),
+    Handler(String, Box<HandlerError>),
     #[error("{0}")]
     Config(String),
     #[error("cannot start a worker: {0}")]

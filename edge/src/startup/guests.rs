@@ -41,7 +41,7 @@ impl Guests {
         let library = Library::open(options.builtin_plugins, &config.wasm)?;
         let plugins = Plugins::load(&filters(config), library.clone())?;
         let chains = config.routes.iter().map(|route| {
-            let named = |error| StartError::Plugin(route.name().to_owned(), error);
+            let named = |error| StartError::Plugin(route.name().to_owned(), Box::new(error));
             plugins
                 .chain_of(route.name(), &route.plugins)
                 .map_err(named)
@@ -95,7 +95,7 @@ fn handlers(
     let sources = sources.filter(|(name, _)| names.contains(name.as_str()));
     let handlers = Handlers::load(sources, library)?;
     let routes = config.routes.iter().map(|route| {
-        let named = |error| StartError::Handler(route.name().to_owned(), error);
+        let named = |error| StartError::Handler(route.name().to_owned(), Box::new(error));
         let name = route.name();
         let handler = route.handler.as_ref();
         let handler = handler.map(|used| handlers.prepare(name, used));
