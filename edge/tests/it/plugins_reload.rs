@@ -339,34 +339,40 @@ async fn an_edge_that_ends_stops_watching() {
 
 #[tokio::test]
 async fn a_handler_is_replaced_with_the_instances_that_it_kept() {
-    use tidegate_plugins::spin::MISFIT;
-    let installed = Installed::version(1);
-    installed.write(MISFIT);
-    let edge = Edge::answered_by("replaced", "misfit")
-        .with(&format!(
-            "[wasm]\nwatch = \"0s\"\n[plugins.replaced]\nfile = {:?}\nreuse = 1000\ninstances = 1\nwait = \"20s\"",
-            installed.file().display().to_string()
-        ))
-        .start();
-    // How many requests an instance has had, this one included.
-    for count in ["1", "2"] {
-        assert_eq!(edge.get("/seen").await.text(), count);
+    use tidegate_plugins::spin::{MISFIT, MISFIT_CLASSIC};
+    for (kind, bytes) in [("misfit", MISFIT), ("misfit-classic", MISFIT_CLASSIC)] {
+        let installed = Installed::version(1);
+        installed.write(bytes);
+        let edge = Edge::answered_by("replaced", kind)
+            .with(&format!(
+                "[wasm]\nwatch = \"0s\"\n[plugins.replaced]\nfile = {:?}\nreuse = 1000\ninstances = 1\nwait = \"20s\"",
+                installed.file().display().to_string()
+            ))
+            .start();
+        // How many requests an instance has had, this one included.
+        for count in ["1", "2"] {
+            assert_eq!(edge.get("/seen").await.text(), count, "{kind}");
+        }
+        installed.write(&component(bytes, "the second"));
+        let (status, told) = reload(&edge, "/plugins/replaced/reload").await;
+        assert_eq!(
+            (status, &told["plugins"][0]["version"]),
+            (200, &2.into()),
+            "{kind}"
+        );
+        assert_eq!(edge.get("/seen").await.text(), "1", "{kind}");
+        installed.write(&version(1));
+        let (status, problem) = reload(&edge, "/plugins/replaced/reload").await;
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(
+            status == 422 && detail.contains("\"replaced\""),
+            "{kind}: {status} {detail}"
+        );
+        assert_eq!(edge.get("/seen").await.text(), "2", "{kind}");
+        let listed = listed(&edge).await;
+        assert_eq!(
+            (&listed["kinds"][0], &listed["version"]),
+            (&"handler".into(), &2.into())
+        );
     }
-    installed.write(&component(MISFIT, "the second"));
-    let (status, told) = reload(&edge, "/plugins/replaced/reload").await;
-    assert_eq!((status, &told["plugins"][0]["version"]), (200, &2.into()));
-    assert_eq!(edge.get("/seen").await.text(), "1");
-    installed.write(&version(1));
-    let (status, problem) = reload(&edge, "/plugins/replaced/reload").await;
-    let detail = problem["detail"].as_str().unwrap();
-    assert!(
-        status == 422 && detail.contains("\"replaced\""),
-        "{status} {detail}"
-    );
-    assert_eq!(edge.get("/seen").await.text(), "2");
-    let listed = listed(&edge).await;
-    assert_eq!(
-        (&listed["kinds"][0], &listed["version"]),
-        (&"handler".into(), &2.into())
-    );
 }
