@@ -54,12 +54,10 @@ mod tests {
 
     #[test]
     fn a_sum_is_64_hexadecimal_digits() {
+        let parsed = |text: &str| Sum::parse(text).map(|sum| sum.to_string());
         let text = "00ff".repeat(16);
-        assert_eq!(Sum::parse(&text).expect("a sum").to_string(), text);
-        assert_eq!(
-            Sum::parse(&text.to_uppercase()).expect("a sum").to_string(),
-            text
-        );
+        assert_eq!(parsed(&text), Some(text.clone()));
+        assert_eq!(parsed(&text.to_uppercase()), Some(text.clone()));
         let long = "0".repeat(65);
         let signed = format!("+{}", "0".repeat(63));
         let wide = format!("é{}", "0".repeat(62));

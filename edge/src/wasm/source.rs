@@ -38,8 +38,9 @@ pub enum SourceError {
     OtherSum {
         plugin: String,
         file: String,
-        found: Sum,
-        pinned: Sum,
+        // Boxed, so that an error is not larger than what it is the error of.
+        found: Box<Sum>,
+        pinned: Box<Sum>,
     },
 }
 
@@ -64,8 +65,8 @@ impl Binary {
             Some(pinned) if pinned != sha256 => Err(SourceError::OtherSum {
                 plugin: plugin.to_owned(),
                 file: source.file.clone(),
-                found: sha256,
-                pinned,
+                found: Box::new(sha256),
+                pinned: Box::new(pinned),
             }),
             _ => Ok(Binary {
                 file: source.file.clone(),

@@ -364,8 +364,8 @@ fn files_that_are_no_filter_are_told_apart() {
             "imports \"wasi:http/types@0.2.6\"",
         ),
         (
-            &importing("tidegate:plugin/kv@0.1.0"),
-            "imports \"tidegate:plugin/kv@0.1.0\"",
+            &importing("tidegate:plugin/telepathy@0.1.0"),
+            "imports \"tidegate:plugin/telepathy@0.1.0\"",
         ),
     ] {
         let error = error(bytes);

@@ -152,7 +152,8 @@ async fn what_comes_back_is_bounded_and_has_to_be_a_response() {
     let edge = asking(&origin, &hosts(&server));
     let get = format!("/http/get?http://{}/", server.address);
     for (answer, expected) in [
-        (answer(vec![b'x'; 1 << 20]), "200\n"),
+        // With a little room for the head, which the fixture's own answer of 1 MiB at most holds too.
+        (answer(vec![b'x'; (1 << 20) - 4_096]), "200\n"),
         (answer(vec![b'x'; (1 << 20) + 1]), "Error::TooLarge"),
         (answer(vec![b'x'; 2 << 20]).chunked(), "Error::TooLarge"),
         (Answer::hang_up(), "Error::Broken"),

@@ -1,14 +1,20 @@
 //! The misfit of wasi:http 0.2. The path says what; `status`, `body`, `count`, `size` and `url` of the
 //! query are instructions, every other pair becomes a field of the response.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use futures::{SinkExt, StreamExt};
 use spin_sdk::http::{
     Fields, IncomingRequest, IncomingResponse, Method, OutgoingResponse, Request, ResponseOutparam,
 };
 use spin_sdk::http_component;
 
+/// How many requests this instance has seen.
+static SEEN: AtomicU32 = AtomicU32::new(0);
+
 #[http_component]
 async fn handle(request: IncomingRequest, answer: ResponseOutparam) {
+    let seen = SEEN.fetch_add(1, Ordering::Relaxed) + 1;
     let target = request.path_with_query().unwrap_or_default();
     let (path, query) = target.split_once('?').unwrap_or((&target, ""));
     let query = Query(
@@ -44,6 +50,8 @@ async fn handle(request: IncomingRequest, answer: ResponseOutparam) {
                 }
             }
         }
+        // Which of its instance's requests this is.
+        "/seen" => full(&query, answer, seen.to_string()).await,
         "/told" => {
             let mut told = format!("{} {}\n", request.method(), request.uri());
             for (name, value) in request.headers().entries() {
