@@ -105,7 +105,7 @@ impl Purge for NoPurge {
     fn purge<'a>(
         &'a self,
         _: PurgeOrder,
-    ) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>> {
-        Box::pin(std::future::ready(Ok(())))
+    ) -> Pin<Box<dyn Future<Output = Result<String, String>> + Send + 'a>> {
+        Box::pin(std::future::ready(Ok(String::new())))
     }
 }

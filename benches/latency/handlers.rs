@@ -14,6 +14,7 @@ use tidegate_edge::egress::Egress;
 use tidegate_edge::filters::{Capabilities, LocalLimits, Purge, PurgeOrder, Source, Use};
 use tidegate_edge::handlers::{Handler, Handlers};
 use tidegate_edge::keyvalue::KeyValue;
+use tidegate_edge::telemetry::GuestMetrics;
 use tokio::runtime::Builder;
 
 use crate::messages::{NOW, request};
@@ -71,6 +72,7 @@ fn handler(guest: &str, reuse: u32) -> Handler {
         purge: Arc::new(NoPurge),
         keyvalue: KeyValue::in_memory(1 << 20, Clock::system()),
         egress: Arc::new(Egress::new(HeaderValue::from_static("1.1 bench"))),
+        metrics: GuestMetrics::default(),
     };
     Handlers::load(sources, tidegate_plugins::spin::ALL)
         .and_then(|handlers| handlers.prepare("/", &used))
@@ -85,7 +87,7 @@ impl Purge for NoPurge {
     fn purge<'a>(
         &'a self,
         _: PurgeOrder,
-    ) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>> {
-        Box::pin(std::future::ready(Ok(())))
+    ) -> Pin<Box<dyn Future<Output = Result<String, String>> + Send + 'a>> {
+        Box::pin(std::future::ready(Ok(String::new())))
     }
 }
