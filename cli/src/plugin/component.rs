@@ -126,7 +126,7 @@ fn grant(import: &str) -> Option<&str> {
     match interface {
         "wasi:http/outgoing-handler" | "wasi:http/client" => Some("http"),
         _ => match interface.split_once('/')? {
-            ("tidegate:plugin", "exchange" | "types" | "config" | "instance") => None,
+            ("tidegate:plugin", "exchange" | "types" | "values" | "config" | "instance") => None,
             ("tidegate:plugin", capability) => Some(capability),
             ("spin:key-value" | "fermyon:spin", "key-value") => Some("kv"),
             ("spin:redis" | "fermyon:spin", "redis") => Some("redis"),

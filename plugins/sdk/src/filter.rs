@@ -43,52 +43,6 @@ pub fn from_json<T: serde::de::DeserializeOwned>(config: &str) -> Result<T, Stri
     serde_json::from_str(config).map_err(|error| error.to_string())
 }
 
-/// The filter of this instance, and the clone that the exchange has. What [`filter!`](crate::filter)
-/// keeps.
-#[doc(hidden)]
-pub struct Instance<F> {
-    made: Option<F>,
-    exchanges: Option<F>,
-}
-
-impl<F: Filter> Instance<F> {
-    #[must_use]
-    pub const fn new() -> Instance<F> {
-        Instance {
-            made: None,
-            exchanges: None,
-        }
-    }
-
-    /// Runs `hook` on the exchange's filter, which is made anew where `is_first` says that this is
-    /// the exchange's first hook. Asked only where there is something to forget.
-    pub fn run<T>(
-        &mut self,
-        is_first: impl FnOnce() -> bool,
-        configuration: impl FnOnce() -> String,
-        hook: impl FnOnce(&mut F) -> T,
-    ) -> T {
-        if self.exchanges.is_some() && is_first() {
-            self.exchanges = None;
-        }
-        let made = &mut self.made;
-        let filter = self.exchanges.get_or_insert_with(|| {
-            let made = made.get_or_insert_with(|| {
-                F::new(&configuration())
-                    .expect("the edge has had this configuration accepted by `configure`")
-            });
-            made.clone()
-        });
-        hook(filter)
-    }
-}
-
-impl<F: Filter> Default for Instance<F> {
-    fn default() -> Instance<F> {
-        Instance::new()
-    }
-}
-
 /// Exports a [`Filter`] as this component's own.
 #[macro_export]
 macro_rules! filter {
@@ -104,7 +58,13 @@ macro_rules! filter {
 
             fn run<T>(is_first: impl FnOnce() -> bool, hook: impl FnOnce(&mut $filter) -> T) -> T {
                 INSTANCE.with_borrow_mut(|instance| {
-                    instance.run(is_first, bindings::tidegate::plugin::config::get, hook)
+                    let make = <$filter as $crate::Filter>::new;
+                    instance.run(
+                        is_first,
+                        make,
+                        bindings::tidegate::plugin::config::get,
+                        hook,
+                    )
                 })
             }
 
@@ -139,65 +99,12 @@ macro_rules! filter {
 
                 fn on_response(request: &$crate::Request, response: &$crate::Response) {
                     run($crate::is_first_hook, |filter| {
-                        $crate::Filter::on_response(filter, request, response)
+                $crate::Filter::on_response(filter, request, response)
                     });
                 }
             }
 
-    $crate::bindings::export!(Component with_types_in $crate::bindings);
+            $crate::bindings::export!(Component with_types_in $crate::bindings);
         };
     };
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-mod tests {
-    use super::{Filter, Instance};
-    use crate::Hooks;
-
-    #[derive(Clone)]
-    struct Remembers {
-        greeting: String,
-        client: Option<&'static str>,
-    }
-
-    impl Filter for Remembers {
-        fn hooks() -> Hooks {
-            Hooks::ON_REQUEST
-        }
-
-        fn new(config: &str) -> Result<Remembers, String> {
-            Ok(Remembers {
-                greeting: config.to_owned(),
-                client: None,
-            })
-        }
-    }
-
-    #[test]
-    fn an_exchange_finds_its_own_and_nothing_of_the_one_before() {
-        let mut instance = Instance::<Remembers>::new();
-        let mut configured = 0;
-        for client in ["one", "two"] {
-            for is_first in [true, false] {
-                instance.run(
-                    || is_first,
-                    || {
-                        configured += 1;
-                        "hello".to_owned()
-                    },
-                    |filter| {
-                        assert_eq!(filter.greeting, "hello");
-                        assert_eq!(filter.client, (!is_first).then_some(client));
-                        filter.client = Some(client);
-                        // Also what was configured is this exchange's own.
-                        if !is_first {
-                            filter.greeting.clear();
-                        }
-                    },
-                );
-            }
-        }
-        assert_eq!(configured, 1);
-    }
 }

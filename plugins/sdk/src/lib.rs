@@ -40,6 +40,7 @@
 
 mod arena;
 mod filter;
+mod instance;
 mod reply;
 pub mod values;
 
@@ -101,5 +102,6 @@ pub use bindings::tidegate::plugin::types::{CachePolicy, HookSet as Hooks, Refus
 pub use bindings::tidegate::plugin::{
     clock, http, kv, limits, log, metrics, purge, random, secrets,
 };
-pub use filter::{Filter, Instance, from_json};
+pub use filter::{Filter, from_json};
+pub use instance::Instance;
 pub use reply::problem;

@@ -6,11 +6,11 @@ pub use crate::values_bindings::tidegate::plugin::values::{
     ResponseHead,
 };
 
-/// A filter of one route, alive for one exchange, that is given copies.
+/// A filter of one route that is given copies.
 ///
-/// As [`Filter`](crate::Filter), but what a hook wants done it returns. A decision with an operation
+/// As [`Filter`](crate::Filter), each exchange has a clone of what [`ValueFilter::new`] made; but what a hook wants done it returns. A decision with an operation
 /// that is refused is a failure of the filter, and nothing of it is done.
-pub trait ValueFilter: Sized + 'static {
+pub trait ValueFilter: Clone + 'static {
     /// The hooks that this filter has.
     fn hooks() -> Hooks;
 
@@ -73,17 +73,6 @@ pub fn unchanged() -> ResponseDecision {
     }
 }
 
-/// Runs `hook` on the exchange's filter, which it makes from the route's configuration when this
-/// is the first hook. What [`value_filter!`](crate::value_filter) calls.
-#[doc(hidden)]
-pub fn run<F: ValueFilter, T>(filter: &mut Option<F>, hook: impl FnOnce(&mut F) -> T) -> T {
-    let filter = filter.get_or_insert_with(|| {
-        F::new(&crate::bindings::tidegate::plugin::config::get())
-            .expect("the edge has had this configuration accepted by `configure`")
-    });
-    hook(filter)
-}
-
 /// Exports a [`ValueFilter`] as this component's own.
 #[macro_export]
 macro_rules! value_filter {
@@ -91,18 +80,21 @@ macro_rules! value_filter {
         #[cfg(target_arch = "wasm32")]
         const _: () = {
             use $crate::values::{
-                self, Decision, OriginDecision, RequestHead, ResponseDecision, ResponseHead,
-                ValueFilter,
+                Decision, OriginDecision, RequestHead, ResponseDecision, ResponseHead, ValueFilter,
             };
             use $crate::values_bindings::{self as bindings, Guest};
 
             std::thread_local! {
-                static FILTER: std::cell::RefCell<Option<$filter>> =
-                    const { std::cell::RefCell::new(None) };
+                static INSTANCE: std::cell::RefCell<$crate::Instance<$filter>> =
+                    const { std::cell::RefCell::new($crate::Instance::new()) };
             }
 
-            fn run<T>(hook: impl FnOnce(&mut $filter) -> T) -> T {
-                FILTER.with_borrow_mut(|filter| values::run(filter, hook))
+            fn run<T>(is_first: impl FnOnce() -> bool, hook: impl FnOnce(&mut $filter) -> T) -> T {
+                INSTANCE.with_borrow_mut(|instance| {
+                    let make = <$filter as ValueFilter>::new;
+                    let configuration = $crate::bindings::tidegate::plugin::config::get;
+                    instance.run(is_first, make, configuration, hook)
+                })
             }
 
             struct Component;
@@ -117,22 +109,27 @@ macro_rules! value_filter {
                 }
 
                 fn on_request(request: RequestHead) -> Decision {
-                    run(|filter| ValueFilter::on_request(filter, request))
+                    // No hook of an exchange comes before this one.
+                    run(|| true, |filter| ValueFilter::on_request(filter, request))
                 }
 
                 fn on_origin_response(
                     request: RequestHead,
                     response: ResponseHead,
                 ) -> OriginDecision {
-                    run(|filter| ValueFilter::on_origin_response(filter, request, response))
+                    run($crate::is_first_hook, |filter| {
+                        ValueFilter::on_origin_response(filter, request, response)
+                    })
                 }
 
                 fn on_response(request: RequestHead, response: ResponseHead) -> ResponseDecision {
-                    run(|filter| ValueFilter::on_response(filter, request, response))
+                    run($crate::is_first_hook, |filter| {
+                        ValueFilter::on_response(filter, request, response)
+                    })
                 }
             }
 
-    $crate::values_bindings::export!(Component with_types_in $crate::values_bindings);
-        };
+            $crate::values_bindings::export!(Component with_types_in $crate::values_bindings);
+};
     };
 }
