@@ -69,7 +69,7 @@ async fn a_guest_is_told_the_clients_url_and_what_an_origin_would_be() {
         }
         for name in ["x-hop", "connection", "tidegate-lsn", "host"] {
             let is_it = |line: &&str| line.starts_with(&format!("{name}:"));
-            assert!(!told.iter().any(|line| is_it(line)), "{kind}: {name}");
+            assert!(!told.iter().any(is_it), "{kind}: {name}");
         }
     }
 }
