@@ -316,7 +316,7 @@ impl House {
     /// All tags that wait in the outbox, sorted, each once.
     pub(crate) async fn outbox(&self) -> Vec<String> {
         sqlx::query_scalar(
-            "SELECT DISTINCT tag COLLATE \"C\" AS tag FROM outbox, unnest(tags) AS tag ORDER BY tag",
+            "SELECT DISTINCT coalesce(tag, 'null') COLLATE \"C\" AS tag FROM outbox, unnest(tags) AS tag ORDER BY tag",
         )
         .fetch_all(&self.pool)
         .await

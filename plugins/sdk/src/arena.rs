@@ -274,7 +274,7 @@ mod tests {
                 for mark in 0..12_u8 {
                     let layout = layout(1 + next() % 700, 1 << (next() % 4));
                     let block = arena.alloc(layout);
-                    assert!(!block.is_null() && block as usize % layout.align() == 0);
+                    assert!(!block.is_null() && (block as usize).is_multiple_of(layout.align()));
                     block.write_bytes(mark, layout.size());
                     live.push((block, layout, mark));
                 }

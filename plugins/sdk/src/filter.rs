@@ -99,12 +99,12 @@ macro_rules! filter {
 
                 fn on_response(request: &$crate::Request, response: &$crate::Response) {
                     run($crate::is_first_hook, |filter| {
-                $crate::Filter::on_response(filter, request, response)
+                        $crate::Filter::on_response(filter, request, response)
                     });
                 }
             }
 
-            $crate::bindings::export!(Component with_types_in $crate::bindings);
+    $crate::bindings::export!(Component with_types_in $crate::bindings);
         };
     };
 }

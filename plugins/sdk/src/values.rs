@@ -129,7 +129,7 @@ macro_rules! value_filter {
                 }
             }
 
-            $crate::values_bindings::export!(Component with_types_in $crate::values_bindings);
-};
+    $crate::values_bindings::export!(Component with_types_in $crate::values_bindings);
+        };
     };
 }
