@@ -73,7 +73,10 @@ impl Component {
                 Payload::ComponentImportSection(section) if depth == 0 => {
                     for import in section {
                         let import = import.map_err(|error| format!("is broken: {error}"))?;
-                        component.imports.push(import.name.name.to_owned());
+                        // What has no package is a type that the world takes from an interface.
+                        if import.name.name.contains(':') {
+                            component.imports.push(import.name.name.to_owned());
+                        }
                     }
                 }
                 Payload::ComponentExportSection(section) if depth == 0 => {
@@ -85,6 +88,8 @@ impl Component {
                 _ => {}
             }
         }
+        component.imports.sort_unstable();
+        component.exports.sort_unstable();
         Ok(component)
     }
 
