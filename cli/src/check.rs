@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use tidegate_edge::config::Config;
-use tidegate_edge::filters::Plugins;
+use tidegate_edge::startup;
 
 use crate::failure::Failure;
 
@@ -18,24 +18,14 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
     let file = arguments.file.display();
     let config = Config::from_file(&arguments.file).map_err(Failure::refused)?;
-    load_plugins(&config).map_err(|message| Failure::refused(format!("{file}: {message}")))?;
+    startup::check(config.clone(), tidegate_plugins::ALL)
+        .map_err(|error| Failure::refused(format!("{file}: {error}")))?;
     println!(
         "{file}: good ({}, {}, {})",
         counted(config.origins.len(), "origin"),
         counted(config.routes.len(), "route"),
         counted(config.plugins.len(), "plugin"),
     );
-    Ok(())
-}
-
-/// Compiles every plugin and puts each route's configuration before it, as a start would.
-fn load_plugins(config: &Config) -> Result<(), String> {
-    let plugins =
-        Plugins::load(&config.plugins, tidegate_plugins::ALL).map_err(|error| error.to_string())?;
-    for route in &config.routes {
-        let chain = plugins.chain(&route.plugins);
-        chain.map_err(|error| format!("route {:?}: {error}", route.name()))?;
-    }
     Ok(())
 }
 

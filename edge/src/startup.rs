@@ -34,6 +34,7 @@ use crate::purge::{Followed, Index, Log, Orders, Own, Seal, Stream};
 use crate::server::{self, Handler};
 use crate::telemetry::Metrics;
 use guests::Guests;
+pub use guests::check;
 use sweeper::Sweeper;
 use urls::Urls;
 use watcher::Watcher;

@@ -25,6 +25,23 @@ fn a_good_file_is_counted() {
 }
 
 #[test]
+fn handlers_are_checked_as_what_they_are() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let component = folder.path().join("greeting.wasm");
+    fs::write(&component, tidegate_plugins::spin::GREETING).expect("it can be written");
+    let with = |grants: &str| {
+        check(&format!(
+            "[plugins.greeting]\nfile = {component:?}\n[[routes]]\n[routes.handler]\nname = \"greeting\"\n{grants}\n"
+        ))
+    };
+    let checked = with("grants = [\"kv\"]\nconfig = { greeting = \"Hello\" }");
+    assert_eq!(checked.code, Some(0), "{}", checked.err);
+    let checked = with("");
+    assert_eq!(checked.code, Some(2), "{}", checked.out);
+    assert!(checked.err.contains("\"kv\""), "{}", checked.err);
+}
+
+#[test]
 fn a_bad_file_ends_with_2_and_says_what_and_where() {
     let rate_limit = "[plugins.limit]\nfile = \"builtin:rate-limit\"\n";
     let on_route =

@@ -250,6 +250,15 @@ impl Use {
             return in_place("redis is of no use without the grant \"redis\"".to_owned());
         }
         check_not_zero("redis_timeout", self.redis_timeout()).or_else(in_place)?;
+        for (name, time) in [
+            ("deadline", self.deadline),
+            ("timeout", self.timeout),
+            ("lifetime", self.lifetime),
+        ] {
+            if let Some(time) = time {
+                check_not_zero(name, time).or_else(in_place)?;
+            }
+        }
         for name in self.secrets.keys() {
             let is_plain = name.bytes().all(|byte| byte.is_ascii_graphic());
             if name.is_empty() || name.len() > LONGEST_SECRET_NAME || !is_plain {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use http::header::{CONTENT_LENGTH, HOST};
 use http::uri::{Authority, Scheme};
-use http::{HeaderValue, Request, Response, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -361,6 +361,7 @@ impl Handler {
 /// The request as a guest sees it: by the client's scheme and authority.
 fn into_absolute(request: Request<Body>) -> Request<Body> {
     let (mut head, body) = request.into_parts();
+    strip_spin(&mut head.headers);
     let is_https = head
         .headers
         .get(FORWARDED_PROTO)
@@ -426,4 +427,16 @@ async fn within<T>(
         }
     })
     .await
+}
+
+/// Takes off what Spin's own host says of a request in fields: from a client it would be believed, and
+/// is in no key.
+fn strip_spin(headers: &mut HeaderMap) {
+    let forged = headers
+        .keys()
+        .filter(|name| name.as_str().starts_with("spin-"));
+    let forged: Vec<HeaderName> = forged.cloned().collect();
+    for name in forged {
+        headers.remove(name);
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Options, StartError};
 use crate::config::{Config, Source};
-use crate::filters::{Chain, Library, Plugins};
+use crate::filters::{Builtin, Chain, Library, Plugins};
 use crate::handlers::{Handlers, Prepared};
 use crate::telemetry::Metrics;
 use crate::wasm::Roster;
@@ -26,6 +26,20 @@ pub(super) struct Surroundings {
     pub(super) handler: Option<Prepared>,
     /// What is around everything, the first outermost.
     pub(super) middleware: Vec<Prepared>,
+}
+
+/// Reads, compiles and asks all guests of a configuration as a start would, and keeps nothing: also no
+/// compiled code.
+///
+/// # Errors
+/// What is wrong with a component or with its use.
+pub fn check(mut config: Config, builtin: Builtin) -> Result<(), StartError> {
+    config.wasm.cache = None;
+    let options = Options {
+        builtin_plugins: builtin,
+        ..Options::default()
+    };
+    Guests::load(&config, &options, &Metrics::default()).map(drop)
 }
 
 impl Guests {

@@ -46,7 +46,10 @@ fn effective_window(window: &Window, standing: &Standing) -> u64 {
     }
     let limit = u64::from(window.limit);
     let remaining = u64::from(standing.remaining);
-    let share = |units: u64| (units * u64::from(window.seconds) * 1_000).div_ceil(limit);
+    let share = |units: u64| {
+        let whole = u128::from(units) * u128::from(window.seconds) * 1_000;
+        u64::try_from(whole.div_ceil(u128::from(limit))).unwrap_or(u64::MAX)
+    };
     let used = limit.saturating_sub(remaining);
     let next = standing
         .reset_after

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Map, Value};
 
+use crate::shallow;
 use crate::token::{Algorithm, Token};
 
 /// The claims of a token, if its signature is right, it is valid `now` (seconds since 1970), and
@@ -18,20 +19,16 @@ pub(crate) fn claims(
 ) -> Option<Map<String, Value>> {
     let (signed, signature) = token.rsplit_once('.')?;
     let (header, payload) = signed.split_once('.')?;
-    if !is_expected(&object(header)?, rules.algorithm) {
-        return None;
-    }
     let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
+    // Before anything else is made of it: what is not signed may be anything.
     if !is_signed(rules.algorithm, key, signed.as_bytes(), &signature) {
         return None;
     }
-    let claims = object(payload)?;
+    if !is_expected(&shallow::object(header)?, rules.algorithm) {
+        return None;
+    }
+    let claims = shallow::object(payload)?;
     (is_valid(&claims, now) && is_meant(&claims, rules)).then_some(claims)
-}
-
-fn object(part: &str) -> Option<Map<String, Value>> {
-    let bytes = URL_SAFE_NO_PAD.decode(part).ok()?;
-    serde_json::from_slice(&bytes).ok()
 }
 
 /// Extensions that must be understood are not (RFC 7515 §4.1.11).
@@ -114,6 +111,21 @@ mod tests {
         let claims = |now| claims(token, &rules(), &key, now);
         assert_eq!(claims(1_300_819_379).unwrap()["iss"], "joe");
         assert_eq!(claims(1_300_819_380), None);
+    }
+
+    #[test]
+    fn a_token_that_nests_deeply_is_like_others() {
+        let deep = format!("{}1{}", "[".repeat(5_000), "]".repeat(5_000));
+        let header = format!(r#"{{"alg": "HS256", "x": {deep}}}"#);
+        let payload = format!(r#"{{"x": {deep}, "aud": [{deep}, "us"], "sub": "a"}}"#);
+        assert_eq!(
+            subject(&signed(&header, &payload, KEY), &rules()).as_deref(),
+            Some("a")
+        );
+        assert_eq!(
+            subject(&signed(&header, &payload, b"another key"), &rules()),
+            None
+        );
     }
 
     #[test]

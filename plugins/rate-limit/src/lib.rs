@@ -21,6 +21,8 @@ mod network;
 mod path;
 mod reply;
 mod seen;
+#[cfg(feature = "claims")]
+mod shallow;
 mod token;
 
 use std::rc::Rc;
@@ -61,6 +63,7 @@ impl Filter for RateLimit {
         }
         let key = match key::of(&config.key, config.without, &asked) {
             Ok(key) => key,
+            Err(_) if config.dry_run => return Flow::Continue,
             Err(nobody) => return Flow::Respond(reply::nobody(&nobody)),
         };
         let windows: Vec<limits::Window> = config.windows.iter().map(Into::into).collect();

@@ -65,7 +65,11 @@ impl State {
     }
 
     pub(super) fn append_key(&mut self, part: &str) -> Result<(), Refusal> {
-        convert::append_key(&mut self.change_request()?.key_extra, part)
+        let subject = self.change_request()?;
+        let appended = convert::append_key(&mut subject.key_extra, part);
+        // Without the part the exchange would share what it was to be kept apart from.
+        subject.bypass_cache |= appended.is_err();
+        appended
     }
 
     pub(super) fn bypass(&mut self) -> Result<(), Refusal> {

@@ -74,6 +74,8 @@ pub(super) struct Lease {
     address: String,
     connection: MultiplexedConnection,
     is_spoiled: AtomicBool,
+    /// Commands whose answer is still to come. A guest that ends leaves its own behind.
+    under_way: AtomicUsize,
 }
 
 /// Why there is no connection.
@@ -123,6 +125,7 @@ impl Servers {
             address: address.to_owned(),
             connection,
             is_spoiled: AtomicBool::new(false),
+            under_way: AtomicUsize::new(0),
         })
     }
 
@@ -200,7 +203,9 @@ impl Lease {
     /// What the server says, or that it says nothing within the timeout.
     pub(super) async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, RedisError> {
         let mut connection = self.connection.clone();
+        self.under_way.fetch_add(1, Ordering::Relaxed);
         let answer = command.query_async(&mut connection).await;
+        self.under_way.fetch_sub(1, Ordering::Relaxed);
         if let Err(error) = &answer
             && error.code().is_none()
         {
@@ -232,7 +237,8 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.servers.open.fetch_sub(1, Ordering::Relaxed);
-        if !self.is_spoiled.load(Ordering::Relaxed) {
+        let is_waiting = self.under_way.load(Ordering::Relaxed) > 0;
+        if !is_waiting && !self.is_spoiled.load(Ordering::Relaxed) {
             self.servers.put(&self.address, self.connection.clone());
         }
     }
