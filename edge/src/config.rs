@@ -165,8 +165,14 @@ impl Config {
                 .map_err(|message| format!("origin {name:?}: {message}"))?;
         }
         // What a plugin keeps stands under its name, what a Spin guest keeps under `NAME/LABEL`.
-        if let Some(name) = self.plugins.keys().find(|name| name.contains('/')) {
-            return Err(format!("plugin {name:?}: a plugin's name has no \"/\""));
+        if let Some(name) = self
+            .plugins
+            .keys()
+            .find(|name| name.is_empty() || name.contains('/'))
+        {
+            return Err(format!(
+                "plugin {name:?}: a plugin's name is not empty and has no \"/\""
+            ));
         }
         for route in &self.routes {
             let place = format!("route {:?}", route.name());

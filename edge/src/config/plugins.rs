@@ -322,7 +322,7 @@ mod tests {
         let error = Config::from_toml(text, "test").expect_err("it is wrong");
         let error = error.to_string();
         assert!(
-            error.contains("\"p/default\": a plugin's name has no"),
+            error.contains("\"p/default\": a plugin's name is not empty and has no"),
             "{error}"
         );
     }

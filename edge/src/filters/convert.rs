@@ -64,7 +64,8 @@ fn is_reserved(name: &HeaderName) -> bool {
         || ALSO.contains(&name.as_str())
 }
 
-/// Sets a field (`append` keeps what it has), where that stays within bounds.
+/// Sets a field (`append` keeps what it has), where that stays within bounds. Where it does not, a field that
+/// was to be replaced is gone all the same.
 pub(super) fn put_field(
     headers: &mut HeaderMap,
     name: HeaderName,
@@ -77,6 +78,10 @@ pub(super) fn put_field(
         |(lines, bytes), field| (lines + 1, bytes + field.0.as_str().len() + field.1.len()),
     );
     if lines > MOST_FIELDS || bytes > MOST_FIELD_BYTES {
+        if !append {
+            // It may be a client's that was to be replaced, and a client can fill the bounds.
+            headers.remove(name);
+        }
         return Err(Refusal::TooLarge);
     }
     let put = if append {
@@ -303,6 +308,20 @@ pub(super) fn log_line(message: &str, longest: usize) -> String {
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_field_that_cannot_be_replaced_is_not_left_as_it_was() {
+        let mut headers = HeaderMap::new();
+        let name = HeaderName::from_static("x-user");
+        headers.insert(name.clone(), HeaderValue::from_static("admin"));
+        for _ in 0..MOST_FIELDS {
+            headers.append("x-pad", HeaderValue::from_static(""));
+        }
+        let value = HeaderValue::from_static("guest");
+        let put = put_field(&mut headers, name.clone(), value, false);
+        assert_eq!(put, Err(Refusal::TooLarge));
+        assert!(!headers.contains_key(name));
+    }
 
     #[test]
     fn fields_of_the_connection_and_broken_ones_are_refused() {

@@ -158,6 +158,11 @@ impl Config {
                 self.windows.len()
             ));
         }
+        let mut lengths: Vec<u32> = self.windows.iter().map(|window| window.seconds).collect();
+        lengths.sort_unstable();
+        if let Some(pair) = lengths.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(format!("windows: two of {} seconds", pair[0]));
+        }
         if !(400..600).contains(&self.status) {
             return Err(format!("status {} is no error status", self.status));
         }
