@@ -1,8 +1,10 @@
 //! What all guests have in common, whichever world they are of: where their components come from,
-//! how their compiled code is kept, how they are replaced while requests pass, how they fail, and
+//! how much room they have, how their compiled code is kept, how they are replaced while requests pass, how they fail, and
 //! that it is counted.
 
 mod code;
+mod compiled;
+mod engine;
 mod failure;
 mod library;
 mod lines;
@@ -10,6 +12,8 @@ mod roster;
 mod source;
 
 pub use code::{CacheError, CodeCache};
+pub(crate) use compiled::InUse;
+pub(crate) use engine::{Room, TICK, tick};
 pub(crate) use failure::{Exceeded, count};
 pub use failure::{Failure, FailureKind, failures};
 pub use library::Library;

@@ -1,6 +1,6 @@
 //! The plugins of a configuration: read, compiled and checked against the world.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
@@ -13,7 +13,7 @@ use super::guest::Linked;
 use super::quota::Quota;
 use super::{Grant, Library, Source, Use, convert};
 use crate::config::Sum;
-use crate::wasm::{Binary, Lines};
+use crate::wasm::{Binary, InUse, Lines};
 
 /// The exports that make a component a filter, of either world.
 const EXPORTS: [&str; 5] = [
@@ -33,6 +33,9 @@ const INERT: [&str; 5] = [
     "wasi:io/",
     "wasi:random/",
 ];
+
+/// The filters that are in use, in all configurations.
+static IN_USE: InUse<Compiled> = InUse::new();
 
 /// The plugins of a configuration, compiled.
 pub struct Plugins {
@@ -137,7 +140,7 @@ impl Loaded {
         binary: &Binary,
     ) -> Result<Loaded, PluginError> {
         Ok(Loaded {
-            compiled: compile_once(plugin, library, binary)?,
+            compiled: IN_USE.or_compile(binary, || compile(plugin, library, binary))?,
             sha256: binary.sha256,
         })
     }
@@ -180,29 +183,6 @@ impl Plugin {
             Arc::clone(&self.lines),
         ))
     }
-}
-
-/// Compiles a component, unless the same bytes are in use already.
-fn compile_once(
-    plugin: &str,
-    library: &Library,
-    binary: &Binary,
-) -> Result<Arc<Compiled>, PluginError> {
-    static IN_USE: Mutex<Option<HashMap<blake3::Hash, Weak<Compiled>>>> = Mutex::new(None);
-    let hash = blake3::hash(&binary.bytes);
-    let lock = || IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
-    let known = lock()
-        .as_ref()
-        .and_then(|known| known.get(&hash)?.upgrade());
-    if let Some(compiled) = known {
-        return Ok(compiled);
-    }
-    let compiled = Arc::new(compile(plugin, library, binary)?);
-    let mut in_use = lock();
-    let in_use = in_use.get_or_insert_default();
-    in_use.retain(|_, compiled| compiled.strong_count() > 0);
-    in_use.insert(hash, Arc::downgrade(&compiled));
-    Ok(compiled)
 }
 
 fn compile(plugin: &str, library: &Library, binary: &Binary) -> Result<Compiled, PluginError> {

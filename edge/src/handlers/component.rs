@@ -1,7 +1,7 @@
 //! The handlers of a configuration: read, compiled, and sorted by what they export.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use wasmtime::component::{Component, InstancePre};
@@ -16,7 +16,10 @@ use super::pool::Pool;
 use super::spin;
 use super::state::State;
 use crate::config::{Source, Sum, Use};
-use crate::wasm::{Binary, Library};
+use crate::wasm::{Binary, InUse, Library};
+
+/// The handlers that are in use, in all configurations.
+static IN_USE: InUse<Compiled> = InUse::new();
 
 /// The handlers of a configuration, compiled.
 pub struct Handlers {
@@ -140,7 +143,7 @@ impl Loaded {
         binary: &Binary,
     ) -> Result<Loaded, HandlerError> {
         Ok(Loaded {
-            compiled: compile_once(plugin, library, binary)?,
+            compiled: IN_USE.or_compile(binary, || compile(plugin, library, binary))?,
             sha256: binary.sha256,
         })
     }
@@ -199,29 +202,6 @@ impl Compiled {
             World::Classic(proxy) => proxy.instantiate_async(store).await.map(Guest::Classic),
         }
     }
-}
-
-/// Compiles a component, unless the same bytes are in use already.
-fn compile_once(
-    plugin: &str,
-    library: &Library,
-    binary: &Binary,
-) -> Result<Arc<Compiled>, HandlerError> {
-    static IN_USE: Mutex<Option<HashMap<blake3::Hash, Weak<Compiled>>>> = Mutex::new(None);
-    let hash = blake3::hash(&binary.bytes);
-    let lock = || IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
-    let known = lock()
-        .as_ref()
-        .and_then(|known| known.get(&hash)?.upgrade());
-    if let Some(compiled) = known {
-        return Ok(compiled);
-    }
-    let compiled = Arc::new(compile(plugin, library, binary)?);
-    let mut in_use = lock();
-    let in_use = in_use.get_or_insert_default();
-    in_use.retain(|_, compiled| compiled.strong_count() > 0);
-    in_use.insert(hash, Arc::downgrade(&compiled));
-    Ok(compiled)
 }
 
 fn compile(plugin: &str, library: &Library, binary: &Binary) -> Result<Compiled, HandlerError> {
