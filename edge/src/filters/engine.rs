@@ -15,7 +15,7 @@ use super::bindings::Filter;
 use super::convert::MOST_CARRIED;
 use super::error::PluginError;
 use super::host::{State, TABLE_ENTRIES};
-use crate::wasm::{Room, TICK, tick};
+use crate::wasm::{Layout, TICK, tick};
 
 /// The most memory that an instance can be given, in bytes.
 pub(super) const MOST_MEMORY: usize = 64 << 20;
@@ -82,7 +82,7 @@ pub(super) fn slices(deadline: Duration) -> u64 {
 }
 
 fn config() -> Config {
-    let room = Room {
+    let layout = Layout {
         instances: INSTANCES,
         // A component made of one module brings two more that tie it to its imports.
         modules: 3,
@@ -93,7 +93,7 @@ fn config() -> Config {
         stack_below: STACK_BELOW,
         kept_memory: KEPT_MEMORY,
     };
-    let mut config = room.config();
+    let mut config = layout.config();
     config.concurrency_support(false);
     config
 }

@@ -12,7 +12,7 @@ use super::error::HandlerError;
 use super::next;
 use super::spin;
 use super::state::{State, TABLE_ENTRIES};
-use crate::wasm::{Room, tick};
+use crate::wasm::{Layout, tick};
 
 /// The most memory that an instance can be given, in bytes.
 pub(super) const MOST_MEMORY: usize = 256 << 20;
@@ -70,7 +70,7 @@ impl Machine {
 }
 
 fn config() -> Config {
-    let room = Room {
+    let layout = Layout {
         instances: INSTANCES,
         modules: MODULES,
         // An exchange may have several calls under way.
@@ -81,7 +81,7 @@ fn config() -> Config {
         stack_below: STACK_BELOW,
         kept_memory: KEPT_MEMORY,
     };
-    let mut config = room.config();
+    let mut config = layout.config();
     config.wasm_component_model_async(true);
     config
 }
