@@ -38,7 +38,7 @@ pub use subject::{PolicyChanges, Subject};
 pub use crate::config::{Grant, OnFailure, Source, Use};
 pub use crate::wasm::{
     Builtin, CacheError, CodeCache, Failure, FailureKind, Library, SourceError, failures,
-    lines_left_out,
+    lines_left_out, read_component,
 };
 
 use std::sync::Arc;

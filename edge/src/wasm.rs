@@ -20,5 +20,5 @@ pub use library::Library;
 pub use lines::lines_left_out;
 pub(crate) use lines::{Line, Lines};
 pub(crate) use roster::{Facts, Kind, Publish};
-pub use roster::{Listed, ReloadError, Reloaded, Roster};
-pub use source::{Binary, Builtin, SourceError};
+pub use roster::{Kept, Listed, ReloadError, Reloaded, Roster};
+pub use source::{Binary, Builtin, SourceError, read_component};
