@@ -30,7 +30,7 @@ mod subject;
 pub use chain::Chain;
 pub use error::PluginError;
 pub use limits::{Limits, LocalLimits, RedisLimits, Standing, Take, Taken, Verdict, Window, taken};
-pub use plugin::Plugins;
+pub use plugin::{Plugins, needs};
 pub use purge::{Purge, PurgeOrder};
 pub use run::{Filters, Flow};
 pub use subject::{PolicyChanges, Subject};

@@ -10,6 +10,7 @@ mod library;
 mod lines;
 mod roster;
 mod source;
+mod words;
 
 pub use code::{CacheError, CodeCache};
 pub(crate) use compiled::InUse;
@@ -22,3 +23,4 @@ pub(crate) use lines::{Line, Lines};
 pub(crate) use roster::{Facts, Kind, Publish};
 pub use roster::{Kept, Listed, ReloadError, Reloaded, Roster};
 pub use source::{Binary, Builtin, SourceError, read_component};
+pub(crate) use words::words;

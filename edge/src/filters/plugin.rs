@@ -13,7 +13,7 @@ use super::guest::Linked;
 use super::quota::Quota;
 use super::{Grant, Library, Source, Use, convert};
 use crate::config::Sum;
-use crate::wasm::{Binary, InUse, Lines};
+use crate::wasm::{Binary, InUse, Lines, words};
 
 /// The exports that make a component a filter, of either world.
 const EXPORTS: [&str; 5] = [
@@ -197,7 +197,7 @@ fn compile(plugin: &str, library: &Library, binary: &Binary) -> Result<Compiled,
     let component = match library.component(&machine.engine, bytes) {
         Ok(component) => component,
         Err(error) => {
-            let reason = format!("{error:#}");
+            let reason = words(&format!("{error:#}"));
             return Err(PluginError::NoComponent {
                 plugin,
                 file,
@@ -206,7 +206,7 @@ fn compile(plugin: &str, library: &Library, binary: &Binary) -> Result<Compiled,
         }
     };
     let world = component.component_type();
-    let mut needs = BTreeSet::new();
+    let needs = needs(world.imports(&machine.engine).map(|(import, _)| import));
     let mut has_wasi = false;
     for (import, item) in world.imports(&machine.engine) {
         // Types that the world takes from its interfaces; whose they are, linking checks.
@@ -214,11 +214,8 @@ fn compile(plugin: &str, library: &Library, binary: &Binary) -> Result<Compiled,
             continue;
         }
         match Import::of(import) {
-            Import::Exchange => {}
+            Import::Exchange | Import::Capability(_) => {}
             Import::Wasi => has_wasi = true,
-            Import::Capability(grant) => {
-                needs.insert(grant);
-            }
             Import::Unknown => {
                 let import = import.to_owned();
                 return Err(PluginError::UnknownImport {
@@ -248,7 +245,7 @@ fn compile(plugin: &str, library: &Library, binary: &Binary) -> Result<Compiled,
             has_wasi,
         }),
         Err(error) => {
-            let reason = format!("{error:#}");
+            let reason = words(&format!("{error:#}"));
             Err(PluginError::OtherWorld {
                 plugin,
                 file,
@@ -256,6 +253,15 @@ fn compile(plugin: &str, library: &Library, binary: &Binary) -> Result<Compiled,
             })
         }
     }
+}
+
+/// The grants that a filter with these imports needs.
+pub fn needs<'a>(imports: impl IntoIterator<Item = &'a str>) -> BTreeSet<Grant> {
+    let granted = |import| match Import::of(import) {
+        Import::Capability(grant) => Some(grant),
+        _ => None,
+    };
+    imports.into_iter().filter_map(granted).collect()
 }
 
 /// What an import of a component asks for.

@@ -16,7 +16,7 @@ use super::pool::Pool;
 use super::spin;
 use super::state::State;
 use crate::config::{Source, Sum, Use};
-use crate::wasm::{Binary, InUse, Library};
+use crate::wasm::{Binary, InUse, Library, words};
 
 /// The handlers that are in use, in all configurations.
 static IN_USE: InUse<Compiled> = InUse::new();
@@ -211,7 +211,7 @@ fn compile(plugin: &str, library: &Library, binary: &Binary) -> Result<Compiled,
     let component = match library.component(&machine.engine, &binary.bytes) {
         Ok(component) => component,
         Err(error) => {
-            let reason = format!("{error:#}");
+            let reason = words(&format!("{error:#}"));
             return Err(HandlerError::NoComponent {
                 plugin,
                 file,
@@ -239,7 +239,7 @@ fn compile(plugin: &str, library: &Library, binary: &Binary) -> Result<Compiled,
             world,
         }),
         Err(error) => {
-            let reason = format!("{error:#}");
+            let reason = words(&format!("{error:#}"));
             Err(HandlerError::OtherWorld {
                 plugin,
                 file,
