@@ -13,7 +13,7 @@ mod source;
 mod words;
 
 pub use code::{CacheError, CodeCache};
-pub(crate) use compiled::InUse;
+pub(crate) use compiled::{InUse, with_each};
 pub(crate) use engine::{Layout, TICK, tick};
 pub(crate) use failure::{Exceeded, count};
 pub use failure::{Failure, FailureKind, failures};

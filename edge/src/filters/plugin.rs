@@ -13,7 +13,7 @@ use super::guest::Linked;
 use super::quota::Quota;
 use super::{Grant, Library, Source, Use, convert};
 use crate::config::Sum;
-use crate::wasm::{Binary, InUse, Lines, words};
+use crate::wasm::{Binary, InUse, Lines, with_each, words};
 
 /// The exports that make a component a filter, of either world.
 const EXPORTS: [&str; 5] = [
@@ -89,9 +89,9 @@ impl Plugins {
             };
             Ok((name.clone(), Arc::new(plugin)))
         };
-        let by_name: Result<_, PluginError> = sources.iter().map(load).collect();
+        let loaded: Result<_, PluginError> = with_each(sources, load);
         Ok(Plugins {
-            by_name: by_name?,
+            by_name: loaded?.into_iter().collect(),
             library,
             routes: Mutex::default(),
         })

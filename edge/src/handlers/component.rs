@@ -16,7 +16,7 @@ use super::pool::Pool;
 use super::spin;
 use super::state::State;
 use crate::config::{Source, Sum, Use};
-use crate::wasm::{Binary, InUse, Library, words};
+use crate::wasm::{Binary, InUse, Library, with_each, words};
 
 /// The handlers that are in use, in all configurations.
 static IN_USE: InUse<Compiled> = InUse::new();
@@ -82,9 +82,9 @@ impl Handlers {
             };
             Ok((name.clone(), handling))
         };
-        let by_name: Result<_, HandlerError> = sources.into_iter().map(load).collect();
+        let loaded: Result<_, HandlerError> = with_each(sources, load);
         Ok(Handlers {
-            by_name: by_name?,
+            by_name: loaded?.into_iter().collect(),
             library,
             uses: Mutex::default(),
         })

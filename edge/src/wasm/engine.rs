@@ -52,6 +52,8 @@ impl Layout {
             .max_core_instance_size(1 << 20);
         let mut config = Config::new();
         config
+            // A reload takes one core away from requests, and not all of them.
+            .parallel_compilation(false)
             .epoch_interruption(true)
             .max_wasm_stack(self.stack)
             .async_stack_size(self.stack + self.stack_below)
