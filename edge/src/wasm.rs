@@ -13,7 +13,7 @@ mod source;
 
 pub use code::{CacheError, CodeCache};
 pub(crate) use compiled::InUse;
-pub(crate) use engine::{Room, TICK, tick};
+pub(crate) use engine::{Room, TICK, tick, ticks};
 pub(crate) use failure::{Exceeded, count};
 pub use failure::{Failure, FailureKind, failures};
 pub use library::Library;
