@@ -87,7 +87,7 @@ impl Extent {
 
 /// Sets a field (`append` keeps what it has), where the message then has not grown too far beyond
 /// `before`, which is what it was when the hook began: nobody but the guest itself can fill what it may
-/// add.
+/// add. Where it has, a field that was to be replaced is gone all the same.
 pub(super) fn put_field(
     headers: &mut HeaderMap,
     before: Extent,
@@ -98,6 +98,10 @@ pub(super) fn put_field(
     let kept = headers.iter().filter(|(other, _)| append || *other != name);
     let after = kept.fold(Extent::default().and((&name, &value)), Extent::and);
     if after.lines > before.lines + MOST_FIELDS || after.bytes > before.bytes + MOST_FIELD_BYTES {
+        if !append {
+            // Nobody else's value stands in for the guest's.
+            headers.remove(name);
+        }
         return Err(Refusal::TooLarge);
     }
     let put = if append {
@@ -348,8 +352,9 @@ mod tests {
         let put = put_field(&mut headers, before, user.clone(), value, true);
         assert_eq!(put, Err(Refusal::TooLarge));
         let long = HeaderValue::from_str(&"a".repeat(MOST_FIELD_BYTES)).unwrap();
-        let put = put_field(&mut headers, before, user, long, false);
+        let put = put_field(&mut headers, before, user.clone(), long, false);
         assert_eq!(put, Err(Refusal::TooLarge));
+        assert!(!headers.contains_key(user));
     }
 
     #[test]
