@@ -21,6 +21,7 @@ mod limits;
 mod patience;
 mod plugin;
 mod pool;
+mod powers;
 mod purge;
 mod quota;
 mod replace;

@@ -10,6 +10,7 @@ use super::chain::{Chain, Route, Step, Version, configured};
 use super::engine::{MOST_MEMORY, Machine, machine};
 use super::error::PluginError;
 use super::guest::Linked;
+use super::powers::Powers;
 use super::quota::Quota;
 use super::{Grant, Library, Source, Use, convert};
 use crate::config::Sum;
@@ -48,7 +49,7 @@ pub struct Plugins {
 /// A component, under a name of the configuration.
 pub(super) struct Plugin {
     pub(super) loaded: ArcSwap<Loaded>,
-    quota: Arc<Quota>,
+    source: Source,
     lines: Arc<Lines>,
 }
 
@@ -66,6 +67,7 @@ pub(super) struct Compiled {
     pub(super) needs: BTreeSet<Grant>,
     /// Whether it has WASI, whose waiting no tick interrupts.
     pub(super) has_wasi: bool,
+    pub(super) may: Powers,
 }
 
 impl Plugins {
@@ -84,7 +86,7 @@ impl Plugins {
             let loaded = Loaded::new(name, &library, &library.read(name, source)?)?;
             let plugin = Plugin {
                 loaded: ArcSwap::from_pointee(loaded),
-                quota: Arc::new(Quota::new(source)),
+                source: source.clone(),
                 lines: Arc::new(Lines::new(name)),
             };
             Ok((name.clone(), Arc::new(plugin)))
@@ -117,7 +119,8 @@ impl Plugins {
             let plugin = plugin.ok_or_else(|| PluginError::Unknown {
                 plugin: used.name.clone(),
             })?;
-            plugin.step(used, &plugin.loaded.load().compiled)
+            let quota = Arc::new(Quota::new(&plugin.source));
+            plugin.step(used, &plugin.loaded.load().compiled, quota)
         };
         let steps: Result<_, PluginError> = uses.iter().map(step).collect();
         let chain = Chain::new(route, uses, Version::new(configured(steps?)?));
@@ -147,11 +150,17 @@ impl Loaded {
 }
 
 impl Plugin {
-    /// A route's use of a version, which is still to be asked whether it likes its configuration.
+    /// A route's use of a version, which is still to be asked whether it likes its configuration. Its
+    /// instances count against `quota`.
     ///
     /// # Errors
     /// [`PluginError`], naming the plugin: it needs what the route does not grant.
-    pub(super) fn step(&self, used: &Use, compiled: &Arc<Compiled>) -> Result<Step, PluginError> {
+    pub(super) fn step(
+        &self,
+        used: &Use,
+        compiled: &Arc<Compiled>,
+        quota: Arc<Quota>,
+    ) -> Result<Step, PluginError> {
         let plugin = || used.name.clone();
         let denied = compiled
             .needs
@@ -179,7 +188,7 @@ impl Plugin {
             used,
             config,
             Arc::clone(compiled),
-            Arc::clone(&self.quota),
+            quota,
             Arc::clone(&self.lines),
         ))
     }
@@ -208,13 +217,15 @@ fn compile(plugin: &str, library: &Library, binary: &Binary) -> Result<Compiled,
     let world = component.component_type();
     let needs = needs(world.imports(&machine.engine).map(|(import, _)| import));
     let mut has_wasi = false;
+    let mut may = Powers::default();
     for (import, item) in world.imports(&machine.engine) {
         // Types that the world takes from its interfaces; whose they are, linking checks.
         if matches!(item.ty, ComponentItem::Type(_) | ComponentItem::Resource(_)) {
             continue;
         }
         match Import::of(import) {
-            Import::Exchange | Import::Capability(_) => {}
+            Import::Exchange => may.learn(machine, &item.ty),
+            Import::Capability(_) => {}
             Import::Wasi => has_wasi = true,
             Import::Unknown => {
                 let import = import.to_owned();
@@ -239,10 +250,15 @@ fn compile(plugin: &str, library: &Library, binary: &Binary) -> Result<Compiled,
     }
     match Linked::new(machine, &component) {
         Ok(linked) => Ok(Compiled {
-            linked,
             machine,
             needs,
             has_wasi,
+            may: if linked.takes_values() {
+                Powers::ALL
+            } else {
+                may
+            },
+            linked,
         }),
         Err(error) => {
             let reason = words(&format!("{error:#}"));

@@ -1,6 +1,7 @@
 //! What the engines of all kinds of guests have in common: how much room guests have, and that they
 //! are interrupted.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -62,6 +63,13 @@ impl Layout {
     }
 }
 
+static TICKS: AtomicU64 = AtomicU64::new(0);
+
+/// How often epochs have been raised.
+pub(crate) fn ticks() -> u64 {
+    TICKS.load(Ordering::Relaxed)
+}
+
 /// Raises an engine's epoch every [`TICK`], for as long as the process lives. One thread does so for
 /// all engines.
 ///
@@ -75,6 +83,7 @@ pub(crate) fn tick(engine: &Engine) -> std::io::Result<()> {
         let forever = move || {
             loop {
                 std::thread::sleep(TICK);
+                TICKS.fetch_add(1, Ordering::Relaxed);
                 ticking().iter().for_each(Engine::increment_epoch);
             }
         };
