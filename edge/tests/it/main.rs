@@ -75,4 +75,5 @@ mod plugins_reload_often;
 mod rate_limit;
 mod rate_limit_region;
 mod reuse;
+mod routes;
 mod spin;
