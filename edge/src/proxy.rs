@@ -96,6 +96,8 @@ pub struct Settings {
 #[derive(Clone)]
 pub struct Route {
     pub name: String,
+    /// Host and path as the configuration has them: what this route is, and no other.
+    pub pattern: Arc<str>,
     pub policy: Policy,
     /// What counts for the key; the URL as it is when there is none.
     pub key_policy: Option<Arc<KeyPolicy>>,
@@ -233,6 +235,7 @@ impl Proxy {
         let (mut answer, filters) = match filtered.await {
             Some(answer) => (answer, Some(filters)),
             None => {
+                self.keep_apart(exchange, &route);
                 encoding::negotiate(exchange, &route);
                 self.resolve(exchange, &route, filters).await
             }

@@ -1,4 +1,5 @@
-//! Which route a path takes, however it is spelt.
+//! Which route a path takes, however it is spelt, and what is kept apart when a filter leads it to
+//! another one's.
 
 use serde_json::json;
 
@@ -118,4 +119,54 @@ async fn an_explanation_says_why_no_route_is_taken() {
         .await;
     assert!(told.text().contains("two routes"), "{}", told.text());
     assert!(told.text().contains("http_request_error"));
+}
+
+/// A filter leads what is asked of `/led` to a path that is the second route's.
+fn leading(app: &Origin, other: &Origin, second: &str) -> Edge {
+    let other = other.address;
+    let settings = format!(
+        r#"
+        [plugins.scripted]
+        file = "builtin:scripted"
+        [origins.other]
+        url = "http://{other}"
+        [[routes]]
+        path = "/led"
+        origin = "app"
+        ttl = "1h"
+        [[routes.plugins]]
+        name = "scripted"
+        grants = ["purge"]
+        deadline = "5s"
+        [routes.plugins.config]
+        on_request = [{{ path = "/own" }}]
+        on_origin_response = [{{ set = ["x-route", "led"] }}]
+        [[routes]]
+        origin = "{second}"
+        "#
+    );
+    Edge::before(app).with(&settings).start()
+}
+
+#[tokio::test]
+async fn what_is_led_to_another_routes_path_is_not_stored_as_that_routes() {
+    for second in ["other", "app"] {
+        let (app, other) = (Origin::always(fresh("app")), Origin::always(fresh("other")));
+        let edge = leading(&app, &other, second);
+        for round in ["miss", "hit"] {
+            let led = edge.get("/led").await;
+            assert_eq!((led.text(), led.get("x-route")), ("app", Some("led")));
+            assert_eq!(led.cache_status() == "hit", round == "hit", "{second}");
+            let own = edge.get("/own").await;
+            assert_eq!((own.text(), own.get("x-route")), (second, None));
+            assert_eq!(own.cache_status() == "hit", round == "hit", "{second}");
+        }
+        // A purge names the URL, whichever route it was stored by.
+        edge.purge("/own").await;
+        assert_ne!(edge.get("/led").await.cache_status(), "hit", "{second}");
+        assert_ne!(edge.get("/own").await.cache_status(), "hit", "{second}");
+        edge.purge("/led").await;
+        assert_ne!(edge.get("/led").await.cache_status(), "hit", "{second}");
+        assert_eq!(edge.get("/own").await.cache_status(), "hit", "{second}");
+    }
 }
