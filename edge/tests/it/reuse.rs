@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 use tidegate_edge::filters::{
-    Capabilities, Chain, FailureKind, Filters, Flow, Limits, Plugins, Source, Standing, Subject,
-    Take, Verdict,
+    Capabilities, Chain, Counting, FailureKind, Filters, Flow, Limits, Plugins, Source, Standing,
+    Subject, Take, Verdict,
 };
 
 use crate::filters_support::{Reach, answered, response_field, subject, used};
@@ -250,7 +250,7 @@ async fn what_is_idle_on_one_route_makes_room_on_another() {
 struct Slow;
 
 impl Limits for Slow {
-    fn take<'a>(&'a self, take: Take<'a>) -> Pin<Box<dyn Future<Output = Verdict> + Send + 'a>> {
+    fn take<'a>(&'a self, take: Take<'a>) -> Pin<Box<dyn Future<Output = Counting> + Send + 'a>> {
         Box::pin(async move {
             for _ in 0..10 {
                 tokio::task::yield_now().await;
@@ -260,10 +260,10 @@ impl Limits for Slow {
                 reset_after: 0,
                 retry_after: 0,
             };
-            Verdict {
+            Ok(Verdict {
                 allowed: true,
                 standings: vec![standing; take.windows.len()],
-            }
+            })
         })
     }
 }

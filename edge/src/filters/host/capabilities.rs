@@ -39,7 +39,10 @@ impl limits::Host for State {
             cost,
             is_asynchronous: options.contains(limits::Options::ASYNCHRONOUS),
         };
-        let verdict = capabilities.limits.take(take).await;
+        let verdict = match capabilities.limits.take(take).await {
+            Ok(verdict) => verdict,
+            Err(reason) => return Ok(Err(reason.to_string())),
+        };
         if cost > 0 {
             let taken = match verdict.allowed {
                 true => Taken::Allowed,
