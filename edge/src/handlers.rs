@@ -22,14 +22,15 @@ mod lent;
 mod log;
 mod next;
 mod outbound;
-mod pool;
+mod prepared;
 mod reach;
 mod replace;
 mod spin;
 mod state;
 
 pub use component::Handlers;
-pub use drive::{Handler, Middleware, Prepared};
+pub use drive::{Handler, Middleware};
 pub use error::HandlerError;
 pub use lent::{Lent, Read};
 pub use next::{Next, NotPassed, Onward};
+pub use prepared::Prepared;

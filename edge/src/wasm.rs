@@ -1,11 +1,13 @@
 //! What all guests have in common, whichever world they are of: where their components come from,
-//! how their compiled code is kept, how they are replaced while requests pass, how they fail, and
-//! that it is counted.
+//! how their compiled code is kept, how many instances there may be and who waits for one, how they
+//! are replaced while requests pass, how they fail, and that it is counted.
 
 mod code;
 mod failure;
 mod library;
 mod lines;
+pub(crate) mod pool;
+mod quota;
 mod roster;
 mod source;
 
@@ -15,6 +17,7 @@ pub use failure::{Failure, FailureKind, failures};
 pub use library::Library;
 pub use lines::lines_left_out;
 pub(crate) use lines::{Line, Lines};
+pub(crate) use quota::{Alive, Quota, Room};
 pub(crate) use roster::{Facts, Kind, Publish};
 pub use roster::{Listed, ReloadError, Reloaded, Roster};
 pub use source::{Binary, Builtin, SourceError};

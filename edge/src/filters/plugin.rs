@@ -7,13 +7,12 @@ use arc_swap::ArcSwap;
 use wasmtime::component::types::ComponentItem;
 
 use super::chain::{Chain, Route, Step, Version, configured};
-use super::engine::{MOST_MEMORY, Machine, machine};
+use super::engine::{MOST_MEMORY, Machine, ROOM, machine};
 use super::error::PluginError;
 use super::guest::Linked;
-use super::quota::Quota;
 use super::{Grant, Library, Source, Use, convert};
 use crate::config::Sum;
-use crate::wasm::{Binary, Lines};
+use crate::wasm::{Binary, Lines, Quota};
 
 /// The exports that make a component a filter, of either world.
 const EXPORTS: [&str; 5] = [
@@ -81,7 +80,7 @@ impl Plugins {
             let loaded = Loaded::new(name, &library, &library.read(name, source)?)?;
             let plugin = Plugin {
                 loaded: ArcSwap::from_pointee(loaded),
-                quota: Arc::new(Quota::new(source)),
+                quota: Arc::new(Quota::new(source, &ROOM)),
                 lines: Arc::new(Lines::new(name)),
             };
             Ok((name.clone(), Arc::new(plugin)))

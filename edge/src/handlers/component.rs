@@ -8,28 +8,30 @@ use wasmtime::component::{Component, InstancePre};
 use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
 use wasmtime_wasi_http::p3::bindings::{Service, ServicePre};
 
-use super::drive::Prepared;
-use super::engine::{MOST_MEMORY, Machine, machine};
+use super::engine::{MOST_MEMORY, Machine, ROOM, machine};
 use super::error::HandlerError;
 use super::imports::Imports;
-use super::pool::Pool;
+use super::prepared::Prepared;
 use super::spin;
 use super::state::State;
 use crate::config::{Source, Sum, Use};
-use crate::wasm::{Binary, Library};
+use crate::wasm::{Binary, Library, Lines, Quota};
 
 /// The handlers of a configuration, compiled.
 pub struct Handlers {
     pub(super) library: Library,
-    pub(super) by_name: BTreeMap<String, Handling>,
+    pub(super) by_name: BTreeMap<String, Arc<Handling>>,
     /// What routes use of them, each with the route's name.
     pub(super) uses: Mutex<Vec<(String, Place, Use)>>,
 }
 
 /// A plugin, whichever routes it is a handler of.
 pub(super) struct Handling {
-    pub(super) loaded: Arc<ArcSwap<Loaded>>,
-    pub(super) pool: Arc<Pool>,
+    pub(super) loaded: ArcSwap<Loaded>,
+    /// How many instances it may have on all routes and workers.
+    pub(super) quota: Arc<Quota>,
+    /// What all of them may write into the log.
+    pub(super) lines: Arc<Lines>,
 }
 
 /// A plugin as it is used now.
@@ -74,10 +76,11 @@ impl Handlers {
         let load = |(name, source): (&String, &Source)| {
             let loaded = Loaded::new(name, &library, &library.read(name, source)?)?;
             let handling = Handling {
-                loaded: Arc::new(ArcSwap::from_pointee(loaded)),
-                pool: Arc::new(Pool::new(name, source)),
+                loaded: ArcSwap::from_pointee(loaded),
+                quota: Arc::new(Quota::new(source, &ROOM)),
+                lines: Arc::new(Lines::new(name)),
             };
-            Ok((name.clone(), handling))
+            Ok((name.clone(), Arc::new(handling)))
         };
         let by_name: Result<_, HandlerError> = sources.into_iter().map(load).collect();
         Ok(Handlers {
@@ -112,11 +115,7 @@ impl Handlers {
         handling.loaded.load().compiled.check(place, used)?;
         let mut uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
         uses.push((route.to_owned(), place, used.clone()));
-        Ok(Prepared::new(
-            used.clone(),
-            Arc::clone(&handling.loaded),
-            Arc::clone(&handling.pool),
-        ))
+        Ok(Prepared::new(used.clone(), Arc::clone(handling)))
     }
 }
 

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use http::header::{CONTENT_LENGTH, HOST};
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri};
@@ -16,85 +15,30 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme as ClassicScheme;
 use wasmtime_wasi_http::{WasiBody, WasiHttpView, p3};
 
-use super::component::{Compiled, Guest, Loaded};
+use super::component::Guest;
 use super::course::{Answer, Course, Head, Parting, Question};
 use super::next::Next;
-use super::pool::{Instance, Pool};
+use super::prepared::{Instance, Prepared};
 use super::reach::Reach;
-use super::spin::Servers;
-use super::state::State;
 use crate::body::{Arriving, Body};
-use crate::clock::Clock;
-use crate::config::{OnFailure, Use};
+use crate::config::OnFailure;
 use crate::error::Failure;
 use crate::exchange::FORWARDED_PROTO;
-use crate::filters::Capabilities;
 use crate::upstream::{self, Answers};
 use crate::wasm::{self, Exceeded, FailureKind, Line};
 
 /// How long a guest goes on when whoever asked has left.
 const AFTER_LEAVING: Duration = Duration::from_secs(1);
 
-/// A route's handler. Cheap to clone.
-#[derive(Clone)]
-pub struct Prepared {
-    used: Arc<Use>,
-    loaded: Arc<ArcSwap<Loaded>>,
-    pool: Arc<Pool>,
-}
-
-impl Prepared {
-    pub(super) fn new(used: Use, loaded: Arc<ArcSwap<Loaded>>, pool: Arc<Pool>) -> Prepared {
-        Prepared {
-            used: Arc::new(used),
-            loaded,
-            pool,
-        }
-    }
-
-    /// The handler as one worker asks it: `capabilities` are that worker's.
-    pub fn on_worker(&self, capabilities: Capabilities, clock: Clock) -> Handler {
-        Handler {
-            reach: Arc::new(Reach {
-                used: Arc::clone(&self.used),
-                capabilities,
-                servers: Servers::new(self.used.redis.clone(), self.used.redis_timeout()),
-                clock,
-                lines: Arc::clone(&self.pool.lines),
-            }),
-            prepared: self.clone(),
-        }
-    }
-
-    /// The same as a middleware.
-    pub fn as_middleware(&self, capabilities: Capabilities, clock: Clock) -> Middleware {
-        Middleware(self.on_worker(capabilities, clock))
-    }
-
-    /// The version for exchanges that begin now.
-    fn compiled(&self) -> Arc<Compiled> {
-        Arc::clone(&self.loaded.load().compiled)
-    }
-
-    /// Whether an instance is of the version for exchanges that begin now.
-    fn is_current(&self, instance: &Instance) -> bool {
-        Arc::ptr_eq(&instance.compiled, &self.loaded.load().compiled)
-    }
-
-    /// Tells the instances of this route from others of the same plugin.
-    fn route(&self) -> usize {
-        Arc::as_ptr(&self.used).addr()
-    }
-}
-
 /// What a guest is asked, and what comes behind it.
 struct Asked {
     request: Request<WasiBody>,
     next: Option<Arc<dyn Next>>,
+    began: Instant,
 }
 
 /// A middleware of a route, as one worker asks it.
-pub struct Middleware(Handler);
+pub struct Middleware(pub(super) Handler);
 
 impl Middleware {
     /// Has the guest answer a request in absolute form, with `next` behind it.
@@ -140,8 +84,8 @@ fn into_plugin(failure: Failure) -> Failure {
 /// A route's handler, as one worker asks it. Cheap to clone.
 #[derive(Clone)]
 pub struct Handler {
-    prepared: Prepared,
-    reach: Arc<Reach>,
+    pub(super) prepared: Prepared,
+    pub(super) reach: Arc<Reach>,
 }
 
 impl Answers for Handler {
@@ -180,15 +124,22 @@ impl Handler {
         request: Request<Body>,
         next: Option<Arc<dyn Next>>,
     ) -> Result<Response<Arriving>, Failure> {
-        let Some(room) = self.prepared.pool.enter().await else {
+        let began = Instant::now();
+        let Some(place) = self.prepared.enter().await else {
             self.count(FailureKind::Refused, "as many instances as may be are busy");
             return Err(self.failure(FailureKind::Refused));
         };
         let (course, head) = Course::begin(&self.prepared.used);
         let (parting, parted) = oneshot::channel();
         let (request, moved) = watched(request);
-        let asked = Asked { request, next };
-        let drive = self.clone().drive(asked, Arc::clone(&course), parted, room);
+        let asked = Asked {
+            request,
+            next,
+            began,
+        };
+        let drive = self
+            .clone()
+            .drive(asked, Arc::clone(&course), parted, place);
         tokio::spawn(drive);
         match self.wait(head, &moved).await {
             Some(Ok(response)) => {
@@ -228,7 +179,7 @@ impl Handler {
         asked: Asked,
         course: Arc<Course>,
         parted: oneshot::Receiver<Parting>,
-        room: OwnedSemaphorePermit,
+        place: OwnedSemaphorePermit,
     ) {
         let used = &self.prepared.used;
         let mut instance = None;
@@ -247,10 +198,8 @@ impl Handler {
         };
         match ended {
             Some(Ok(())) => {
-                let current = instance.take_if(|instance| self.prepared.is_current(instance));
-                if let Some(mut instance) = current {
-                    instance.store.data_mut().next = None;
-                    self.prepared.pool.put(self.prepared.route(), instance);
+                if let Some(instance) = instance.take() {
+                    self.prepared.give_back(instance);
                 }
             }
             Some(Err(error)) => {
@@ -263,26 +212,24 @@ impl Handler {
                 course.fail(FailureKind::Deadline);
             }
         }
-        // The room is free when the instance is gone.
+        // Whoever waits for the place finds room for an instance, or this one.
         drop(instance);
-        drop(room);
+        drop(place);
     }
 
     /// Has an instance serve the request, to the end of all that it does for it.
     async fn serve(
         &self,
         slot: &mut Option<Box<Instance>>,
-        Asked { request, next }: Asked,
+        asked: Asked,
         course: &Arc<Course>,
     ) -> wasmtime::Result<()> {
-        let idle = self.prepared.pool.take(self.prepared.route());
-        let instance = match idle.filter(|instance| self.prepared.is_current(instance)) {
-            Some(mut instance) => {
-                instance.store.data_mut().begin(Arc::clone(&self.reach));
-                slot.insert(instance)
-            }
-            None => slot.insert(Box::new(self.instance().await?)),
-        };
+        let Asked {
+            request,
+            next,
+            began,
+        } = asked;
+        let instance = slot.insert(self.prepared.take(&self.reach, began).await?);
         let Instance { store, guest, .. } = &mut **instance;
         store.data_mut().next = next;
         store.set_epoch_deadline(1);
@@ -325,19 +272,6 @@ impl Handler {
                 }
             }
         }
-    }
-
-    async fn instance(&self) -> wasmtime::Result<Instance> {
-        let compiled = self.prepared.compiled();
-        let state = State::new(Arc::clone(&self.reach));
-        let mut store = compiled.machine.store(state);
-        let guest = compiled.instantiate(&mut store).await?;
-        Ok(Instance {
-            store,
-            guest,
-            compiled,
-            served: 0,
-        })
     }
 
     fn failure(&self, kind: FailureKind) -> Failure {
