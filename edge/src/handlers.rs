@@ -27,6 +27,7 @@ mod reach;
 mod replace;
 mod spin;
 mod state;
+mod told;
 
 pub use component::Handlers;
 pub use drive::{Handler, Middleware};

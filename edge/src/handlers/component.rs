@@ -14,7 +14,7 @@ use super::imports::Imports;
 use super::prepared::Prepared;
 use super::spin;
 use super::state::State;
-use crate::config::{Source, Sum, Use};
+use crate::config::{Route, Source, Sum, Use};
 use crate::wasm::{Binary, Library, Lines, Quota};
 
 /// The handlers of a configuration, compiled.
@@ -95,7 +95,7 @@ impl Handlers {
     /// # Errors
     /// [`HandlerError`], naming the plugin: there is none of that name, or it may not have what
     /// the route gives it.
-    pub fn prepare(&self, route: &str, used: &Use) -> Result<Prepared, HandlerError> {
+    pub fn prepare(&self, route: &Route, used: &Use) -> Result<Prepared, HandlerError> {
         self.prepare_as(Place::Destination, route, used)
     }
 
@@ -103,19 +103,25 @@ impl Handlers {
     ///
     /// # Errors
     /// As [`Handlers::prepare`].
-    pub fn prepare_middleware(&self, route: &str, used: &Use) -> Result<Prepared, HandlerError> {
+    pub fn prepare_middleware(&self, route: &Route, used: &Use) -> Result<Prepared, HandlerError> {
         self.prepare_as(Place::Around, route, used)
     }
 
-    fn prepare_as(&self, place: Place, route: &str, used: &Use) -> Result<Prepared, HandlerError> {
+    fn prepare_as(
+        &self,
+        place: Place,
+        route: &Route,
+        used: &Use,
+    ) -> Result<Prepared, HandlerError> {
         let handling = self.by_name.get(&used.name);
         let handling = handling.ok_or_else(|| HandlerError::Unknown {
             plugin: used.name.clone(),
         })?;
         handling.loaded.load().compiled.check(place, used)?;
         let mut uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
-        uses.push((route.to_owned(), place, used.clone()));
-        Ok(Prepared::new(used.clone(), Arc::clone(handling)))
+        uses.push((route.name().to_owned(), place, used.clone()));
+        let handling = Arc::clone(handling);
+        Ok(Prepared::new(&route.path, used.clone(), handling))
     }
 }
 
@@ -152,15 +158,14 @@ impl Compiled {
     /// [`HandlerError`], naming the plugin: it is of the other kind, or may not have what the
     /// route gives it.
     pub(super) fn check(&self, place: Place, used: &Use) -> Result<(), HandlerError> {
-        let plugin = || used.name.clone();
         let is_current = matches!(self.world, World::Current(_));
         match place {
-            Place::Destination if self.imports.has_next => {
-                return Err(HandlerError::NoNext { plugin: plugin() });
-            }
             Place::Around if !self.imports.has_next || !is_current => {
-                return Err(HandlerError::NoMiddleware { plugin: plugin() });
+                return Err(HandlerError::NoMiddleware {
+                    plugin: used.name.clone(),
+                });
             }
+            // One may import what comes next without asking it, as a library of middleware does.
             Place::Destination | Place::Around => {}
         }
         if used.memory() > MOST_MEMORY {

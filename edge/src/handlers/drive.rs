@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use http::header::{CONTENT_LENGTH, HOST};
 use http::uri::{Authority, Scheme};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri};
+use http::{HeaderValue, Request, Response, Uri};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -20,6 +20,7 @@ use super::course::{Answer, Course, Head, Parting, Question};
 use super::next::Next;
 use super::prepared::{Instance, Prepared};
 use super::reach::Reach;
+use super::told;
 use crate::body::{Arriving, Body};
 use crate::config::OnFailure;
 use crate::error::Failure;
@@ -131,7 +132,9 @@ impl Handler {
         };
         let (course, head) = Course::begin(&self.prepared.used);
         let (parting, parted) = oneshot::channel();
-        let (request, moved) = watched(request);
+        let (mut parts, body) = request.into_parts();
+        told::tell(&mut parts, &self.prepared.path);
+        let (request, moved) = watched(Request::from_parts(parts, body));
         let asked = Asked {
             request,
             next,
@@ -238,8 +241,12 @@ impl Handler {
                 let hooks = store.data_mut().http().hooks;
                 let (request, sent) = p3::Request::from_http(hooks, request);
                 let served = store.run_concurrent(async |accessor| {
-                    let Ok(response) = service.handle(accessor, request).await? else {
-                        return Err(wasmtime::Error::new(Exceeded::Answer));
+                    let response = match service.handle(accessor, request).await? {
+                        Ok(response) => response,
+                        Err(code) => {
+                            let error = wasmtime::format_err!("it answered with {code:?}");
+                            return Err(error.context(Exceeded::Answer));
+                        }
                     };
                     course.answer(accessor.with(|store| response.into_http(store, sent))?);
                     // The body, and whatever the guest does behind it.
@@ -295,7 +302,6 @@ impl Handler {
 /// The request as a guest sees it: by the client's scheme and authority.
 fn into_absolute(request: Request<Body>) -> Request<Body> {
     let (mut head, body) = request.into_parts();
-    strip_spin(&mut head.headers);
     let is_https = head
         .headers
         .get(FORWARDED_PROTO)
@@ -361,16 +367,4 @@ async fn within<T>(
         }
     })
     .await
-}
-
-/// Takes off what Spin's own host says of a request in fields: from a client it would be believed, and
-/// is in no key.
-fn strip_spin(headers: &mut HeaderMap) {
-    let forged = headers
-        .keys()
-        .filter(|name| name.as_str().starts_with("spin-"));
-    let forged: Vec<HeaderName> = forged.cloned().collect();
-    for name in forged {
-        headers.remove(name);
-    }
 }

@@ -24,6 +24,8 @@ use crate::wasm::{Alive, Exceeded};
 #[derive(Clone)]
 pub struct Prepared {
     pub(super) used: Arc<Use>,
+    /// The path of the route.
+    pub(super) path: Arc<str>,
     handling: Arc<Handling>,
     /// Where instances wait for their next exchange, if they serve more than one.
     pool: Option<Arc<Pool<Instance>>>,
@@ -42,9 +44,10 @@ pub(super) struct Instance {
 }
 
 impl Prepared {
-    pub(super) fn new(used: Use, handling: Arc<Handling>) -> Prepared {
+    pub(super) fn new(path: &str, used: Use, handling: Arc<Handling>) -> Prepared {
         Prepared {
             used: Arc::new(used),
+            path: path.into(),
             pool: (handling.quota.reuse > 1).then(|| Pool::new(&handling.quota)),
             handling,
         }
@@ -191,7 +194,9 @@ mod tests {
             egress: Arc::new(Egress::new(HeaderValue::from_static("1.1 test"))),
             metrics: GuestMetrics::default(),
         };
-        let prepared = handlers.prepare("/", &used).unwrap();
+        let prepared = handlers
+            .prepare(&toml::from_str("").unwrap(), &used)
+            .unwrap();
         prepared.on_worker(capabilities, Clock::system())
     }
 
