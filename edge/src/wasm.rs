@@ -10,6 +10,7 @@ pub(crate) mod pool;
 mod quota;
 mod roster;
 mod source;
+mod tick;
 
 pub use code::{CacheError, CodeCache};
 pub(crate) use failure::{Exceeded, count};
@@ -21,3 +22,4 @@ pub(crate) use quota::{Alive, Quota, Room};
 pub(crate) use roster::{Facts, Kind, Publish};
 pub use roster::{Listed, ReloadError, Reloaded, Roster};
 pub use source::{Binary, Builtin, SourceError};
+pub(crate) use tick::{TICK, tick};

@@ -15,7 +15,7 @@ use super::bindings::Filter;
 use super::convert::MOST_CARRIED;
 use super::error::PluginError;
 use super::host::{State, TABLE_ENTRIES};
-use crate::wasm::Room;
+use crate::wasm::{Room, TICK, tick};
 
 /// The most memory that an instance can be given, in bytes.
 pub(super) const MOST_MEMORY: usize = 64 << 20;
@@ -33,8 +33,6 @@ const CALL_STACK: usize = STACK + (384 << 10);
 const KEPT_MEMORY: usize = 128 << 10;
 /// The same for tables and stacks.
 const KEPT_OTHER: usize = 64 << 10;
-/// How long a guest runs without looking up.
-pub(super) const TICK: Duration = Duration::from_millis(1);
 
 /// The engine, and what guests are linked with.
 pub(super) struct Machine {
@@ -59,7 +57,7 @@ impl Machine {
         let mut linker = Linker::new(&engine);
         Filter::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-        tick(&engine)?;
+        tick(&engine, "plugin-ticks")?;
         Ok(Machine { engine, linker })
     }
 
@@ -110,19 +108,4 @@ fn config() -> Config {
         .async_stack_size(CALL_STACK)
         .allocation_strategy(pool);
     config
-}
-
-/// Starts the thread that raises the epoch, for as long as the process lives.
-fn tick(engine: &Engine) -> wasmtime::Result<()> {
-    let engine = engine.clone();
-    std::thread::Builder::new()
-        .name("plugin-ticks".to_owned())
-        .spawn(move || {
-            loop {
-                std::thread::sleep(TICK);
-                engine.increment_epoch();
-            }
-        })
-        .map(drop)
-        .map_err(wasmtime::Error::new)
 }

@@ -4,7 +4,6 @@
 //! lets its worker do something else; how long it has run is counted by whoever drives it.
 
 use std::sync::OnceLock;
-use std::time::Duration;
 
 use wasmtime::component::Linker;
 use wasmtime::{Config, Engine, PoolingAllocationConfig, Store, UpdateDeadline};
@@ -13,7 +12,7 @@ use super::error::HandlerError;
 use super::next;
 use super::spin;
 use super::state::{State, TABLE_ENTRIES};
-use crate::wasm::Room;
+use crate::wasm::{Room, tick};
 
 /// The most memory that an instance can be given, in bytes.
 pub(super) const MOST_MEMORY: usize = 256 << 20;
@@ -33,8 +32,6 @@ const CALL_STACK: usize = STACK + (512 << 10);
 const KEPT_MEMORY: usize = 256 << 10;
 /// The same for tables and stacks.
 const KEPT_OTHER: usize = 64 << 10;
-/// How long a guest runs without looking up.
-const TICK: Duration = Duration::from_millis(1);
 
 /// The engine, and what guests are linked with.
 pub(super) struct Machine {
@@ -63,7 +60,7 @@ impl Machine {
         wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
         spin::add_to_linker(&mut linker)?;
         next::add_to_linker(&mut linker)?;
-        tick(&engine)?;
+        tick(&engine, "handler-ticks")?;
         Ok(Machine { engine, linker })
     }
 
@@ -100,19 +97,4 @@ fn config() -> Config {
         .async_stack_size(CALL_STACK)
         .allocation_strategy(pool);
     config
-}
-
-/// Starts the thread that raises the epoch, for as long as the process lives.
-fn tick(engine: &Engine) -> wasmtime::Result<()> {
-    let engine = engine.clone();
-    std::thread::Builder::new()
-        .name("handler-ticks".to_owned())
-        .spawn(move || {
-            loop {
-                std::thread::sleep(TICK);
-                engine.increment_epoch();
-            }
-        })
-        .map(drop)
-        .map_err(wasmtime::Error::new)
 }
