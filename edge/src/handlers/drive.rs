@@ -1,5 +1,6 @@
 //! One exchange with a guest: admitted, driven by a task of its own, and ended.
 
+use std::fmt::Debug;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,7 +8,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use http::header::{CONTENT_LENGTH, HOST};
-use http::uri::{Authority, Scheme};
+use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Request, Response, Uri};
 use http_body::Body as _;
 use http_body_util::BodyExt;
@@ -243,10 +244,7 @@ impl Handler {
                 let served = store.run_concurrent(async |accessor| {
                     let response = match service.handle(accessor, request).await? {
                         Ok(response) => response,
-                        Err(code) => {
-                            let error = wasmtime::format_err!("it answered with {code:?}");
-                            return Err(error.context(Exceeded::Answer));
-                        }
+                        Err(code) => return Err(answered_with(&code)),
                     };
                     course.answer(accessor.with(|store| response.into_http(store, sent))?);
                     // The body, and whatever the guest does behind it.
@@ -263,19 +261,20 @@ impl Handler {
                 let mut http = store.data_mut().http();
                 let request = http.new_incoming_request(scheme, request)?;
                 let answers = Arc::clone(course);
-                let answer = http.new_response_outparam_from_callback(move |answer| {
-                    if let Ok(response) = answer {
-                        answers.answer(response);
-                    }
-                })?;
+                let (refuse, refused) = std::sync::mpsc::channel();
+                let answer =
+                    http.new_response_outparam_from_callback(move |answer| match answer {
+                        Ok(response) => answers.answer(response),
+                        Err(code) => drop(refuse.send(code)),
+                    })?;
                 proxy
                     .wasi_http_incoming_handler()
                     .call_handle(store, request, answer)
                     .await?;
-                if course.has_answered() {
-                    Ok(())
-                } else {
-                    Err(wasmtime::Error::new(Exceeded::Answer))
+                match refused.try_recv() {
+                    Ok(code) => Err(answered_with(&code)),
+                    Err(_) if course.has_answered() => Ok(()),
+                    Err(_) => Err(wasmtime::Error::new(Exceeded::Answer)),
                 }
             }
         }
@@ -299,6 +298,11 @@ impl Handler {
     }
 }
 
+/// A guest that answered with an error, which is for the log.
+fn answered_with(code: &impl Debug) -> wasmtime::Error {
+    wasmtime::format_err!("it answered with {code:?}").context(Exceeded::Answer)
+}
+
 /// The request as a guest sees it: by the client's scheme and authority.
 fn into_absolute(request: Request<Body>) -> Request<Body> {
     let (mut head, body) = request.into_parts();
@@ -317,6 +321,10 @@ fn into_absolute(request: Request<Body>) -> Request<Body> {
     if let Some(authority) = authority {
         uri.scheme = Some(scheme);
         uri.authority = Some(authority);
+    }
+    // That of `OPTIONS *` is an empty one in a URL (RFC 9112 §3.2.4), for which guests have "/".
+    if uri.path_and_query.as_ref().is_some_and(|path| path == "*") {
+        uri.path_and_query = Some(PathAndQuery::from_static("/"));
     }
     if let Ok(uri) = Uri::from_parts(uri) {
         head.uri = uri;

@@ -85,6 +85,20 @@ async fn a_guest_is_told_the_clients_url_and_what_an_origin_would_be() {
 }
 
 #[tokio::test]
+async fn options_of_the_whole_host_reach_a_handler_as_those_of_its_root() {
+    for kind in KINDS {
+        let edge = Edge::answered_by("options", kind).start();
+        let asked = edge.request("OPTIONS", "*").send().await;
+        assert_eq!((asked.status, asked.text()), (200, "hello"), "{kind}");
+    }
+    let edge = Edge::answered_by("tells-options", "gate").start();
+    let asked = edge.request("OPTIONS", "*").with("gate", "told");
+    let asked = asked.send().await;
+    let mut told = asked.text().lines();
+    assert_eq!(told.next(), Some("OPTIONS http://edge.test/"));
+}
+
+#[tokio::test]
 async fn many_who_ask_at_once_are_one_call() {
     let edge = counting("collapsed").start();
     let path = format!("/seen?{FRESH}");
