@@ -10,6 +10,7 @@ use http::{HeaderValue, Request, StatusCode};
 use http_body_util::BodyExt;
 use tidegate_edge::body::Body;
 use tidegate_edge::clock::Clock;
+use tidegate_edge::config::Route;
 use tidegate_edge::egress::Egress;
 use tidegate_edge::filters::{Capabilities, LocalLimits, Purge, PurgeOrder, Source, Use};
 use tidegate_edge::handlers::{Handler, Handlers};
@@ -64,6 +65,7 @@ async fn call(handler: &Handler) {
 fn handler(guest: &str, reuse: u32) -> Handler {
     let source: Source = toml::from_str(&format!("file = \"builtin:{guest}\"\nreuse = {reuse}"))
         .expect("these lines are right");
+    let route: Route = toml::from_str("").expect("all has defaults");
     let used: Use = toml::from_str("name = \"hello\"").expect("this line is right");
     let sources = [("hello".to_owned(), source)];
     let sources = sources.iter().map(|(name, source)| (name, source));
@@ -75,7 +77,7 @@ fn handler(guest: &str, reuse: u32) -> Handler {
         metrics: GuestMetrics::default(),
     };
     Handlers::load(sources, tidegate_plugins::spin::ALL)
-        .and_then(|handlers| handlers.prepare("/", &used))
+        .and_then(|handlers| handlers.prepare(&route, &used))
         .expect("the fixture is a handler")
         .on_worker(capabilities, Clock::system())
 }

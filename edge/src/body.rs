@@ -1,5 +1,7 @@
 //! The body of a message on its way through: empty, in memory, or streaming.
 
+mod begun;
+
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,6 +14,8 @@ use hyper::body::Incoming;
 use tokio::time::Sleep;
 
 use crate::trailers;
+
+pub use begun::{is_about_its_body, unless_empty};
 
 /// A body that can be sent to a client or to an origin.
 #[derive(Default)]

@@ -16,7 +16,7 @@ use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use tidegate_semantics::strip_hop_by_hop;
 
-use crate::body::{Body, BodyError, Received};
+use crate::body::{Body, BodyError, Received, is_about_its_body, unless_empty};
 use crate::error::Failure;
 use crate::upstream::{UnknownCoding, strip_lsn};
 use pools::Pools;
@@ -41,7 +41,7 @@ pub enum EgressError {
     Method(Method),
     #[error("{0} is not among the hosts that the route allows")]
     Denied(String),
-    #[error("https is not supported yet")]
+    #[error("https is not supported: requests of plugins go by http alone")]
     Https,
     #[error("cannot connect to {to}: {reason}")]
     Connect { to: String, reason: String },
@@ -79,9 +79,13 @@ impl Egress {
     ) -> Result<Response<Received>, EgressError> {
         let target = Target::of(request.method(), request.uri(), allowed)?;
         let to = target.authority.to_string();
-        let request = self.outbound(request, target.path, &target.host);
         let upstream = self.pools.upstream(&target.authority)?;
-        let response = match tokio::time::timeout(timeout, upstream.send(request)).await {
+        let sent = async {
+            let request = without_empty_body(request).await;
+            let request = self.outbound(request, target.path, &target.host);
+            upstream.send(request).await
+        };
+        let response = match tokio::time::timeout(timeout, sent).await {
             Ok(response) => response.map_err(|failure| EgressError::of(failure, &to, timeout))?,
             Err(_) => {
                 return Err(EgressError::Timeout {
@@ -166,6 +170,20 @@ impl Egress {
     }
 }
 
+/// A request that needs no body, without one where there is nothing to it: many servers refuse a GET
+/// that comes in chunks, if only in none.
+async fn without_empty_body(request: Request<Body>) -> Request<Body> {
+    let (head, body) = request.into_parts();
+    let body = match body {
+        Body::Stream(_) if !is_about_its_body(&head.method) => match unless_empty(body).await {
+            Some(body) => Body::stream(body),
+            None => Body::Empty,
+        },
+        body => body,
+    };
+    Request::from_parts(head, body)
+}
+
 /// Removes what belongs to the connection or to the edge (RFC 9110 §7.2, §7.6.1, §10.1.1).
 fn strip_own(headers: &mut HeaderMap) {
     strip_hop_by_hop(headers);
@@ -206,11 +224,7 @@ impl Target {
             return Err(wrong());
         }
         let name = authority.host().to_ascii_lowercase();
-        let port = match (authority.port_u16(), authority.port()) {
-            (Some(port), _) => port,
-            (None, None) if !authority.as_str().ends_with(':') => 80,
-            (None, _) => return Err(wrong()),
-        };
+        let port = port_of(authority).ok_or_else(wrong)?;
         if !allowed.allows(url) {
             return Err(EgressError::Denied(authority.to_string()));
         }
@@ -220,6 +234,17 @@ impl Target {
             host: HeaderValue::try_from(authority.as_str()).map_err(|_| wrong())?,
             path: path.unwrap_or(PathAndQuery::from_static("/")),
         })
+    }
+}
+
+/// The port of an authority without a user; the parser of URLs takes anything for one, and "+80" for
+/// a number (RFC 3986 §3.2.3).
+fn port_of(authority: &Authority) -> Option<u16> {
+    let behind = &authority.as_str()[authority.host().len()..];
+    match behind.strip_prefix(':') {
+        None if behind.is_empty() => Some(80),
+        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits.parse().ok(),
+        _ => None,
     }
 }
 

@@ -224,7 +224,7 @@ pub(crate) fn rooted(uri: &Uri) -> Result<PathAndQuery, Failure> {
 }
 
 /// HTTP/2 may bring cookies one a line; everybody else expects one line (RFC 9113 §8.2.3).
-fn join_cookies(headers: &mut HeaderMap) {
+pub(crate) fn join_cookies(headers: &mut HeaderMap) {
     let mut lines = headers.get_all(COOKIE).iter();
     let (Some(first), Some(second)) = (lines.next(), lines.next()) else {
         return;

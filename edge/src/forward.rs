@@ -37,15 +37,9 @@ impl Outbound {
         // Of an upgrade that is not offered (RFC 9113 §3.1).
         headers.remove(HTTP2_SETTINGS);
         strip_lsn(&mut headers);
-        let authority = HeaderValue::try_from(exchange.authority.as_str())
-            .expect("an authority is made of visible characters");
-        headers.insert(HOST, authority.clone());
+        headers.insert(HOST, authority(exchange));
         headers.append(VIA, via.clone());
-        headers.insert(FORWARDED_HOST, authority);
-        headers.insert(FORWARDED_PROTO, HeaderValue::from_static(exchange.scheme));
-        let client = HeaderValue::try_from(exchange.client.to_string())
-            .expect("an address is made of visible characters");
-        headers.append(FORWARDED_FOR, client);
+        say_who_asked(&mut headers, exchange);
         Outbound {
             method: exchange.method.clone(),
             path_and_query: exchange.path_and_query.clone(),
@@ -99,6 +93,42 @@ impl Outbound {
         }
         request
     }
+}
+
+/// Says for whom a request is forwarded, and what of that they asked. The last line of
+/// `X-Forwarded-For` is what is known here; those before it are what was said.
+pub(crate) fn say_who_asked(headers: &mut HeaderMap, exchange: &Exchange) {
+    headers.insert(FORWARDED_HOST, authority(exchange));
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(exchange.scheme));
+    headers.append(FORWARDED_FOR, client(exchange));
+}
+
+/// Takes back what [`say_who_asked`] said, out of fields that somebody else may have changed since.
+pub(crate) fn unsay_who_asked(headers: &mut HeaderMap, exchange: &Exchange) {
+    for name in [FORWARDED_HOST, FORWARDED_PROTO] {
+        headers.remove(&name);
+        for line in exchange.headers.get_all(&name) {
+            headers.append(&name, line.clone());
+        }
+    }
+    let lines = headers.get_all(FORWARDED_FOR).iter().cloned();
+    let mut lines: Vec<HeaderValue> = lines.collect();
+    if lines.pop_if(|last| *last == client(exchange)).is_some() {
+        headers.remove(FORWARDED_FOR);
+        for line in lines {
+            headers.append(FORWARDED_FOR, line);
+        }
+    }
+}
+
+fn authority(exchange: &Exchange) -> HeaderValue {
+    HeaderValue::try_from(exchange.authority.as_str())
+        .expect("an authority is made of visible characters")
+}
+
+fn client(exchange: &Exchange) -> HeaderValue {
+    HeaderValue::try_from(exchange.client.to_string())
+        .expect("an address is made of visible characters")
 }
 
 /// An origin's fields as they go on: without hop-by-hop ones, without framing, with our `Via`.

@@ -1,6 +1,6 @@
 //! What all guests have in common, whichever world they are of: where their components come from,
-//! how much room they have, how their compiled code is kept, how they are replaced while requests pass, how they fail, and
-//! that it is counted.
+//! how guests lie in memory, how many instances there may be and who waits for one, how their compiled code is
+//! kept, how they are replaced while requests pass, how they fail, and that it is counted.
 
 mod code;
 mod compiled;
@@ -8,6 +8,8 @@ mod engine;
 mod failure;
 mod library;
 mod lines;
+pub(crate) mod pool;
+mod quota;
 mod roster;
 mod source;
 mod words;
@@ -20,6 +22,7 @@ pub use failure::{Failure, FailureKind, failures};
 pub use library::Library;
 pub use lines::lines_left_out;
 pub(crate) use lines::{Line, Lines};
+pub(crate) use quota::{Alive, Quota, Room};
 pub(crate) use roster::{Facts, Kind, Publish};
 pub use roster::{Kept, Listed, ReloadError, Reloaded, Roster};
 pub use source::{Binary, Builtin, SourceError, read_component};

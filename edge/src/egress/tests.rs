@@ -147,6 +147,10 @@ async fn a_host_that_is_not_allowed_is_not_asked() {
         (format!("http://user@127.0.0.1:{port}/"), "invalid"),
         (format!("http://127.0.0.1:{port}@other/"), "invalid"),
         (format!("http://localhost:{port}/"), "denied"),
+        (format!("http://127.0.0.1:+{port}/"), "invalid"),
+        ("http://127.0.0.1:/".to_owned(), "invalid"),
+        ("http://127.0.0.1:65536/".to_owned(), "invalid"),
+        ("http://127.0.0.1:x/".to_owned(), "invalid"),
     ] {
         let refused = egress.send(&allowed, get(&url), PATIENT).await;
         assert_eq!(refused.map(drop).unwrap_err().name(), expected, "{url}");

@@ -13,11 +13,10 @@ use super::granted::Granted;
 use super::guest::Guest;
 use super::host::{Hook, State};
 use super::plugin::Compiled;
-use super::pool::Pool;
-use super::quota::{Alive, Quota};
 use super::run::Filters;
 use super::{Capabilities, OnFailure, Subject, Use};
-use crate::wasm::{Exceeded, FailureKind, Lines, words};
+use crate::wasm::pool::Pool;
+use crate::wasm::{Alive, Exceeded, FailureKind, Lines, Quota, words};
 
 /// How long a guest may take over its configuration.
 const CONFIGURE: Duration = Duration::from_secs(1);
@@ -57,7 +56,7 @@ pub(super) struct Step {
     pub(super) quota: Arc<Quota>,
     pub(super) lines: Arc<Lines>,
     /// Where instances wait for their next exchange, if they serve more than one.
-    pub(super) pool: Option<Arc<Pool>>,
+    pub(super) pool: Option<Arc<Pool<Instance>>>,
 }
 
 /// A guest with its store.

@@ -15,13 +15,15 @@ use super::bindings::Filter;
 use super::convert::MOST_CARRIED;
 use super::error::PluginError;
 use super::host::{State, TABLE_ENTRIES};
-use crate::wasm::{Layout, TICK, tick};
+use crate::wasm::{Layout, Room, TICK, tick};
 
 /// The most memory that an instance can be given, in bytes.
 pub(super) const MOST_MEMORY: usize = 64 << 20;
 /// The most instances alive at once. Each is one exchange's, so this bounds how many exchanges
 /// can be waiting for their origin while a filter with a response hook looks after them.
 const INSTANCES: u32 = 4_000;
+/// The same, for those who wait for one.
+pub(super) static ROOM: Room = Room::new();
 /// How deep a guest's calls may go, in bytes.
 const STACK: usize = 128 << 10;
 /// What the edge needs of a stack below that, in bytes.

@@ -6,9 +6,8 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::Capabilities;
 use super::chain::{Instance, Step};
-use super::pool;
-use super::quota::ROOM;
-use crate::wasm::Exceeded;
+use super::engine::ROOM;
+use crate::wasm::{Exceeded, pool};
 
 /// An instance in an exchange's hands. The place that it takes is free when it is dropped or
 /// [given back](Step::give_back).
@@ -77,7 +76,7 @@ impl Step {
                     Err((error, free)) if is_exhausted(&error) => place = free,
                     taken => return taken.map_err(|(error, _)| error),
                 }
-                if !pool::evict(None) {
+                if !pool::evict_in(&ROOM) {
                     more.await;
                 }
             }
@@ -104,7 +103,7 @@ impl Step {
         if self.quota.is_full() {
             // One that is idle elsewhere, since this exchange's place is not taken yet: in another
             // worker's shard that is locked, or of the version before a reload.
-            pool::evict(Some(&self.quota));
+            pool::evict_of(&self.quota);
         }
         match self.instance(Some(capabilities.clone()), slices).await {
             Ok(instance) => Ok(Held {
@@ -130,13 +129,13 @@ mod tests {
 
     use super::super::{
         Capabilities, Chain, Filters, Flow, LocalLimits, Plugins, Purge, PurgeOrder, Source,
-        Subject, pool,
+        Subject,
     };
     use crate::clock::Clock;
     use crate::egress::Egress;
     use crate::keyvalue::KeyValue;
     use crate::telemetry::GuestMetrics;
-    use crate::wasm::FailureKind;
+    use crate::wasm::{FailureKind, pool};
     use http::HeaderValue;
 
     struct NoPurge;

@@ -7,14 +7,13 @@ use arc_swap::ArcSwap;
 use wasmtime::component::types::ComponentItem;
 
 use super::chain::{Chain, Route, Step, Version, configured};
-use super::engine::{MOST_MEMORY, Machine, machine};
+use super::engine::{MOST_MEMORY, Machine, ROOM, machine};
 use super::error::PluginError;
 use super::guest::Linked;
 use super::powers::Powers;
-use super::quota::Quota;
 use super::{Grant, Library, Source, Use, convert};
 use crate::config::Sum;
-use crate::wasm::{Binary, InUse, Lines, with_each, words};
+use crate::wasm::{Binary, InUse, Lines, Quota, with_each, words};
 
 /// The exports that make a component a filter, of either world.
 const EXPORTS: [&str; 5] = [
@@ -119,7 +118,7 @@ impl Plugins {
             let plugin = plugin.ok_or_else(|| PluginError::Unknown {
                 plugin: used.name.clone(),
             })?;
-            let quota = Arc::new(Quota::new(&plugin.source));
+            let quota = Arc::new(Quota::new(&plugin.source, &ROOM));
             plugin.step(used, &plugin.loaded.load().compiled, quota)
         };
         let steps: Result<_, PluginError> = uses.iter().map(step).collect();

@@ -8,15 +8,14 @@ use wasmtime::component::{Component, InstancePre};
 use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
 use wasmtime_wasi_http::p3::bindings::{Service, ServicePre};
 
-use super::drive::Prepared;
-use super::engine::{MOST_MEMORY, Machine, machine};
+use super::engine::{MOST_MEMORY, Machine, ROOM, machine};
 use super::error::HandlerError;
 use super::imports::Imports;
-use super::pool::Pool;
+use super::prepared::Prepared;
 use super::spin;
 use super::state::State;
-use crate::config::{Source, Sum, Use};
-use crate::wasm::{Binary, InUse, Library, with_each, words};
+use crate::config::{Route, Source, Sum, Use};
+use crate::wasm::{Binary, InUse, Library, Lines, Quota, with_each, words};
 
 /// The handlers that are in use, in all configurations.
 static IN_USE: InUse<Compiled> = InUse::new();
@@ -24,15 +23,18 @@ static IN_USE: InUse<Compiled> = InUse::new();
 /// The handlers of a configuration, compiled.
 pub struct Handlers {
     pub(super) library: Library,
-    pub(super) by_name: BTreeMap<String, Handling>,
+    pub(super) by_name: BTreeMap<String, Arc<Handling>>,
     /// What routes use of them, each with the route's name.
     pub(super) uses: Mutex<Vec<(String, Place, Use)>>,
 }
 
 /// A plugin, whichever routes it is a handler of.
 pub(super) struct Handling {
-    pub(super) loaded: Arc<ArcSwap<Loaded>>,
-    pub(super) pool: Arc<Pool>,
+    pub(super) loaded: ArcSwap<Loaded>,
+    /// How many instances it may have on all routes and workers.
+    pub(super) quota: Arc<Quota>,
+    /// What all of them may write into the log.
+    pub(super) lines: Arc<Lines>,
 }
 
 /// A plugin as it is used now.
@@ -77,10 +79,11 @@ impl Handlers {
         let load = |(name, source): (&String, &Source)| {
             let loaded = Loaded::new(name, &library, &library.read(name, source)?)?;
             let handling = Handling {
-                loaded: Arc::new(ArcSwap::from_pointee(loaded)),
-                pool: Arc::new(Pool::new(name, source)),
+                loaded: ArcSwap::from_pointee(loaded),
+                quota: Arc::new(Quota::new(source, &ROOM)),
+                lines: Arc::new(Lines::new(name)),
             };
-            Ok((name.clone(), handling))
+            Ok((name.clone(), Arc::new(handling)))
         };
         let loaded: Result<_, HandlerError> = with_each(sources, load);
         Ok(Handlers {
@@ -95,7 +98,7 @@ impl Handlers {
     /// # Errors
     /// [`HandlerError`], naming the plugin: there is none of that name, or it may not have what
     /// the route gives it.
-    pub fn prepare(&self, route: &str, used: &Use) -> Result<Prepared, HandlerError> {
+    pub fn prepare(&self, route: &Route, used: &Use) -> Result<Prepared, HandlerError> {
         self.prepare_as(Place::Destination, route, used)
     }
 
@@ -103,23 +106,25 @@ impl Handlers {
     ///
     /// # Errors
     /// As [`Handlers::prepare`].
-    pub fn prepare_middleware(&self, route: &str, used: &Use) -> Result<Prepared, HandlerError> {
+    pub fn prepare_middleware(&self, route: &Route, used: &Use) -> Result<Prepared, HandlerError> {
         self.prepare_as(Place::Around, route, used)
     }
 
-    fn prepare_as(&self, place: Place, route: &str, used: &Use) -> Result<Prepared, HandlerError> {
+    fn prepare_as(
+        &self,
+        place: Place,
+        route: &Route,
+        used: &Use,
+    ) -> Result<Prepared, HandlerError> {
         let handling = self.by_name.get(&used.name);
         let handling = handling.ok_or_else(|| HandlerError::Unknown {
             plugin: used.name.clone(),
         })?;
         handling.loaded.load().compiled.check(place, used)?;
         let mut uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
-        uses.push((route.to_owned(), place, used.clone()));
-        Ok(Prepared::new(
-            used.clone(),
-            Arc::clone(&handling.loaded),
-            Arc::clone(&handling.pool),
-        ))
+        uses.push((route.name().to_owned(), place, used.clone()));
+        let handling = Arc::clone(handling);
+        Ok(Prepared::new(&route.path, used.clone(), handling))
     }
 }
 
@@ -156,15 +161,14 @@ impl Compiled {
     /// [`HandlerError`], naming the plugin: it is of the other kind, or may not have what the
     /// route gives it.
     pub(super) fn check(&self, place: Place, used: &Use) -> Result<(), HandlerError> {
-        let plugin = || used.name.clone();
         let is_current = matches!(self.world, World::Current(_));
         match place {
-            Place::Destination if self.imports.has_next => {
-                return Err(HandlerError::NoNext { plugin: plugin() });
-            }
             Place::Around if !self.imports.has_next || !is_current => {
-                return Err(HandlerError::NoMiddleware { plugin: plugin() });
+                return Err(HandlerError::NoMiddleware {
+                    plugin: used.name.clone(),
+                });
             }
+            // One may import what comes next without asking it, as a library of middleware does.
             Place::Destination | Place::Around => {}
         }
         if used.memory() > MOST_MEMORY {

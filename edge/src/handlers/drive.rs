@@ -1,100 +1,46 @@
 //! One exchange with a guest: admitted, driven by a task of its own, and ended.
 
+use std::fmt::Debug;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use http::header::{CONTENT_LENGTH, HOST};
-use http::uri::{Authority, Scheme};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderValue, Request, Response, Uri};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme as ClassicScheme;
 use wasmtime_wasi_http::{WasiBody, WasiHttpView, p3};
 
-use super::component::{Compiled, Guest, Loaded};
+use super::component::Guest;
 use super::course::{Answer, Course, Head, Parting, Question};
 use super::next::Next;
-use super::pool::{Instance, Pool};
+use super::prepared::{Instance, Prepared};
 use super::reach::Reach;
-use super::spin::Servers;
-use super::state::State;
+use super::told;
 use crate::body::{Arriving, Body};
-use crate::clock::Clock;
-use crate::config::{OnFailure, Use};
+use crate::config::OnFailure;
 use crate::error::Failure;
 use crate::exchange::FORWARDED_PROTO;
-use crate::filters::Capabilities;
 use crate::upstream::{self, Answers};
 use crate::wasm::{self, Exceeded, FailureKind, Line};
 
 /// How long a guest goes on when whoever asked has left.
 const AFTER_LEAVING: Duration = Duration::from_secs(1);
 
-/// A route's handler. Cheap to clone.
-#[derive(Clone)]
-pub struct Prepared {
-    used: Arc<Use>,
-    loaded: Arc<ArcSwap<Loaded>>,
-    pool: Arc<Pool>,
-}
-
-impl Prepared {
-    pub(super) fn new(used: Use, loaded: Arc<ArcSwap<Loaded>>, pool: Arc<Pool>) -> Prepared {
-        Prepared {
-            used: Arc::new(used),
-            loaded,
-            pool,
-        }
-    }
-
-    /// The handler as one worker asks it: `capabilities` are that worker's.
-    pub fn on_worker(&self, capabilities: Capabilities, clock: Clock) -> Handler {
-        Handler {
-            reach: Arc::new(Reach {
-                used: Arc::clone(&self.used),
-                capabilities,
-                servers: Servers::new(self.used.redis.clone(), self.used.redis_timeout()),
-                clock,
-                lines: Arc::clone(&self.pool.lines),
-            }),
-            prepared: self.clone(),
-        }
-    }
-
-    /// The same as a middleware.
-    pub fn as_middleware(&self, capabilities: Capabilities, clock: Clock) -> Middleware {
-        Middleware(self.on_worker(capabilities, clock))
-    }
-
-    /// The version for exchanges that begin now.
-    fn compiled(&self) -> Arc<Compiled> {
-        Arc::clone(&self.loaded.load().compiled)
-    }
-
-    /// Whether an instance is of the version for exchanges that begin now.
-    fn is_current(&self, instance: &Instance) -> bool {
-        Arc::ptr_eq(&instance.compiled, &self.loaded.load().compiled)
-    }
-
-    /// Tells the instances of this route from others of the same plugin.
-    fn route(&self) -> usize {
-        Arc::as_ptr(&self.used).addr()
-    }
-}
-
 /// What a guest is asked, and what comes behind it.
 struct Asked {
     request: Request<WasiBody>,
     next: Option<Arc<dyn Next>>,
+    began: Instant,
 }
 
 /// A middleware of a route, as one worker asks it.
-pub struct Middleware(Handler);
+pub struct Middleware(pub(super) Handler);
 
 impl Middleware {
     /// Has the guest answer a request in absolute form, with `next` behind it.
@@ -140,8 +86,8 @@ fn into_plugin(failure: Failure) -> Failure {
 /// A route's handler, as one worker asks it. Cheap to clone.
 #[derive(Clone)]
 pub struct Handler {
-    prepared: Prepared,
-    reach: Arc<Reach>,
+    pub(super) prepared: Prepared,
+    pub(super) reach: Arc<Reach>,
 }
 
 impl Answers for Handler {
@@ -180,15 +126,24 @@ impl Handler {
         request: Request<Body>,
         next: Option<Arc<dyn Next>>,
     ) -> Result<Response<Arriving>, Failure> {
-        let Some(room) = self.prepared.pool.enter().await else {
+        let began = Instant::now();
+        let Some(place) = self.prepared.enter().await else {
             self.count(FailureKind::Refused, "as many instances as may be are busy");
             return Err(self.failure(FailureKind::Refused));
         };
         let (course, head) = Course::begin(&self.prepared.used);
         let (parting, parted) = oneshot::channel();
-        let (request, moved) = watched(request);
-        let asked = Asked { request, next };
-        let drive = self.clone().drive(asked, Arc::clone(&course), parted, room);
+        let (mut parts, body) = request.into_parts();
+        told::tell(&mut parts, &self.prepared.path);
+        let (request, moved) = watched(Request::from_parts(parts, body));
+        let asked = Asked {
+            request,
+            next,
+            began,
+        };
+        let drive = self
+            .clone()
+            .drive(asked, Arc::clone(&course), parted, place);
         tokio::spawn(drive);
         match self.wait(head, &moved).await {
             Some(Ok(response)) => {
@@ -228,7 +183,7 @@ impl Handler {
         asked: Asked,
         course: Arc<Course>,
         parted: oneshot::Receiver<Parting>,
-        room: OwnedSemaphorePermit,
+        place: OwnedSemaphorePermit,
     ) {
         let used = &self.prepared.used;
         let mut instance = None;
@@ -247,10 +202,8 @@ impl Handler {
         };
         match ended {
             Some(Ok(())) => {
-                let current = instance.take_if(|instance| self.prepared.is_current(instance));
-                if let Some(mut instance) = current {
-                    instance.store.data_mut().next = None;
-                    self.prepared.pool.put(self.prepared.route(), instance);
+                if let Some(instance) = instance.take() {
+                    self.prepared.give_back(instance);
                 }
             }
             Some(Err(error)) => {
@@ -263,26 +216,24 @@ impl Handler {
                 course.fail(FailureKind::Deadline);
             }
         }
-        // The room is free when the instance is gone.
+        // Whoever waits for the place finds room for an instance, or this one.
         drop(instance);
-        drop(room);
+        drop(place);
     }
 
     /// Has an instance serve the request, to the end of all that it does for it.
     async fn serve(
         &self,
         slot: &mut Option<Box<Instance>>,
-        Asked { request, next }: Asked,
+        asked: Asked,
         course: &Arc<Course>,
     ) -> wasmtime::Result<()> {
-        let idle = self.prepared.pool.take(self.prepared.route());
-        let instance = match idle.filter(|instance| self.prepared.is_current(instance)) {
-            Some(mut instance) => {
-                instance.store.data_mut().begin(Arc::clone(&self.reach));
-                slot.insert(instance)
-            }
-            None => slot.insert(Box::new(self.instance().await?)),
-        };
+        let Asked {
+            request,
+            next,
+            began,
+        } = asked;
+        let instance = slot.insert(self.prepared.take(&self.reach, began).await?);
         let Instance { store, guest, .. } = &mut **instance;
         store.data_mut().next = next;
         store.set_epoch_deadline(1);
@@ -291,8 +242,9 @@ impl Handler {
                 let hooks = store.data_mut().http().hooks;
                 let (request, sent) = p3::Request::from_http(hooks, request);
                 let served = store.run_concurrent(async |accessor| {
-                    let Ok(response) = service.handle(accessor, request).await? else {
-                        return Err(wasmtime::Error::new(Exceeded::Answer));
+                    let response = match service.handle(accessor, request).await? {
+                        Ok(response) => response,
+                        Err(code) => return Err(answered_with(&code)),
                     };
                     course.answer(accessor.with(|store| response.into_http(store, sent))?);
                     // The body, and whatever the guest does behind it.
@@ -309,35 +261,23 @@ impl Handler {
                 let mut http = store.data_mut().http();
                 let request = http.new_incoming_request(scheme, request)?;
                 let answers = Arc::clone(course);
-                let answer = http.new_response_outparam_from_callback(move |answer| {
-                    if let Ok(response) = answer {
-                        answers.answer(response);
-                    }
-                })?;
+                let (refuse, refused) = std::sync::mpsc::channel();
+                let answer =
+                    http.new_response_outparam_from_callback(move |answer| match answer {
+                        Ok(response) => answers.answer(response),
+                        Err(code) => drop(refuse.send(code)),
+                    })?;
                 proxy
                     .wasi_http_incoming_handler()
                     .call_handle(store, request, answer)
                     .await?;
-                if course.has_answered() {
-                    Ok(())
-                } else {
-                    Err(wasmtime::Error::new(Exceeded::Answer))
+                match refused.try_recv() {
+                    Ok(code) => Err(answered_with(&code)),
+                    Err(_) if course.has_answered() => Ok(()),
+                    Err(_) => Err(wasmtime::Error::new(Exceeded::Answer)),
                 }
             }
         }
-    }
-
-    async fn instance(&self) -> wasmtime::Result<Instance> {
-        let compiled = self.prepared.compiled();
-        let state = State::new(Arc::clone(&self.reach));
-        let mut store = compiled.machine.store(state);
-        let guest = compiled.instantiate(&mut store).await?;
-        Ok(Instance {
-            store,
-            guest,
-            compiled,
-            served: 0,
-        })
     }
 
     fn failure(&self, kind: FailureKind) -> Failure {
@@ -358,10 +298,14 @@ impl Handler {
     }
 }
 
+/// A guest that answered with an error, which is for the log.
+fn answered_with(code: &impl Debug) -> wasmtime::Error {
+    wasmtime::format_err!("it answered with {code:?}").context(Exceeded::Answer)
+}
+
 /// The request as a guest sees it: by the client's scheme and authority.
 fn into_absolute(request: Request<Body>) -> Request<Body> {
     let (mut head, body) = request.into_parts();
-    strip_spin(&mut head.headers);
     let is_https = head
         .headers
         .get(FORWARDED_PROTO)
@@ -377,6 +321,10 @@ fn into_absolute(request: Request<Body>) -> Request<Body> {
     if let Some(authority) = authority {
         uri.scheme = Some(scheme);
         uri.authority = Some(authority);
+    }
+    // That of `OPTIONS *` is an empty one in a URL (RFC 9112 §3.2.4), for which guests have "/".
+    if uri.path_and_query.as_ref().is_some_and(|path| path == "*") {
+        uri.path_and_query = Some(PathAndQuery::from_static("/"));
     }
     if let Ok(uri) = Uri::from_parts(uri) {
         head.uri = uri;
@@ -427,16 +375,4 @@ async fn within<T>(
         }
     })
     .await
-}
-
-/// Takes off what Spin's own host says of a request in fields: from a client it would be believed, and
-/// is in no key.
-fn strip_spin(headers: &mut HeaderMap) {
-    let forged = headers
-        .keys()
-        .filter(|name| name.as_str().starts_with("spin-"));
-    let forged: Vec<HeaderName> = forged.cloned().collect();
-    for name in forged {
-        headers.remove(name);
-    }
 }

@@ -12,12 +12,15 @@ use super::error::HandlerError;
 use super::next;
 use super::spin;
 use super::state::{State, TABLE_ENTRIES};
-use crate::wasm::{Layout, tick};
+use crate::wasm::{Layout, Room, tick};
 
 /// The most memory that an instance can be given, in bytes.
 pub(super) const MOST_MEMORY: usize = 256 << 20;
-/// The most instances alive at once, of all handlers.
-const INSTANCES: u32 = 1_000;
+/// The most instances alive at once, of all handlers: twice what one plugin may have unless it is
+/// configured otherwise, so that none takes it all.
+const INSTANCES: u32 = 2_000;
+/// The same, for those who wait for one.
+pub(super) static ROOM: Room = Room::new();
 /// Modules that a component is made of, on the average at most.
 const MODULES: u32 = 8;
 /// How deep a guest's calls may go, in bytes.

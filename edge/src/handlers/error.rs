@@ -37,10 +37,6 @@ pub enum HandlerError {
         grant: &'static str,
     },
     #[error(
-        "plugin {plugin:?} imports wasi:http/handler@0.3.0, what comes next: it is a middleware, and a handler has nothing behind it"
-    )]
-    NoNext { plugin: String },
-    #[error(
         "plugin {plugin:?} is no middleware: it does not both export and import wasi:http/handler@0.3.0"
     )]
     NoMiddleware { plugin: String },

@@ -44,7 +44,9 @@ impl Printed {
 
     /// Makes ready for another exchange.
     pub(super) fn begin(&self) {
-        self.gathered().left = LINES;
+        let mut gathered = self.gathered();
+        gathered.end();
+        gathered.left = LINES;
     }
 
     fn gathered(&self) -> MutexGuard<'_, Gathered> {
@@ -64,6 +66,13 @@ impl Gathered {
             if is_whole {
                 self.end_line();
             }
+        }
+    }
+
+    /// Ends a line that the guest left open.
+    fn end(&mut self) {
+        if !self.line.is_empty() {
+            self.end_line();
         }
     }
 
@@ -94,9 +103,7 @@ impl Gathered {
 
 impl Drop for Gathered {
     fn drop(&mut self) {
-        if !self.line.is_empty() {
-            self.end_line();
-        }
+        self.end();
     }
 }
 
@@ -157,5 +164,22 @@ impl Pollable for Printed {
         Self: 'b,
     {
         Box::pin(std::future::ready(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{LINES, Lines, Printed};
+
+    #[test]
+    fn what_an_exchange_leaves_open_is_no_part_of_the_next_ones_lines() {
+        let printed = Printed::of("m", &Arc::new(Lines::new("m")));
+        printed.gathered().take(b"whole\nleft open");
+        assert_eq!(printed.gathered().line, b"left open");
+        printed.begin();
+        assert!(printed.gathered().line.is_empty());
+        assert_eq!(printed.gathered().left, LINES);
     }
 }

@@ -12,12 +12,13 @@ use wasmtime_wasi_http::p3::{self, Request as GuestRequest, Response as GuestRes
 use wasmtime_wasi_http::{Error, WasiBody, WasiHttpView};
 
 use super::state::State;
+use super::told;
 use crate::body::{Body, BodyError};
 
 /// What is behind a middleware: the next one, or filters, cache and origin.
 pub trait Next: Send + Sync {
     /// Answers a request of the middleware. What it asks may be anything.
-    fn answer(&self, request: Request<Body>) -> Onward;
+    fn answer(self: Arc<Self>, request: Request<Body>) -> Onward;
 }
 
 /// What [`Next::answer`] comes to.
@@ -30,9 +31,11 @@ pub enum NotPassed {
     Method,
     /// A target that is no path, or another host's.
     Target,
+    /// The request goes on without the middleware already.
+    LeftOut,
 }
 
-/// Links what comes next. To whom nothing does, it is denied.
+/// Links what comes next. Where nothing does, because the guest is a handler, it is told so.
 pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     let mut instance = linker.instance("wasi:http/handler@0.3.0")?;
     instance.func_wrap_concurrent("handle", |accessor, (request,)| {
@@ -49,7 +52,8 @@ async fn handle(
         let next = state.next.clone();
         let request = state.table.delete(request)?;
         let Some(next) = next else {
-            return Ok(Err(ErrorCode::HttpRequestDenied));
+            let reason = "this component is a route's handler: nothing comes next";
+            return Ok(Err(ErrorCode::InternalError(Some(reason.to_owned()))));
         };
         // Whether the request went well is told by its response.
         let request = request.into_http(&mut access, std::future::ready(Ok(())));
@@ -62,13 +66,15 @@ async fn handle(
         Ok(taken) => taken,
         Err(code) => return Ok(Err(code)),
     };
-    let request = request.map(from_guest);
+    let mut request = request.map(from_guest);
+    told::strip(request.headers_mut());
     // A task of its own: what it computes is not the guest's running time.
     let mut onward = AbortedWhenDropped(tokio::spawn(next.answer(request)));
     let response = match (&mut onward.0).await {
         Ok(Ok(response)) => response,
         Ok(Err(NotPassed::Method)) => return Ok(Err(ErrorCode::HttpRequestMethodInvalid)),
         Ok(Err(NotPassed::Target)) => return Ok(Err(ErrorCode::HttpRequestUriInvalid)),
+        Ok(Err(NotPassed::LeftOut)) => return Ok(Err(ErrorCode::HttpRequestDenied)),
         Err(_) => return Ok(Err(ErrorCode::InternalError(None))),
     };
     accessor.with(|mut access| {

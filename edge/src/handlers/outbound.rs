@@ -14,6 +14,7 @@ use super::reach::Reach;
 use crate::body::{Body, BodyError};
 use crate::config::Grant;
 use crate::egress::EgressError;
+use crate::wasm::Line;
 
 /// The way out of one guest.
 pub(super) struct Outbound(Arc<Reach>);
@@ -76,9 +77,21 @@ async fn send(
     match egress.send(&used.hosts, request, timeout).await {
         Ok(response) => Ok(response.map(|body| body.map_err(into_code).boxed_unsync())),
         Err(error) => {
-            tracing::debug!(plugin = used.name, %error, "a handler's request brought no response");
+            tell(reach, &error);
             Err(explain(error))
         }
+    }
+}
+
+/// Writes into the log what the guest is told with no more than a name. What only the configuration or
+/// another build of the guest can help is told to everybody.
+fn tell(reach: &Reach, error: &EgressError) {
+    let plugin = &reach.used.name;
+    let is_lasting = matches!(error, EgressError::Denied(_) | EgressError::Https);
+    if is_lasting && matches!(reach.lines.admit(), Line::Written) {
+        tracing::warn!(plugin, %error, "a handler's request is refused");
+    } else {
+        tracing::debug!(plugin, %error, "a handler's request brought no response");
     }
 }
 
@@ -96,7 +109,7 @@ fn explain(error: EgressError) -> Error {
         EgressError::Url(_) => Error::HttpRequestUriInvalid,
         EgressError::Method(_) => Error::HttpRequestMethodInvalid,
         EgressError::Denied(_) => Error::HttpRequestDenied,
-        EgressError::Https => Error::InternalError(Some(error.to_string())),
+        EgressError::Https => Error::TlsProtocolError,
         EgressError::Connect { .. } => Error::ConnectionRefused,
         EgressError::Timeout { .. } => Error::HttpResponseTimeout,
         EgressError::Terminated { .. } => Error::ConnectionTerminated,

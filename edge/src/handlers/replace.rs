@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError};
 
 use super::component::{Handlers, Loaded};
 use crate::config::Grant;
-use crate::wasm::{Binary, Facts, Kind, Publish};
+use crate::wasm::{Binary, Facts, Kind, Publish, pool};
 
 impl Kind for Handlers {
     fn facts(&self, plugin: &str) -> Option<Facts> {
@@ -33,10 +33,11 @@ impl Kind for Handlers {
             let fits = loaded.compiled.check(*place, used);
             fits.map_err(|error| format!("route {route:?}: {error}"))?;
         }
-        let (current, pool) = (Arc::clone(&handling.loaded), Arc::clone(&handling.pool));
+        let handling = Arc::clone(handling);
         Ok(Box::new(move || {
-            current.store(Arc::new(loaded));
-            pool.clear();
+            handling.loaded.store(Arc::new(loaded));
+            // Those that are idle are of the version before.
+            while pool::evict_of(&handling.quota) {}
         }))
     }
 }

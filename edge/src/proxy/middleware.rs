@@ -2,27 +2,25 @@
 //!
 //! A middleware is handed the request, and hands one on, as often as it likes: to the next
 //! middleware, and behind the last to filters, cache and origin. So it runs for hits too. What it
-//! hands on is looked at again as if it came from outside; the host stays that of the client.
+//! hands on is looked at again as if it came from outside; the host stays that of the client, and so
+//! does what is said of the client in `X-Forwarded-…`, of which it sees what an origin would.
 //! Interim responses, upgrades and trailers do not go through it.
 
-mod begun;
-
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use http::uri::Scheme;
+use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use tidegate_semantics::{CacheStatus, strip_hop_by_hop};
 
 use super::{Answer, Proxy, Route};
-use crate::body::{Arriving, Body, Received};
+use crate::body::{Arriving, Body, Received, is_about_its_body, unless_empty};
 use crate::error::Failure;
-use crate::exchange::{Exchange, MAX_TARGET, canonical, rooted};
+use crate::exchange::{Exchange, MAX_TARGET, canonical, join_cookies, rooted};
+use crate::forward::{say_who_asked, unsay_who_asked};
 use crate::handlers::{Lent, Middleware, Next, NotPassed, Onward};
 use crate::telemetry::Outcome;
-use begun::unless_empty;
 
 /// What is behind a middleware.
 struct Behind {
@@ -32,7 +30,27 @@ struct Behind {
     next: usize,
     /// The exchange as the middleware was handed it, without its body.
     exchange: Exchange,
-    was_asked: AtomicBool,
+    fate: OnceLock<Fate>,
+}
+
+/// What has become of what is behind a middleware. Whichever comes first stays.
+#[derive(Clone, Copy, PartialEq)]
+enum Fate {
+    /// The middleware has asked it.
+    Asked,
+    /// The middleware was given up and left out; whatever it asks from then on goes nowhere.
+    LeftOut,
+}
+
+impl Behind {
+    fn was_asked(&self) -> bool {
+        self.fate.get() == Some(&Fate::Asked)
+    }
+
+    /// Whether it is from now on, or was before.
+    fn becomes(&self, fate: Fate) -> bool {
+        *self.fate.get_or_init(|| fate) == fate
+    }
 }
 
 impl Proxy {
@@ -53,16 +71,15 @@ impl Proxy {
                 route: Arc::clone(&route),
                 next: at + 1,
                 exchange: exchange.without_body(),
-                was_asked: AtomicBool::new(false),
+                fate: OnceLock::new(),
             });
             let request = handed(&exchange, body);
             let next = Arc::clone(&behind) as Arc<dyn Next>;
             let answered = middleware.answer(request, next).await;
             let answered = answered.and_then(|response| passable(response, &exchange, middleware));
-            let was_asked = behind.was_asked.load(Ordering::Relaxed);
             let failure = match answered {
                 Ok(mut response) => {
-                    if !was_asked {
+                    if !behind.was_asked() {
                         response = self.finish(answered_itself(response), &route);
                     }
                     close_if_unread(&mut response, &exchange, &lent);
@@ -71,7 +88,7 @@ impl Proxy {
                 Err(failure) => failure,
             };
             if middleware.is_fail_open()
-                && !was_asked
+                && behind.becomes(Fate::LeftOut)
                 && let Ok(body) = lent.take_back()
             {
                 exchange.body = body;
@@ -85,21 +102,20 @@ impl Proxy {
 }
 
 impl Next for Behind {
-    fn answer(&self, request: Request<Body>) -> Onward {
-        self.was_asked.store(true, Ordering::Relaxed);
-        let exchange = taken_up(&self.exchange, request);
-        let proxy = Arc::clone(&self.proxy);
-        let route = Arc::clone(&self.route);
-        let next = self.next;
+    fn answer(self: Arc<Self>, request: Request<Body>) -> Onward {
         Box::pin(async move {
-            let mut exchange = exchange?;
+            let mut exchange = taken_up(&self.exchange, request)?;
             // Whether the cache may answer depends on it.
-            if matches!(exchange.method, Method::GET | Method::HEAD)
+            if !is_about_its_body(&exchange.method)
                 && let Some(body) = exchange.body.take()
             {
-                exchange.body = unless_empty(body).await;
+                exchange.body = unless_empty(body).await.map(Arriving::guest);
             }
-            Ok(proxy.surround(exchange, route, next).await)
+            if !self.becomes(Fate::Asked) {
+                return Err(NotPassed::LeftOut);
+            }
+            let (proxy, route) = (Arc::clone(&self.proxy), Arc::clone(&self.route));
+            Ok(proxy.surround(exchange, route, self.next).await)
         })
     }
 }
@@ -112,7 +128,7 @@ fn handed(exchange: &Exchange, body: Body) -> Request<Body> {
         _ => Scheme::HTTP,
     });
     parts.authority = Some(exchange.authority.clone());
-    parts.path_and_query = Some(exchange.path_and_query.clone());
+    parts.path_and_query = Some(shown(exchange).clone());
     let mut request = Request::new(body);
     *request.method_mut() = exchange.method.clone();
     *request.uri_mut() = Uri::from_parts(parts).expect("a scheme, a host and a path are a URL");
@@ -120,7 +136,18 @@ fn handed(exchange: &Exchange, body: Body) -> Request<Body> {
     // The body goes by its own length.
     request.headers_mut().remove(CONTENT_LENGTH);
     request.headers_mut().remove(TRANSFER_ENCODING);
+    say_who_asked(request.headers_mut(), exchange);
     request
+}
+
+/// The path and query as a middleware sees them. That of `OPTIONS *` is an empty one in a URL
+/// (RFC 9112 §3.2.4), for which guests have "/".
+fn shown(exchange: &Exchange) -> &PathAndQuery {
+    static EMPTY: PathAndQuery = PathAndQuery::from_static("/");
+    match exchange.path_and_query.as_str() {
+        "*" => &EMPTY,
+        _ => &exchange.path_and_query,
+    }
 }
 
 /// The exchange that a middleware goes on with.
@@ -132,18 +159,18 @@ fn taken_up(handed: &Exchange, request: Request<Body>) -> Result<Exchange, NotPa
     let authority = head.uri.authority().cloned().map(canonical).transpose();
     if authority.is_ok_and(|authority| authority.is_none_or(|named| named == handed.authority)) {
         let path_and_query = rooted(&head.uri).map_err(|_| NotPassed::Target)?;
-        let is_for_all = path_and_query.as_str() == "*";
-        let is_too_long = path_and_query.as_str().len() > MAX_TARGET;
-        if is_too_long || (is_for_all && head.method != Method::OPTIONS) {
+        if path_and_query.as_str() == "*" || path_and_query.as_str().len() > MAX_TARGET {
             return Err(NotPassed::Target);
         }
         let mut exchange = handed.without_body();
-        if path_and_query != exchange.path_and_query {
+        // What was for all of the host is, as long as nothing is made of it.
+        let is_as_shown = path_and_query == *shown(handed) && head.method == handed.method;
+        if !is_as_shown && path_and_query != exchange.path_and_query {
             let asked = std::mem::replace(&mut exchange.path_and_query, path_and_query);
             exchange.rewritten_from.get_or_insert(asked);
         }
         exchange.method = head.method;
-        exchange.headers = passable_fields(head.headers, &handed.headers);
+        exchange.headers = passable_fields(head.headers, handed);
         exchange.body = match body {
             Body::Empty => None,
             body => Some(Arriving::guest(body)),
@@ -154,14 +181,16 @@ fn taken_up(handed: &Exchange, request: Request<Body>) -> Result<Exchange, NotPa
 }
 
 /// A request's fields without those of a connection, which are not the middleware's to set.
-fn passable_fields(mut headers: HeaderMap, handed: &HeaderMap) -> HeaderMap {
+fn passable_fields(mut headers: HeaderMap, handed: &Exchange) -> HeaderMap {
     strip_hop_by_hop(&mut headers);
     headers.remove(CONTENT_LENGTH);
     headers.remove(TRANSFER_ENCODING);
     headers.remove(HOST);
-    if let Some(host) = handed.get(HOST) {
+    if let Some(host) = handed.headers.get(HOST) {
         headers.insert(HOST, host.clone());
     }
+    unsay_who_asked(&mut headers, handed);
+    join_cookies(&mut headers);
     headers
 }
 

@@ -115,11 +115,10 @@ fn handlers(
     let handlers = Handlers::load(sources, library)?;
     let routes = config.routes.iter().map(|route| {
         let named = |error| StartError::Handler(route.name().to_owned(), Box::new(error));
-        let name = route.name();
         let handler = route.handler.as_ref();
-        let handler = handler.map(|used| handlers.prepare(name, used));
+        let handler = handler.map(|used| handlers.prepare(route, used));
         let middleware = route.middleware.iter();
-        let middleware = middleware.map(|used| handlers.prepare_middleware(name, used));
+        let middleware = middleware.map(|used| handlers.prepare_middleware(route, used));
         Ok::<_, StartError>(Surroundings {
             handler: handler.transpose().map_err(named)?,
             middleware: middleware.collect::<Result<_, _>>().map_err(named)?,

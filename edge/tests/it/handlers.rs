@@ -47,6 +47,8 @@ async fn a_guest_is_told_the_clients_url_and_what_an_origin_would_be() {
             .with("connection", "x-hop")
             .with("x-hop", "1")
             .with("tidegate-lsn", "1:0/1")
+            .with("spin-full-url", "http://forged.test/")
+            .with("spin-client-addr", "192.0.2.1")
             .body("four")
             .send()
             .await;
@@ -64,14 +66,36 @@ async fn a_guest_is_told_the_clients_url_and_what_an_origin_would_be() {
             "x-forwarded-host: edge.test",
             "x-forwarded-proto: http",
             "content-length: 4",
+            "spin-full-url: http://edge.test/told?a=b",
+            "spin-path-info: /told",
         ] {
             assert!(told.contains(&line), "{kind}: {line} in {told:?}");
         }
-        for name in ["x-hop", "connection", "tidegate-lsn", "host"] {
+        for name in [
+            "x-hop",
+            "connection",
+            "tidegate-lsn",
+            "host",
+            "spin-client-addr",
+        ] {
             let is_it = |line: &&str| line.starts_with(&format!("{name}:"));
             assert!(!told.iter().any(is_it), "{kind}: {name}");
         }
     }
+}
+
+#[tokio::test]
+async fn options_of_the_whole_host_reach_a_handler_as_those_of_its_root() {
+    for kind in KINDS {
+        let edge = Edge::answered_by("options", kind).start();
+        let asked = edge.request("OPTIONS", "*").send().await;
+        assert_eq!((asked.status, asked.text()), (200, "hello"), "{kind}");
+    }
+    let edge = Edge::answered_by("tells-options", "gate").start();
+    let asked = edge.request("OPTIONS", "*").with("gate", "told");
+    let asked = asked.send().await;
+    let mut told = asked.text().lines();
+    assert_eq!(told.next(), Some("OPTIONS http://edge.test/"));
 }
 
 #[tokio::test]

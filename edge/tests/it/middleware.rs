@@ -218,6 +218,108 @@ async fn a_middleware_is_not_left_out_once_it_has_read_or_asked() {
 }
 
 #[tokio::test]
+async fn a_middleware_whose_request_was_refused_has_asked_nothing() {
+    for order in ["elsewhere", "connect"] {
+        let origin = Origin::answers("x");
+        let name = format!("refused-{order}");
+        let edge = gated(&origin, &name, "on_failure = \"open\"").start();
+        let response = ordered(&edge, order).await;
+        assert_eq!((response.status, response.text()), (200, "x"), "{order}");
+        assert_eq!(origin.last().get("x-depth"), None, "{order}");
+    }
+}
+
+#[tokio::test]
+async fn a_middleware_is_told_who_asks_as_an_origin_is() {
+    let origin = Origin::answers("x");
+    let edge = gated(&origin, "outer-told", "")
+        .with("plugins.inner-told.file = \"builtin:gate\"")
+        .route("path = \"/a\"\nmiddleware = [{ name = \"outer-told\" }, { name = \"inner-told\" }]")
+        .start();
+    let asked = |order: &'static str| {
+        edge.request("GET", "/a/b?c")
+            .with("x-forwarded-for", "192.0.2.1")
+            .with("x-forwarded-host", "elsewhere.test")
+            .with("x-forwarded-proto", "https")
+            .with("spin-path-info", "/forged")
+            .with("spin-client-addr", "192.0.2.1")
+            .with("gate", order)
+            .send()
+    };
+    let told = asked("told").await;
+    let told: Vec<&str> = told.text().lines().collect();
+    for line in [
+        "x-forwarded-for: 192.0.2.1",
+        "x-forwarded-for: 127.0.0.1",
+        "x-forwarded-host: edge.test",
+        "x-forwarded-proto: http",
+        "spin-path-info: /b",
+        "spin-full-url: http://edge.test/a/b?c",
+    ] {
+        let said = told.iter().filter(|told| **told == line).count();
+        assert_eq!(said, 1, "{line} in {told:?}");
+    }
+    assert!(!told.iter().any(|line| line.contains("spin-client-addr")));
+    for order in ["", "claim"] {
+        assert_eq!(asked(order).await.status, 200);
+        let asked = origin.last();
+        assert_eq!(asked.get("x-depth"), Some("2"));
+        for (name, expected) in [
+            ("x-forwarded-for", &["192.0.2.1", "127.0.0.1"][..]),
+            ("x-forwarded-host", &["edge.test"]),
+            ("x-forwarded-proto", &["http"]),
+            ("spin-path-info", &[]),
+            ("spin-full-url", &[]),
+        ] {
+            let lines: Vec<&str> = asked.head.all(name).collect();
+            assert_eq!(lines, expected, "{name} {order:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn options_of_the_whole_host_pass_a_middleware() {
+    let origin = Origin::answers("");
+    let edge = gated(&origin, "options", "").start();
+    for (method, target, order, expected) in [
+        ("OPTIONS", "*", "", ("OPTIONS", "*")),
+        ("OPTIONS", "/", "", ("OPTIONS", "/")),
+        ("OPTIONS", "*", "post", ("POST", "/")),
+        ("OPTIONS", "*", "rewrite", ("OPTIONS", "/rewritten?a=b")),
+    ] {
+        let request = edge.request(method, target).with("gate", order);
+        let response = request.send().await;
+        assert_eq!(response.status, 200, "{method} {target}");
+        let asked = origin.last();
+        assert_eq!((&*asked.method, &*asked.target), expected);
+    }
+}
+
+#[tokio::test]
+async fn the_crumbs_of_a_middlewares_cookie_are_put_together() {
+    let origin = Origin::answers("x");
+    let edge = gated(&origin, "crumbs", "").start();
+    ordered(&edge, "crumbs").await;
+    let asked = origin.last();
+    let cookies: Vec<&str> = asked.head.all("cookie").collect();
+    assert_eq!(cookies, ["a=1; b=2"], "RFC 9113 §8.2.3");
+}
+
+#[tokio::test]
+async fn a_request_without_a_body_leaves_a_middleware_without_one() {
+    let origin = Origin::answers("x");
+    let edge = gated(&origin, "empty", "").start();
+    for method in ["GET", "DELETE", "OPTIONS"] {
+        edge.request(method, "/a").send().await;
+        let asked = origin.last();
+        assert_eq!(asked.method, method);
+        for name in ["transfer-encoding", "content-length"] {
+            assert_eq!(asked.get(name), None, "{method} {name}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_middleware_that_fails_behind_its_head_cuts_the_body() {
     let origin = Origin::answers("x");
     let edge = gated(&origin, "cuts", "").start();
@@ -242,7 +344,7 @@ async fn a_purge_does_not_go_through_a_middleware() {
 }
 
 #[tokio::test]
-async fn a_handler_is_no_middleware_and_a_middleware_no_handler() {
+async fn a_handler_is_no_middleware() {
     let origin = Origin::answers("x");
     let refusal = Edge::before(&origin)
         .with("plugins.plain.file = \"builtin:misfit\"")
@@ -252,8 +354,14 @@ async fn a_handler_is_no_middleware_and_a_middleware_no_handler() {
         refusal.contains("plugin \"plain\" is no middleware"),
         "{refusal}"
     );
-    let refusal = Edge::answered_by("gate", "gate").refusal();
-    assert!(refusal.contains("it is a middleware"), "{refusal}");
+}
+
+#[tokio::test]
+async fn a_middleware_may_be_a_handler_behind_which_nothing_comes() {
+    let edge = Edge::answered_by("behind-it", "gate").start();
+    assert_eq!(ordered(&edge, "deny").await.status, 401);
+    assert_eq!(ordered(&edge, "").await.status, 502);
+    assert_eq!(counted("behind-it", FailureKind::Answer), 1);
 }
 
 #[tokio::test]

@@ -22,7 +22,20 @@ async fn a_guest_asks_a_host_that_its_route_lists() {
         assert_eq!(edge.get(&path).await.text(), "from elsewhere", "{kind}");
         let request = asked.last();
         assert_eq!(request.get("host"), Some(&*asked.address.to_string()));
+        for name in ["transfer-encoding", "content-length"] {
+            assert_eq!(request.get(name), None, "{kind}: there is no body");
+        }
         assert_eq!(asked.requests(), 1, "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn https_is_refused_by_a_name_that_says_so() {
+    for kind in KINDS {
+        let edge = asking(kind, "\"127.0.0.1:*\"");
+        let told = edge.get("/fetch?url=https://127.0.0.1:1/").await;
+        let text = told.text();
+        assert!(text.contains("TlsProtocolError"), "{kind}: {text}");
     }
 }
 
@@ -38,7 +51,7 @@ async fn other_hosts_and_odd_urls_are_refused() {
             format!("http://localhost:{}/", asked.address.port()),
             format!("http://{}@127.0.0.1:{port}/", asked.address),
             format!("http://user@{}/", asked.address),
-            format!("https://{}/", asked.address),
+            format!("http://127.0.0.1:%2B{}/", asked.address.port()),
             "/relative".to_owned(),
             "http://self/".to_owned(),
         ] {

@@ -1,14 +1,65 @@
-//! `spin:redis`: commands to the servers that the route lists.
+//! `spin:redis`: commands to the servers that the route lists. What they do is here; how a guest of
+//! either version asks for them is in `three` and `two`.
 
 use std::sync::Arc;
 
 use redis::{Cmd, ErrorKind, RedisError, Value};
-use wasmtime::component::{Accessor, Resource};
+use wasmtime::component::Resource;
 
-use super::Spin;
-use super::bindings::{classic, current};
 use super::servers::{Lease, NoConnection, Servers};
 use crate::handlers::state::State;
+
+/// The types of one version, which are the same in both but for their names.
+macro_rules! types {
+    ($version:path) => {
+        use super::{Connection, Parameter, Part, Refusal};
+        use crate::handlers::state::State;
+        use version::{Error, Host, HostConnection, RedisParameter, RedisResult};
+        use $version as version;
+
+        impl From<Refusal> for Error {
+            fn from(refusal: Refusal) -> Error {
+                match refusal {
+                    Refusal::Address => Error::InvalidAddress,
+                    Refusal::TooMany => Error::TooManyConnections,
+                    Refusal::Type => Error::TypeError,
+                    Refusal::Other(reason) => Error::Other(reason),
+                }
+            }
+        }
+
+        impl From<RedisParameter> for Parameter {
+            fn from(parameter: RedisParameter) -> Parameter {
+                match parameter {
+                    RedisParameter::Int64(number) => Parameter::Int64(number),
+                    RedisParameter::Binary(bytes) => Parameter::Binary(bytes),
+                }
+            }
+        }
+
+        impl From<Part> for RedisResult {
+            fn from(part: Part) -> RedisResult {
+                match part {
+                    Part::Nil => RedisResult::Nil,
+                    Part::Status(status) => RedisResult::Status(status),
+                    Part::Int64(number) => RedisResult::Int64(number),
+                    Part::Binary(bytes) => RedisResult::Binary(bytes),
+                }
+            }
+        }
+
+        type Answer<T> = wasmtime::Result<Result<T, Error>>;
+
+        fn results(parts: Vec<Part>) -> Vec<RedisResult> {
+            parts.into_iter().map(RedisResult::from).collect()
+        }
+
+        impl Host for State {}
+    };
+}
+
+mod three;
+mod two;
 
 /// A connection that a guest has opened.
 #[derive(Clone)]
@@ -155,284 +206,9 @@ impl State {
     fn keep(&mut self, connection: Connection) -> Result<Resource<Connection>, Refusal> {
         self.table.push(connection).map_err(|_| Refusal::TooMany)
     }
-}
 
-/// The types of one version, which are the same in both but for their names.
-macro_rules! types {
-    ($version:path) => {
-        use version::{Error, Host, HostConnection, RedisParameter, RedisResult};
-        use $version as version;
-
-        impl From<Refusal> for Error {
-            fn from(refusal: Refusal) -> Error {
-                match refusal {
-                    Refusal::Address => Error::InvalidAddress,
-                    Refusal::TooMany => Error::TooManyConnections,
-                    Refusal::Type => Error::TypeError,
-                    Refusal::Other(reason) => Error::Other(reason),
-                }
-            }
-        }
-
-        impl From<RedisParameter> for Parameter {
-            fn from(parameter: RedisParameter) -> Parameter {
-                match parameter {
-                    RedisParameter::Int64(number) => Parameter::Int64(number),
-                    RedisParameter::Binary(bytes) => Parameter::Binary(bytes),
-                }
-            }
-        }
-
-        impl From<Part> for RedisResult {
-            fn from(part: Part) -> RedisResult {
-                match part {
-                    Part::Nil => RedisResult::Nil,
-                    Part::Status(status) => RedisResult::Status(status),
-                    Part::Int64(number) => RedisResult::Int64(number),
-                    Part::Binary(bytes) => RedisResult::Binary(bytes),
-                }
-            }
-        }
-
-        type Answer<T> = wasmtime::Result<Result<T, Error>>;
-
-        fn results(parts: Vec<Part>) -> Vec<RedisResult> {
-            parts.into_iter().map(RedisResult::from).collect()
-        }
-
-        impl Host for State {}
-    };
-}
-
-mod three {
-    use super::*;
-    types!(super::current::redis);
-    use version::HostConnectionWithStore;
-
-    fn find<T>(
-        accessor: &Accessor<T, Spin>,
-        connection: &Resource<Connection>,
-    ) -> wasmtime::Result<Connection> {
-        accessor.with(|mut access| access.get().connection(connection))
-    }
-
-    impl HostConnection for State {
-        fn drop(&mut self, connection: Resource<Connection>) -> wasmtime::Result<()> {
-            self.table.delete(connection)?;
-            Ok(())
-        }
-    }
-
-    impl<T: Send + 'static> HostConnectionWithStore<T> for Spin {
-        async fn open(
-            accessor: &Accessor<T, Spin>,
-            address: String,
-        ) -> Answer<Resource<Connection>> {
-            let servers = accessor.with(|mut access| Arc::clone(&access.get().reach.servers));
-            let connection = match Connection::open(servers, &address).await {
-                Ok(connection) => connection,
-                Err(refusal) => return Ok(Err(refusal.into())),
-            };
-            Ok(accessor.with(|mut access| access.get().keep(connection).map_err(Error::from)))
-        }
-
-        async fn publish(
-            accessor: &Accessor<T, Spin>,
-            connection: Resource<Connection>,
-            channel: String,
-            payload: Vec<u8>,
-        ) -> Answer<()> {
-            let connection = find(accessor, &connection)?;
-            Ok(connection
-                .publish(channel, payload)
-                .await
-                .map_err(Error::from))
-        }
-
-        async fn get(
-            accessor: &Accessor<T, Spin>,
-            connection: Resource<Connection>,
-            key: String,
-        ) -> Answer<Option<Vec<u8>>> {
-            let connection = find(accessor, &connection)?;
-            Ok(connection.get(key).await.map_err(Error::from))
-        }
-
-        async fn set(
-            accessor: &Accessor<T, Spin>,
-            connection: Resource<Connection>,
-            key: String,
-            value: Vec<u8>,
-        ) -> Answer<()> {
-            let connection = find(accessor, &connection)?;
-            Ok(connection.set(key, value).await.map_err(Error::from))
-        }
-
-        async fn incr(
-            accessor: &Accessor<T, Spin>,
-            connection: Resource<Connection>,
-            key: String,
-        ) -> Answer<i64> {
-            let connection = find(accessor, &connection)?;
-            Ok(connection.incr(key).await.map_err(Error::from))
-        }
-
-        async fn del(
-            accessor: &Accessor<T, Spin>,
-            connection: Resource<Connection>,
-            keys: Vec<String>,
-        ) -> Answer<u32> {
-            let connection = find(accessor, &connection)?;
-            Ok(connection.del(keys).await.map_err(Error::from))
-        }
-
-        async fn sadd(
-            accessor: &Accessor<T, Spin>,
-            connection: Resource<Connection>,
-            key: String,
-            values: Vec<String>,
-        ) -> Answer<u32> {
-            let connection = find(accessor, &connection)?;
-            Ok(connection.sadd(key, values).await.map_err(Error::from))
-        }
-
-        async fn smembers(
-            accessor: &Accessor<T, Spin>,
-            connection: Resource<Connection>,
-            key: String,
-        ) -> Answer<Vec<String>> {
-            let connection = find(accessor, &connection)?;
-            Ok(connection.smembers(key).await.map_err(Error::from))
-        }
-
-        async fn srem(
-            accessor: &Accessor<T, Spin>,
-            connection: Resource<Connection>,
-            key: String,
-            values: Vec<String>,
-        ) -> Answer<u32> {
-            let connection = find(accessor, &connection)?;
-            Ok(connection.srem(key, values).await.map_err(Error::from))
-        }
-
-        async fn execute(
-            accessor: &Accessor<T, Spin>,
-            connection: Resource<Connection>,
-            command: String,
-            arguments: Vec<RedisParameter>,
-        ) -> Answer<Vec<RedisResult>> {
-            let connection = find(accessor, &connection)?;
-            let arguments = arguments.into_iter().map(Parameter::from);
-            let reply = connection.execute(command, arguments).await;
-            Ok(reply.map(results).map_err(Error::from))
-        }
-    }
-}
-
-mod two {
-    use super::*;
-    types!(super::classic::redis);
-
-    impl HostConnection for State {
-        async fn open(&mut self, address: String) -> Answer<Resource<Connection>> {
-            let servers = Arc::clone(&self.reach.servers);
-            let connection = match Connection::open(servers, &address).await {
-                Ok(connection) => connection,
-                Err(refusal) => return Ok(Err(refusal.into())),
-            };
-            Ok(self.keep(connection).map_err(Error::from))
-        }
-
-        async fn publish(
-            &mut self,
-            connection: Resource<Connection>,
-            channel: String,
-            payload: Vec<u8>,
-        ) -> Answer<()> {
-            let connection = self.connection(&connection)?;
-            Ok(connection
-                .publish(channel, payload)
-                .await
-                .map_err(Error::from))
-        }
-
-        async fn get(
-            &mut self,
-            connection: Resource<Connection>,
-            key: String,
-        ) -> Answer<Option<Vec<u8>>> {
-            let connection = self.connection(&connection)?;
-            Ok(connection.get(key).await.map_err(Error::from))
-        }
-
-        async fn set(
-            &mut self,
-            connection: Resource<Connection>,
-            key: String,
-            value: Vec<u8>,
-        ) -> Answer<()> {
-            let connection = self.connection(&connection)?;
-            Ok(connection.set(key, value).await.map_err(Error::from))
-        }
-
-        async fn incr(&mut self, connection: Resource<Connection>, key: String) -> Answer<i64> {
-            let connection = self.connection(&connection)?;
-            Ok(connection.incr(key).await.map_err(Error::from))
-        }
-
-        async fn del(
-            &mut self,
-            connection: Resource<Connection>,
-            keys: Vec<String>,
-        ) -> Answer<u32> {
-            let connection = self.connection(&connection)?;
-            Ok(connection.del(keys).await.map_err(Error::from))
-        }
-
-        async fn sadd(
-            &mut self,
-            connection: Resource<Connection>,
-            key: String,
-            values: Vec<String>,
-        ) -> Answer<u32> {
-            let connection = self.connection(&connection)?;
-            Ok(connection.sadd(key, values).await.map_err(Error::from))
-        }
-
-        async fn smembers(
-            &mut self,
-            connection: Resource<Connection>,
-            key: String,
-        ) -> Answer<Vec<String>> {
-            let connection = self.connection(&connection)?;
-            Ok(connection.smembers(key).await.map_err(Error::from))
-        }
-
-        async fn srem(
-            &mut self,
-            connection: Resource<Connection>,
-            key: String,
-            values: Vec<String>,
-        ) -> Answer<u32> {
-            let connection = self.connection(&connection)?;
-            Ok(connection.srem(key, values).await.map_err(Error::from))
-        }
-
-        async fn execute(
-            &mut self,
-            connection: Resource<Connection>,
-            command: String,
-            arguments: Vec<RedisParameter>,
-        ) -> Answer<Vec<RedisResult>> {
-            let connection = self.connection(&connection)?;
-            let arguments = arguments.into_iter().map(Parameter::from);
-            let reply = connection.execute(command, arguments).await;
-            Ok(reply.map(results).map_err(Error::from))
-        }
-
-        async fn drop(&mut self, connection: Resource<Connection>) -> wasmtime::Result<()> {
-            self.table.delete(connection)?;
-            Ok(())
-        }
+    fn let_go(&mut self, connection: Resource<Connection>) -> wasmtime::Result<()> {
+        self.table.delete(connection)?;
+        Ok(())
     }
 }

@@ -28,6 +28,14 @@ async fn handle(mut request: Request) -> anyhow::Result<impl IntoResponse> {
         .insert("x-depth", HeaderValue::from(depth + 1));
     request.headers_mut().remove("x-removed");
     match order {
+        // What this middleware was told.
+        "told" => {
+            let mut told = format!("{} {}\n", request.method(), request.uri());
+            for (name, value) in request.headers() {
+                told += &format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes()));
+            }
+            return Ok(Response::new(box_body(FullBody::new(Bytes::from(told)))));
+        }
         "deny" => {
             let mut denied = Response::new(text("not without a ticket\n"));
             *denied.status_mut() = StatusCode::UNAUTHORIZED;
@@ -57,6 +65,19 @@ async fn handle(mut request: Request) -> anyhow::Result<impl IntoResponse> {
             ))
             .await?;
             return Ok(response.map(box_body));
+        }
+        "crumbs" => {
+            for crumb in ["a=1", "b=2"] {
+                let crumb = HeaderValue::from_static(crumb);
+                request.headers_mut().append("cookie", crumb);
+            }
+        }
+        // Says who asks, and in Spin's name what it asks for.
+        "claim" => {
+            for name in ["x-forwarded-host", "x-forwarded-proto", "spin-full-url"] {
+                let claimed = HeaderValue::from_static("claimed");
+                request.headers_mut().insert(name, claimed);
+            }
         }
         "connect" => *request.method_mut() = Method::CONNECT,
         "twice" => {

@@ -11,25 +11,29 @@ use std::time::Duration;
 use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-use super::Source;
+use crate::config::Source;
 
 /// What a plugin may have in its place on one route, whichever its version. Where all routes shared it, those
 /// whose origin is slow would keep the others from theirs.
-pub(super) struct Quota {
+pub(crate) struct Quota {
+    /// The engine's, which it has to do with as well.
+    room: &'static Room,
     /// A permit for each exchange that has an instance, or is about to.
     exchanges: Arc<Semaphore>,
     alive: AtomicUsize,
     most: usize,
     /// How many exchanges one instance serves.
-    pub(super) reuse: u32,
+    pub(crate) reuse: u32,
     /// How long an exchange waits for an instance.
-    pub(super) wait: Duration,
+    pub(crate) wait: Duration,
 }
 
 impl Quota {
-    pub(super) fn new(source: &Source) -> Quota {
+    /// What the configuration says, for instances in `room`.
+    pub(crate) fn new(source: &Source, room: &'static Room) -> Quota {
         let most = source.instances();
         Quota {
+            room,
             exchanges: Arc::new(Semaphore::new(most)),
             alive: AtomicUsize::new(0),
             most,
@@ -39,27 +43,32 @@ impl Quota {
     }
 
     /// Lets an exchange in where nobody has to wait.
-    pub(super) fn try_enter(&self) -> Option<OwnedSemaphorePermit> {
+    pub(crate) fn try_enter(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.exchanges).try_acquire_owned().ok()
     }
 
     /// Lets an exchange in when it is its turn.
-    pub(super) async fn enter(&self) -> OwnedSemaphorePermit {
+    pub(crate) async fn enter(&self) -> OwnedSemaphorePermit {
         let permit = Arc::clone(&self.exchanges).acquire_owned().await;
         permit.expect("a quota is never closed")
     }
 
+    /// Whether it is for instances in this room.
+    pub(super) fn is_in(&self, room: &Room) -> bool {
+        std::ptr::eq(self.room, room)
+    }
+
     /// Whether there are as many instances as there may be, those included that are idle.
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.alive.load(Ordering::Relaxed) >= self.most
     }
 }
 
 /// An instance counts as long as it has this. To be dropped after the instance's memory.
-pub(super) struct Alive(Arc<Quota>);
+pub(crate) struct Alive(Arc<Quota>);
 
 impl Alive {
-    pub(super) fn count(quota: &Arc<Quota>) -> Alive {
+    pub(crate) fn count(quota: &Arc<Quota>) -> Alive {
         quota.alive.fetch_add(1, Ordering::Relaxed);
         Alive(Arc::clone(quota))
     }
@@ -68,27 +77,29 @@ impl Alive {
 impl Drop for Alive {
     fn drop(&mut self) {
         self.0.alive.fetch_sub(1, Ordering::Relaxed);
-        ROOM.made();
+        self.0.room.made();
     }
 }
 
-/// The engine's own room for instances, of all plugins together.
-pub(super) static ROOM: Room = Room {
-    waiting: AtomicUsize::new(0),
-    notify: Notify::const_new(),
-};
-
-pub(super) struct Room {
+/// An engine's own room for instances, of all plugins together.
+pub(crate) struct Room {
     waiting: AtomicUsize,
     notify: Notify,
 }
 
 /// Somebody who waits for room.
-pub(super) struct Waiting<'a>(&'a Room);
+pub(crate) struct Waiting<'a>(&'a Room);
 
 impl Room {
+    pub(crate) const fn new() -> Room {
+        Room {
+            waiting: AtomicUsize::new(0),
+            notify: Notify::const_new(),
+        }
+    }
+
     /// To be called before it is tried whether there is room: what is made from then on is noticed.
-    pub(super) fn wait(&self) -> Waiting<'_> {
+    pub(crate) fn wait(&self) -> Waiting<'_> {
         self.waiting.fetch_add(1, Ordering::SeqCst);
         Waiting(self)
     }
@@ -102,7 +113,7 @@ impl Room {
 
 impl Waiting<'_> {
     /// Ends when room has been made since this was called.
-    pub(super) fn more(&self) -> Notified<'_> {
+    pub(crate) fn more(&self) -> Notified<'_> {
         self.0.notify.notified()
     }
 }

@@ -1,46 +1,56 @@
 //! Instances that have served an exchange and wait for another.
 //!
-//! A pool belongs to one step of a route, so all of its instances are of the same version, with the
-//! same configuration. Each worker has a shard, which it takes from and puts back to. What has
-//! been idle for a minute is dropped, and so is one when there is no room for an instance elsewhere.
+//! A pool belongs to one use of a plugin by a route. Each worker has a shard, which it takes from and
+//! puts back to. What has been idle for a minute is dropped, and so is one when there is no room for
+//! an instance elsewhere.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, Weak};
 use std::time::Duration;
 
-use super::chain::Instance;
-use super::quota::Quota;
+use super::quota::{Quota, Room};
 
 /// The most idle instances of a shard.
 const MOST_IDLE: usize = 64;
 /// How often idle instances are looked at.
 const SWEEP: Duration = Duration::from_secs(1);
 /// How many sweeps an idle instance outlives.
-pub(super) const LONGEST_IDLE: u64 = 60;
+pub(crate) const LONGEST_IDLE: u64 = 60;
 /// The most shards; a machine with more cores shares them.
 const MOST_SHARDS: usize = 16;
 
 /// How often has been swept.
 static SWEPT: AtomicU64 = AtomicU64::new(0);
 /// All pools of the process.
-static POOLS: Mutex<Vec<Weak<Pool>>> = Mutex::new(Vec::new());
+static POOLS: Mutex<Vec<Weak<dyn Idles>>> = Mutex::new(Vec::new());
 
-/// The idle instances of one step.
-pub(super) struct Pool {
+/// The idle instances of one use of a plugin.
+pub(crate) struct Pool<I> {
     quota: Arc<Quota>,
-    shards: Box<[Mutex<Vec<Idle>>]>,
+    shards: Box<[Mutex<Vec<Idle<I>>>]>,
 }
 
-struct Idle {
-    instance: Box<Instance>,
+struct Idle<I> {
+    instance: Box<I>,
     /// How often had been swept when it became idle.
     since: u64,
 }
 
-impl Pool {
+/// A pool of whichever instances.
+trait Idles: Send + Sync {
+    fn quota(&self) -> &Quota;
+
+    /// Drops the instance that has been idle longest in one of the shards. Whether there was one.
+    fn drop_oldest(&self) -> bool;
+
+    /// Drops what became idle before this sweep.
+    fn drop_before(&self, sweep: u64);
+}
+
+impl<I: Send + 'static> Pool<I> {
     /// A pool for instances that count against `quota`.
-    pub(super) fn new(quota: &Arc<Quota>) -> Arc<Pool> {
+    pub(crate) fn new(quota: &Arc<Quota>) -> Arc<Pool<I>> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let pool = Arc::new(Pool {
             quota: Arc::clone(quota),
@@ -50,13 +60,14 @@ impl Pool {
         });
         let mut pools = lock(&POOLS);
         pools.retain(|pool| pool.strong_count() > 0);
-        pools.push(Arc::downgrade(&pool));
+        let known: Weak<dyn Idles> = Arc::<Pool<I>>::downgrade(&pool);
+        pools.push(known);
         sweep_for_ever();
         pool
     }
 
     /// An idle instance: the one that was used last, on this worker if it can be.
-    pub(super) fn take(&self) -> Option<Box<Instance>> {
+    pub(crate) fn take(&self) -> Option<Box<I>> {
         let own = self.own();
         if let Some(idle) = lock(&self.shards[own]).pop() {
             return Some(idle.instance);
@@ -67,7 +78,7 @@ impl Pool {
     }
 
     /// Keeps an instance for another exchange, if there is room.
-    pub(super) fn put(&self, instance: Box<Instance>) {
+    pub(crate) fn put(&self, instance: Box<I>) {
         let since = SWEPT.load(Ordering::Relaxed);
         let mut shard = lock(&self.shards[self.own()]);
         if shard.len() < MOST_IDLE {
@@ -78,19 +89,25 @@ impl Pool {
     fn own(&self) -> usize {
         shard() % self.shards.len()
     }
+}
 
-    /// Takes the instance that has been idle longest out of one of the shards.
-    fn oldest(&self) -> Option<Idle> {
-        self.shards.iter().find_map(|shard| {
-            let mut shard = lock(shard);
-            (!shard.is_empty()).then(|| shard.remove(0))
-        })
+impl<I: Send> Idles for Pool<I> {
+    fn quota(&self) -> &Quota {
+        &self.quota
     }
 
-    /// Drops what became idle before this sweep; it is out of the shard when its memory is freed.
+    fn drop_oldest(&self) -> bool {
+        // Out of its shard when its memory is freed, here and below.
+        let oldest = self.shards.iter().find_map(|shard| {
+            let mut shard = lock(shard);
+            (!shard.is_empty()).then(|| shard.remove(0))
+        });
+        oldest.is_some()
+    }
+
     fn drop_before(&self, sweep: u64) {
         for shard in &self.shards {
-            let old: Vec<Idle> = {
+            let old: Vec<Idle<I>> = {
                 let mut shard = lock(shard);
                 // In the order in which they became idle: the last one is taken first.
                 let old = shard.partition_point(|idle| idle.since < sweep);
@@ -101,21 +118,28 @@ impl Pool {
     }
 }
 
-/// Drops an idle instance that counts against `quota`, or any. Whether there was one.
-pub(super) fn evict(quota: Option<&Arc<Quota>>) -> bool {
-    let pools = living();
-    let mut pools = pools
-        .iter()
-        .filter(|pool| quota.is_none_or(|quota| Arc::ptr_eq(&pool.quota, quota)));
-    pools.find_map(|pool| pool.oldest()).is_some()
+/// Drops an idle instance that counts against `quota`. Whether there was one.
+pub(crate) fn evict_of(quota: &Quota) -> bool {
+    evict(|of| std::ptr::eq(of, quota))
 }
 
-fn living() -> Vec<Arc<Pool>> {
+/// Drops an idle instance of any plugin that has its own in `room`. Whether there was one.
+pub(crate) fn evict_in(room: &Room) -> bool {
+    evict(|of| of.is_in(room))
+}
+
+fn evict(is_meant: impl Fn(&Quota) -> bool) -> bool {
+    let pools = living();
+    let mut pools = pools.iter().filter(|pool| is_meant(pool.quota()));
+    pools.any(|pool| pool.drop_oldest())
+}
+
+fn living() -> Vec<Arc<dyn Idles>> {
     lock(&POOLS).iter().filter_map(Weak::upgrade).collect()
 }
 
 /// Drops what has been idle for long enough.
-pub(super) fn sweep() {
+pub(crate) fn sweep() {
     let swept = SWEPT.fetch_add(1, Ordering::Relaxed) + 1;
     for pool in living() {
         pool.drop_before(swept.saturating_sub(LONGEST_IDLE));
