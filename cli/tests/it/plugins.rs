@@ -43,7 +43,7 @@ impl Edge {
             [[routes.plugins]]
             name = "the limit"
             grants = ["limits", "config"]
-            config = {{ windows = [{{ limit = 1000000, seconds = 1 }}] }}
+            config = {{ windows = [{{ limit = 100000, seconds = 1 }}] }}
             "#
         );
         fs::write(folder.path().join("edge.toml"), settings).unwrap();
