@@ -21,6 +21,7 @@ mod limits;
 mod patience;
 mod plugin;
 mod pool;
+mod powers;
 mod purge;
 mod quota;
 mod replace;
@@ -33,7 +34,7 @@ pub use limits::{
     Counting, Limits, LocalLimits, NotCounted, RedisLimits, Standing, Take, Taken, Verdict, Window,
     taken,
 };
-pub use plugin::Plugins;
+pub use plugin::{Plugins, needs};
 pub use purge::{Purge, PurgeOrder};
 pub use run::{Filters, Flow};
 pub use subject::{PolicyChanges, Subject};
@@ -41,7 +42,7 @@ pub use subject::{PolicyChanges, Subject};
 pub use crate::config::{Grant, OnFailure, Source, Use};
 pub use crate::wasm::{
     Builtin, CacheError, CodeCache, Failure, FailureKind, Library, SourceError, failures,
-    lines_left_out,
+    lines_left_out, read_component,
 };
 
 use std::sync::Arc;

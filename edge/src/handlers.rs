@@ -31,5 +31,6 @@ mod state;
 pub use component::Handlers;
 pub use drive::{Handler, Middleware, Prepared};
 pub use error::HandlerError;
+pub use imports::{can_use, needs};
 pub use lent::{Lent, Read};
 pub use next::{Next, NotPassed, Onward};

@@ -17,7 +17,7 @@ use super::pool::Pool;
 use super::quota::{Alive, Quota};
 use super::run::Filters;
 use super::{Capabilities, OnFailure, Subject, Use};
-use crate::wasm::{Exceeded, FailureKind, Lines};
+use crate::wasm::{Exceeded, FailureKind, Lines, words};
 
 /// How long a guest may take over its configuration.
 const CONFIGURE: Duration = Duration::from_secs(1);
@@ -235,11 +235,14 @@ fn ask(steps: &[Step]) -> Result<Vec<HookSet>, PluginError> {
             runtime.block_on(async { tokio::time::timeout(CONFIGURE * 2, step.configure()).await });
         match answer.unwrap_or_else(|_| Err(wasmtime::Error::new(Exceeded::Deadline))) {
             Ok(Ok(hooks)) => Ok(hooks),
-            Ok(Err(reason)) => Err(PluginError::Refused { plugin, reason }),
+            Ok(Err(reason)) => Err(PluginError::Refused {
+                plugin,
+                reason: words(&reason),
+            }),
             Err(error) => Err(PluginError::Failed {
                 plugin,
                 kind: FailureKind::of(&error).name(),
-                reason: error.root_cause().to_string(),
+                reason: words(&error.root_cause().to_string()),
             }),
         }
     };

@@ -9,12 +9,13 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use wasmtime::component::{HasSelf, Linker};
-use wasmtime::{Config, Engine, PoolingAllocationConfig, Store, UpdateDeadline};
+use wasmtime::{Config, Engine, Store, UpdateDeadline};
 
 use super::bindings::Filter;
 use super::convert::MOST_CARRIED;
 use super::error::PluginError;
 use super::host::{State, TABLE_ENTRIES};
+use crate::wasm::{Layout, TICK, tick};
 
 /// The most memory that an instance can be given, in bytes.
 pub(super) const MOST_MEMORY: usize = 64 << 20;
@@ -23,15 +24,11 @@ pub(super) const MOST_MEMORY: usize = 64 << 20;
 const INSTANCES: u32 = 4_000;
 /// How deep a guest's calls may go, in bytes.
 const STACK: usize = 128 << 10;
-/// The stack that a call runs on: the guest's part, and what the edge needs below it.
-const CALL_STACK: usize = STACK + (384 << 10);
+/// What the edge needs of a stack below that, in bytes.
+const STACK_BELOW: usize = 384 << 10;
 /// How much of an instance's memory is cleared by hand for the next one, which is cheaper than
 /// giving it back; more than the bundled guests use.
 const KEPT_MEMORY: usize = 128 << 10;
-/// The same for tables and stacks.
-const KEPT_OTHER: usize = 64 << 10;
-/// How long a guest runs without looking up.
-pub(super) const TICK: Duration = Duration::from_millis(1);
 
 /// The engine, and what guests are linked with.
 pub(super) struct Machine {
@@ -85,41 +82,18 @@ pub(super) fn slices(deadline: Duration) -> u64 {
 }
 
 fn config() -> Config {
-    let mut pool = PoolingAllocationConfig::new();
-    pool.total_component_instances(INSTANCES)
+    let layout = Layout {
+        instances: INSTANCES,
         // A component made of one module brings two more that tie it to its imports.
-        .total_core_instances(INSTANCES * 3)
-        .total_memories(INSTANCES)
-        .total_tables(INSTANCES * 2)
-        .total_stacks(INSTANCES)
-        .max_memory_size(MOST_MEMORY)
-        .table_elements(TABLE_ENTRIES)
-        .linear_memory_keep_resident(KEPT_MEMORY)
-        .table_keep_resident(KEPT_OTHER)
-        .async_stack_keep_resident(KEPT_OTHER)
-        .max_component_instance_size(1 << 20)
-        .max_core_instance_size(1 << 20);
-    let mut config = Config::new();
+        modules: 3,
+        calls: 1,
+        memory: MOST_MEMORY,
+        table_entries: TABLE_ENTRIES,
+        stack: STACK,
+        stack_below: STACK_BELOW,
+        kept_memory: KEPT_MEMORY,
+    };
+    let mut config = layout.config();
+    config.concurrency_support(false);
     config
-        .concurrency_support(false)
-        .epoch_interruption(true)
-        .max_wasm_stack(STACK)
-        .async_stack_size(CALL_STACK)
-        .allocation_strategy(pool);
-    config
-}
-
-/// Starts the thread that raises the epoch, for as long as the process lives.
-fn tick(engine: &Engine) -> wasmtime::Result<()> {
-    let engine = engine.clone();
-    std::thread::Builder::new()
-        .name("plugin-ticks".to_owned())
-        .spawn(move || {
-            loop {
-                std::thread::sleep(TICK);
-                engine.increment_epoch();
-            }
-        })
-        .map(drop)
-        .map_err(wasmtime::Error::new)
 }

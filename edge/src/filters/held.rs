@@ -102,7 +102,8 @@ impl Step {
             });
         }
         if self.quota.is_full() {
-            // One that is idle on another route, since this exchange's place is not taken yet.
+            // One that is idle elsewhere, since this exchange's place is not taken yet: in another
+            // worker's shard that is locked, or of the version before a reload.
             pool::evict(Some(&self.quota));
         }
         match self.instance(Some(capabilities.clone()), slices).await {

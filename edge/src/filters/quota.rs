@@ -1,4 +1,4 @@
-//! How many instances a plugin may have, and who waits where there are no more.
+//! How many instances a plugin may have on a route, and who waits where there are no more.
 //!
 //! An exchange [enters](Quota::enter) before it is given an instance and leaves when it needs it no
 //! more, so that those who wait are served in the order in which they came. Instances that wait for
@@ -13,7 +13,8 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::Source;
 
-/// What one plugin may have, whatever routes use it.
+/// What a plugin may have in its place on one route, whichever its version. Where all routes shared it, those
+/// whose origin is slow would keep the others from theirs.
 pub(super) struct Quota {
     /// A permit for each exchange that has an instance, or is about to.
     exchanges: Arc<Semaphore>,

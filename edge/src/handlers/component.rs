@@ -1,7 +1,7 @@
 //! The handlers of a configuration: read, compiled, and sorted by what they export.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use wasmtime::component::{Component, InstancePre};
@@ -16,7 +16,10 @@ use super::pool::Pool;
 use super::spin;
 use super::state::State;
 use crate::config::{Source, Sum, Use};
-use crate::wasm::{Binary, Library};
+use crate::wasm::{Binary, InUse, Library, with_each, words};
+
+/// The handlers that are in use, in all configurations.
+static IN_USE: InUse<Compiled> = InUse::new();
 
 /// The handlers of a configuration, compiled.
 pub struct Handlers {
@@ -79,9 +82,9 @@ impl Handlers {
             };
             Ok((name.clone(), handling))
         };
-        let by_name: Result<_, HandlerError> = sources.into_iter().map(load).collect();
+        let loaded: Result<_, HandlerError> = with_each(sources, load);
         Ok(Handlers {
-            by_name: by_name?,
+            by_name: loaded?.into_iter().collect(),
             library,
             uses: Mutex::default(),
         })
@@ -140,7 +143,7 @@ impl Loaded {
         binary: &Binary,
     ) -> Result<Loaded, HandlerError> {
         Ok(Loaded {
-            compiled: compile_once(plugin, library, binary)?,
+            compiled: IN_USE.or_compile(binary, || compile(plugin, library, binary))?,
             sha256: binary.sha256,
         })
     }
@@ -201,29 +204,6 @@ impl Compiled {
     }
 }
 
-/// Compiles a component, unless the same bytes are in use already.
-fn compile_once(
-    plugin: &str,
-    library: &Library,
-    binary: &Binary,
-) -> Result<Arc<Compiled>, HandlerError> {
-    static IN_USE: Mutex<Option<HashMap<blake3::Hash, Weak<Compiled>>>> = Mutex::new(None);
-    let hash = blake3::hash(&binary.bytes);
-    let lock = || IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
-    let known = lock()
-        .as_ref()
-        .and_then(|known| known.get(&hash)?.upgrade());
-    if let Some(compiled) = known {
-        return Ok(compiled);
-    }
-    let compiled = Arc::new(compile(plugin, library, binary)?);
-    let mut in_use = lock();
-    let in_use = in_use.get_or_insert_default();
-    in_use.retain(|_, compiled| compiled.strong_count() > 0);
-    in_use.insert(hash, Arc::downgrade(&compiled));
-    Ok(compiled)
-}
-
 fn compile(plugin: &str, library: &Library, binary: &Binary) -> Result<Compiled, HandlerError> {
     let plugin = plugin.to_owned();
     let file = binary.file.clone();
@@ -231,7 +211,7 @@ fn compile(plugin: &str, library: &Library, binary: &Binary) -> Result<Compiled,
     let component = match library.component(&machine.engine, &binary.bytes) {
         Ok(component) => component,
         Err(error) => {
-            let reason = format!("{error:#}");
+            let reason = words(&format!("{error:#}"));
             return Err(HandlerError::NoComponent {
                 plugin,
                 file,
@@ -259,7 +239,7 @@ fn compile(plugin: &str, library: &Library, binary: &Binary) -> Result<Compiled,
             world,
         }),
         Err(error) => {
-            let reason = format!("{error:#}");
+            let reason = words(&format!("{error:#}"));
             Err(HandlerError::OtherWorld {
                 plugin,
                 file,

@@ -4,15 +4,15 @@
 //! lets its worker do something else; how long it has run is counted by whoever drives it.
 
 use std::sync::OnceLock;
-use std::time::Duration;
 
 use wasmtime::component::Linker;
-use wasmtime::{Config, Engine, PoolingAllocationConfig, Store, UpdateDeadline};
+use wasmtime::{Config, Engine, Store, UpdateDeadline};
 
 use super::error::HandlerError;
 use super::next;
 use super::spin;
 use super::state::{State, TABLE_ENTRIES};
+use crate::wasm::{Layout, tick};
 
 /// The most memory that an instance can be given, in bytes.
 pub(super) const MOST_MEMORY: usize = 256 << 20;
@@ -22,15 +22,11 @@ const INSTANCES: u32 = 1_000;
 const MODULES: u32 = 8;
 /// How deep a guest's calls may go, in bytes.
 const STACK: usize = 512 << 10;
-/// The stack that a call runs on: the guest's part, and what the edge needs below it.
-const CALL_STACK: usize = STACK + (512 << 10);
+/// What the edge needs of a stack below that, in bytes.
+const STACK_BELOW: usize = 512 << 10;
 /// How much of an instance's memory is cleared by hand for the next one, which is cheaper than
 /// giving it back.
 const KEPT_MEMORY: usize = 256 << 10;
-/// The same for tables and stacks.
-const KEPT_OTHER: usize = 64 << 10;
-/// How long a guest runs without looking up.
-const TICK: Duration = Duration::from_millis(1);
 
 /// The engine, and what guests are linked with.
 pub(super) struct Machine {
@@ -74,41 +70,18 @@ impl Machine {
 }
 
 fn config() -> Config {
-    let mut pool = PoolingAllocationConfig::new();
-    pool.total_component_instances(INSTANCES)
-        .total_core_instances(INSTANCES * MODULES)
-        .total_memories(INSTANCES)
-        .total_tables(INSTANCES * 2)
+    let layout = Layout {
+        instances: INSTANCES,
+        modules: MODULES,
         // An exchange may have several calls under way.
-        .total_stacks(INSTANCES * 2)
-        .max_memory_size(MOST_MEMORY)
-        .table_elements(TABLE_ENTRIES)
-        .linear_memory_keep_resident(KEPT_MEMORY)
-        .table_keep_resident(KEPT_OTHER)
-        .async_stack_keep_resident(KEPT_OTHER)
-        .max_component_instance_size(1 << 20)
-        .max_core_instance_size(1 << 20);
-    let mut config = Config::new();
+        calls: 2,
+        memory: MOST_MEMORY,
+        table_entries: TABLE_ENTRIES,
+        stack: STACK,
+        stack_below: STACK_BELOW,
+        kept_memory: KEPT_MEMORY,
+    };
+    let mut config = layout.config();
+    config.wasm_component_model_async(true);
     config
-        .wasm_component_model_async(true)
-        .epoch_interruption(true)
-        .max_wasm_stack(STACK)
-        .async_stack_size(CALL_STACK)
-        .allocation_strategy(pool);
-    config
-}
-
-/// Starts the thread that raises the epoch, for as long as the process lives.
-fn tick(engine: &Engine) -> wasmtime::Result<()> {
-    let engine = engine.clone();
-    std::thread::Builder::new()
-        .name("handler-ticks".to_owned())
-        .spawn(move || {
-            loop {
-                std::thread::sleep(TICK);
-                engine.increment_epoch();
-            }
-        })
-        .map(drop)
-        .map_err(wasmtime::Error::new)
 }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, PoisonError};
 
 use super::component::{Handlers, Loaded};
+use crate::config::Grant;
 use crate::wasm::{Binary, Facts, Kind, Publish};
 
 impl Kind for Handlers {
@@ -17,7 +18,7 @@ impl Kind for Handlers {
                 "handler"
             },
             hooks: Vec::new(),
-            needs: imports.needs(),
+            needs: imports.needs().into_iter().map(Grant::name).collect(),
         })
     }
 

@@ -72,6 +72,7 @@ mod plugins_cache;
 mod plugins_pin;
 mod plugins_reload;
 mod plugins_reload_often;
+mod plugins_sources;
 mod rate_limit;
 mod rate_limit_region;
 mod reuse;
