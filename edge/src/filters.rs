@@ -30,7 +30,10 @@ mod subject;
 
 pub use chain::Chain;
 pub use error::PluginError;
-pub use limits::{Limits, LocalLimits, RedisLimits, Standing, Take, Taken, Verdict, Window, taken};
+pub use limits::{
+    Counting, Limits, LocalLimits, NotCounted, RedisLimits, Standing, Take, Taken, Verdict, Window,
+    taken,
+};
 pub use plugin::{Plugins, needs};
 pub use purge::{Purge, PurgeOrder};
 pub use run::{Filters, Flow};

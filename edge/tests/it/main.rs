@@ -76,4 +76,5 @@ mod plugins_sources;
 mod rate_limit;
 mod rate_limit_region;
 mod reuse;
+mod routes;
 mod spin;
