@@ -20,6 +20,7 @@ mod host;
 mod limits;
 mod patience;
 mod plugin;
+mod powers;
 mod purge;
 mod replace;
 mod run;

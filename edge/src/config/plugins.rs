@@ -27,7 +27,7 @@ pub struct Source {
     pub sha256: Option<Sum>,
     /// How many exchanges one instance serves, one after the other; each has a fresh one when absent.
     pub reuse: Option<NonZeroU32>,
-    /// The most instances alive at once.
+    /// The most instances alive at once, of each use on a route.
     pub instances: Option<NonZeroU32>,
     /// How long an exchange waits for an instance when there are as many as there may be.
     #[serde(default, deserialize_with = "optional_duration")]

@@ -15,9 +15,9 @@ use super::subject::PolicyChanges;
 use crate::wasm::Exceeded;
 use types::Refusal;
 
-/// The most bytes of fields, names and values together, that a guest can bring a message to.
+/// The most bytes of fields, names and values together, that a hook can add to a message.
 const MOST_FIELD_BYTES: usize = 64 << 10;
-/// The most field lines that a guest can bring a message to.
+/// The most field lines that a hook can add to a message.
 const MOST_FIELDS: usize = 256;
 /// The longest path with its query, and the longest addition to the cache key, in bytes.
 const LONGEST_PATH: usize = 8 << 10;
@@ -64,22 +64,42 @@ fn is_reserved(name: &HeaderName) -> bool {
         || ALSO.contains(&name.as_str())
 }
 
-/// Sets a field (`append` keeps what it has), where that stays within bounds. Where it does not, a field that
-/// was to be replaced is gone all the same.
+/// How much a message holds in its fields.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Extent {
+    lines: usize,
+    /// Names and values together.
+    bytes: usize,
+}
+
+impl Extent {
+    pub(super) fn of(headers: &HeaderMap) -> Extent {
+        headers.iter().fold(Extent::default(), Extent::and)
+    }
+
+    fn and(self, (name, value): (&HeaderName, &HeaderValue)) -> Extent {
+        Extent {
+            lines: self.lines + 1,
+            bytes: self.bytes + name.as_str().len() + value.len(),
+        }
+    }
+}
+
+/// Sets a field (`append` keeps what it has), where the message then has not grown too far beyond
+/// `before`, which is what it was when the hook began: nobody but the guest itself can fill what it may
+/// add. Where it has, a field that was to be replaced is gone all the same.
 pub(super) fn put_field(
     headers: &mut HeaderMap,
+    before: Extent,
     name: HeaderName,
     value: HeaderValue,
     append: bool,
 ) -> Result<(), Refusal> {
     let kept = headers.iter().filter(|(other, _)| append || *other != name);
-    let (lines, bytes) = kept.fold(
-        (1, name.as_str().len() + value.len()),
-        |(lines, bytes), field| (lines + 1, bytes + field.0.as_str().len() + field.1.len()),
-    );
-    if lines > MOST_FIELDS || bytes > MOST_FIELD_BYTES {
+    let after = kept.fold(Extent::default().and((&name, &value)), Extent::and);
+    if after.lines > before.lines + MOST_FIELDS || after.bytes > before.bytes + MOST_FIELD_BYTES {
         if !append {
-            // It may be a client's that was to be replaced, and a client can fill the bounds.
+            // Nobody else's value stands in for the guest's.
             headers.remove(name);
         }
         return Err(Refusal::TooLarge);
@@ -229,8 +249,10 @@ pub(super) fn reply(reply: types::Reply) -> Result<http::Response<Bytes>, Exceed
     *response.status_mut() = status;
     for (name, value) in reply.headers {
         // What the guest may not say is left out; what it may, it says.
-        let _ = field_name(&name)
-            .and_then(|name| put_field(response.headers_mut(), name, field_value(&value)?, true));
+        let _ = field_name(&name).and_then(|name| {
+            let value = field_value(&value)?;
+            put_field(response.headers_mut(), Extent::default(), name, value, true)
+        });
     }
     Ok(response)
 }
@@ -310,17 +332,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_field_that_cannot_be_replaced_is_not_left_as_it_was() {
+    fn a_hook_may_add_as_much_whatever_the_client_has_sent() {
+        let pad = HeaderName::from_static("x-pad");
+        let user = HeaderName::from_static("x-user");
         let mut headers = HeaderMap::new();
-        let name = HeaderName::from_static("x-user");
-        headers.insert(name.clone(), HeaderValue::from_static("admin"));
-        for _ in 0..MOST_FIELDS {
-            headers.append("x-pad", HeaderValue::from_static(""));
+        headers.insert(user.clone(), HeaderValue::from_static("admin"));
+        for _ in 0..2 * MOST_FIELDS {
+            headers.append(pad.clone(), HeaderValue::from_static(""));
         }
+        let before = Extent::of(&headers);
         let value = HeaderValue::from_static("guest");
-        let put = put_field(&mut headers, name.clone(), value, false);
+        let put = put_field(&mut headers, before, user.clone(), value.clone(), false);
+        assert_eq!(put, Ok(()));
+        assert_eq!(headers[&user], "guest");
+        for _ in 0..MOST_FIELDS {
+            let put = put_field(&mut headers, before, user.clone(), value.clone(), true);
+            assert_eq!(put, Ok(()));
+        }
+        let put = put_field(&mut headers, before, user.clone(), value, true);
         assert_eq!(put, Err(Refusal::TooLarge));
-        assert!(!headers.contains_key(name));
+        let long = HeaderValue::from_str(&"a".repeat(MOST_FIELD_BYTES)).unwrap();
+        let put = put_field(&mut headers, before, user.clone(), long, false);
+        assert_eq!(put, Err(Refusal::TooLarge));
+        assert!(!headers.contains_key(user));
     }
 
     #[test]

@@ -9,30 +9,28 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use wasmtime::component::{HasSelf, Linker};
-use wasmtime::{Config, Engine, PoolingAllocationConfig, Store, UpdateDeadline};
+use wasmtime::{Config, Engine, Store, UpdateDeadline};
 
 use super::bindings::Filter;
 use super::convert::MOST_CARRIED;
 use super::error::PluginError;
 use super::host::{State, TABLE_ENTRIES};
-use crate::wasm::{Room, TICK, tick};
+use crate::wasm::{Room, TICK, Vacancy, tick};
 
 /// The most memory that an instance can be given, in bytes.
 pub(super) const MOST_MEMORY: usize = 64 << 20;
 /// The most instances alive at once. Each is one exchange's, so this bounds how many exchanges
 /// can be waiting for their origin while a filter with a response hook looks after them.
 const INSTANCES: u32 = 4_000;
-/// The same, for those who wait for one.
-pub(super) static ROOM: Room = Room::new();
+/// For those who wait until there is room for another.
+pub(super) static VACANCY: Vacancy = Vacancy::new();
 /// How deep a guest's calls may go, in bytes.
 const STACK: usize = 128 << 10;
-/// The stack that a call runs on: the guest's part, and what the edge needs below it.
-const CALL_STACK: usize = STACK + (384 << 10);
+/// What the edge needs of a stack below that, in bytes.
+const STACK_BELOW: usize = 384 << 10;
 /// How much of an instance's memory is cleared by hand for the next one, which is cheaper than
 /// giving it back; more than the bundled guests use.
 const KEPT_MEMORY: usize = 128 << 10;
-/// The same for tables and stacks.
-const KEPT_OTHER: usize = 64 << 10;
 
 /// The engine, and what guests are linked with.
 pub(super) struct Machine {
@@ -57,7 +55,7 @@ impl Machine {
         let mut linker = Linker::new(&engine);
         Filter::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-        tick(&engine, "plugin-ticks")?;
+        tick(&engine)?;
         Ok(Machine { engine, linker })
     }
 
@@ -86,26 +84,18 @@ pub(super) fn slices(deadline: Duration) -> u64 {
 }
 
 fn config() -> Config {
-    let mut pool = PoolingAllocationConfig::new();
-    pool.total_component_instances(INSTANCES)
+    let room = Room {
+        instances: INSTANCES,
         // A component made of one module brings two more that tie it to its imports.
-        .total_core_instances(INSTANCES * 3)
-        .total_memories(INSTANCES)
-        .total_tables(INSTANCES * 2)
-        .total_stacks(INSTANCES)
-        .max_memory_size(MOST_MEMORY)
-        .table_elements(TABLE_ENTRIES)
-        .linear_memory_keep_resident(KEPT_MEMORY)
-        .table_keep_resident(KEPT_OTHER)
-        .async_stack_keep_resident(KEPT_OTHER)
-        .max_component_instance_size(1 << 20)
-        .max_core_instance_size(1 << 20);
-    let mut config = Config::new();
-    config
-        .concurrency_support(false)
-        .epoch_interruption(true)
-        .max_wasm_stack(STACK)
-        .async_stack_size(CALL_STACK)
-        .allocation_strategy(pool);
+        modules: 3,
+        calls: 1,
+        memory: MOST_MEMORY,
+        table_entries: TABLE_ENTRIES,
+        stack: STACK,
+        stack_below: STACK_BELOW,
+        kept_memory: KEPT_MEMORY,
+    };
+    let mut config = room.config();
+    config.concurrency_support(false);
     config
 }

@@ -67,6 +67,11 @@ impl Linked {
         }
     }
 
+    /// Whether hooks return what is to be done, instead of calling for it.
+    pub(super) fn takes_values(&self) -> bool {
+        matches!(self, Linked::Values(_))
+    }
+
     /// A new instance in this store.
     pub(super) async fn instantiate(&self, store: &mut Store<State>) -> wasmtime::Result<Guest> {
         match self {

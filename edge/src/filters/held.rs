@@ -6,7 +6,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::Capabilities;
 use super::chain::{Instance, Step};
-use super::engine::ROOM;
+use super::engine::VACANCY;
 use crate::wasm::{Exceeded, pool};
 
 /// An instance in an exchange's hands. The place that it takes is free when it is dropped or
@@ -68,7 +68,7 @@ impl Step {
                 Some(place) => place,
                 None => self.quota.enter().await,
             };
-            let room = ROOM.wait();
+            let room = VACANCY.wait();
             loop {
                 let mut more = pin!(room.more());
                 more.as_mut().enable();
@@ -76,7 +76,7 @@ impl Step {
                     Err((error, free)) if is_exhausted(&error) => place = free,
                     taken => return taken.map_err(|(error, _)| error),
                 }
-                if !pool::evict_in(&ROOM) {
+                if !pool::evict_for(&VACANCY) {
                     more.await;
                 }
             }
@@ -101,7 +101,8 @@ impl Step {
             });
         }
         if self.quota.is_full() {
-            // One that is idle on another route, since this exchange's place is not taken yet.
+            // One that is idle elsewhere, since this exchange's place is not taken yet: in another
+            // worker's shard that is locked, or of the version before a reload.
             pool::evict_of(&self.quota);
         }
         match self.instance(Some(capabilities.clone()), slices).await {

@@ -21,9 +21,10 @@ use wasmtime::ResourceLimiter;
 pub use self::exchange::{Request, Response, Storing};
 use self::wasi::Wasi;
 use super::Capabilities;
+use super::convert::Extent;
 use super::granted::{Granted, Patience};
 use super::subject::Subject;
-use crate::wasm::{Exceeded, Lines};
+use crate::wasm::{Exceeded, Lines, ticks};
 
 /// How often one hook may call the edge.
 const CALLS_PER_HOOK: u32 = 10_000;
@@ -44,6 +45,7 @@ pub(super) struct State {
     /// The subject before the running hook changed it, where a failure takes its changes back.
     before: Option<Box<Subject>>,
     keeps_before: bool,
+    extents: Extents,
     is_request_open: bool,
     /// Whether the exchange's first hook has not ended yet.
     is_first_hook: bool,
@@ -54,6 +56,8 @@ pub(super) struct State {
     calls_left: u32,
     lines_left: u32,
     slices_left: u64,
+    /// Whether the next tick that the guest notices passed while it waited.
+    has_waited: bool,
     wasi: Option<Box<Wasi>>,
 }
 
@@ -76,6 +80,7 @@ impl State {
             subject: Subject::default(),
             before: None,
             keeps_before: false,
+            extents: Extents::default(),
             is_request_open: false,
             is_first_hook: true,
             memory_left: memory,
@@ -84,6 +89,7 @@ impl State {
             calls_left: CALLS_PER_HOOK,
             lines_left: LINES,
             slices_left: 0,
+            has_waited: false,
             wasi: None,
         }
     }
@@ -105,9 +111,11 @@ impl State {
         self.subject = subject;
         self.before = None;
         self.keeps_before = hook.may_fail;
+        self.extents = Extents::default();
         self.is_request_open = hook.is_request;
         self.calls_left = CALLS_PER_HOOK;
         self.slices_left = hook.slices;
+        self.has_waited = false;
         self.patience = Patience::of(&self.granted);
     }
 
@@ -121,8 +129,11 @@ impl State {
         }
     }
 
-    /// Takes a tick from the running hook's time; false when that was the last.
+    /// Takes a tick from the running hook's time, if it ran then; false when that was the last.
     pub(super) fn tick(&mut self) -> bool {
+        if std::mem::take(&mut self.has_waited) {
+            return true;
+        }
         self.slices_left = self.slices_left.saturating_sub(1);
         self.slices_left > 0
     }
@@ -136,6 +147,22 @@ impl State {
             None => Err(wasmtime::Error::new(Exceeded::HostCalls)),
         }
     }
+}
+
+/// How much the messages held before the running hook put its first field.
+#[derive(Default)]
+struct Extents {
+    request: Option<Extent>,
+    response: Option<Extent>,
+}
+
+/// Waits with the guest for what it has asked for. A guest that goes on after a tick has passed notices that
+/// at once, and is not to blame for it.
+async fn wait<T>(has_waited: &mut bool, work: impl Future<Output = T>) -> T {
+    let before = ticks();
+    let done = work.await;
+    *has_waited |= ticks() != before;
+    done
 }
 
 /// What a hook may do, and for how long.

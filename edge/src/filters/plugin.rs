@@ -1,18 +1,19 @@
 //! The plugins of a configuration: read, compiled and checked against the world.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
 use wasmtime::component::types::ComponentItem;
 
 use super::chain::{Chain, Route, Step, Version, configured};
-use super::engine::{MOST_MEMORY, Machine, ROOM, machine};
+use super::engine::{MOST_MEMORY, Machine, VACANCY, machine};
 use super::error::PluginError;
 use super::guest::Linked;
+use super::powers::Powers;
 use super::{Grant, Library, Source, Use, convert};
 use crate::config::Sum;
-use crate::wasm::{Binary, Lines, Quota};
+use crate::wasm::{Binary, InUse, Lines, Quota};
 
 /// The exports that make a component a filter, of either world.
 const EXPORTS: [&str; 5] = [
@@ -33,6 +34,9 @@ const INERT: [&str; 5] = [
     "wasi:random/",
 ];
 
+/// The filters that are in use, in all configurations.
+static IN_USE: InUse<Compiled> = InUse::new();
+
 /// The plugins of a configuration, compiled.
 pub struct Plugins {
     pub(super) library: Library,
@@ -44,7 +48,7 @@ pub struct Plugins {
 /// A component, under a name of the configuration.
 pub(super) struct Plugin {
     pub(super) loaded: ArcSwap<Loaded>,
-    quota: Arc<Quota>,
+    source: Source,
     lines: Arc<Lines>,
 }
 
@@ -62,6 +66,7 @@ pub(super) struct Compiled {
     pub(super) needs: BTreeSet<Grant>,
     /// Whether it has WASI, whose waiting no tick interrupts.
     pub(super) has_wasi: bool,
+    pub(super) may: Powers,
 }
 
 impl Plugins {
@@ -80,7 +85,7 @@ impl Plugins {
             let loaded = Loaded::new(name, &library, &library.read(name, source)?)?;
             let plugin = Plugin {
                 loaded: ArcSwap::from_pointee(loaded),
-                quota: Arc::new(Quota::new(source, &ROOM)),
+                source: source.clone(),
                 lines: Arc::new(Lines::new(name)),
             };
             Ok((name.clone(), Arc::new(plugin)))
@@ -113,7 +118,8 @@ impl Plugins {
             let plugin = plugin.ok_or_else(|| PluginError::Unknown {
                 plugin: used.name.clone(),
             })?;
-            plugin.step(used, &plugin.loaded.load().compiled)
+            let quota = Arc::new(Quota::new(&plugin.source, &VACANCY));
+            plugin.step(used, &plugin.loaded.load().compiled, quota)
         };
         let steps: Result<_, PluginError> = uses.iter().map(step).collect();
         let chain = Chain::new(route, uses, Version::new(configured(steps?)?));
@@ -136,18 +142,24 @@ impl Loaded {
         binary: &Binary,
     ) -> Result<Loaded, PluginError> {
         Ok(Loaded {
-            compiled: compile_once(plugin, library, binary)?,
+            compiled: IN_USE.or_compile(binary, || compile(plugin, library, binary))?,
             sha256: binary.sha256,
         })
     }
 }
 
 impl Plugin {
-    /// A route's use of a version, which is still to be asked whether it likes its configuration.
+    /// A route's use of a version, which is still to be asked whether it likes its configuration. Its
+    /// instances count against `quota`.
     ///
     /// # Errors
     /// [`PluginError`], naming the plugin: it needs what the route does not grant.
-    pub(super) fn step(&self, used: &Use, compiled: &Arc<Compiled>) -> Result<Step, PluginError> {
+    pub(super) fn step(
+        &self,
+        used: &Use,
+        compiled: &Arc<Compiled>,
+        quota: Arc<Quota>,
+    ) -> Result<Step, PluginError> {
         let plugin = || used.name.clone();
         let denied = compiled
             .needs
@@ -175,33 +187,10 @@ impl Plugin {
             used,
             config,
             Arc::clone(compiled),
-            Arc::clone(&self.quota),
+            quota,
             Arc::clone(&self.lines),
         ))
     }
-}
-
-/// Compiles a component, unless the same bytes are in use already.
-fn compile_once(
-    plugin: &str,
-    library: &Library,
-    binary: &Binary,
-) -> Result<Arc<Compiled>, PluginError> {
-    static IN_USE: Mutex<Option<HashMap<blake3::Hash, Weak<Compiled>>>> = Mutex::new(None);
-    let hash = blake3::hash(&binary.bytes);
-    let lock = || IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
-    let known = lock()
-        .as_ref()
-        .and_then(|known| known.get(&hash)?.upgrade());
-    if let Some(compiled) = known {
-        return Ok(compiled);
-    }
-    let compiled = Arc::new(compile(plugin, library, binary)?);
-    let mut in_use = lock();
-    let in_use = in_use.get_or_insert_default();
-    in_use.retain(|_, compiled| compiled.strong_count() > 0);
-    in_use.insert(hash, Arc::downgrade(&compiled));
-    Ok(compiled)
 }
 
 fn compile(plugin: &str, library: &Library, binary: &Binary) -> Result<Compiled, PluginError> {
@@ -227,13 +216,14 @@ fn compile(plugin: &str, library: &Library, binary: &Binary) -> Result<Compiled,
     let world = component.component_type();
     let mut needs = BTreeSet::new();
     let mut has_wasi = false;
+    let mut may = Powers::default();
     for (import, item) in world.imports(&machine.engine) {
         // Types that the world takes from its interfaces; whose they are, linking checks.
         if matches!(item.ty, ComponentItem::Type(_) | ComponentItem::Resource(_)) {
             continue;
         }
         match Import::of(import) {
-            Import::Exchange => {}
+            Import::Exchange => may.learn(machine, &item.ty),
             Import::Wasi => has_wasi = true,
             Import::Capability(grant) => {
                 needs.insert(grant);
@@ -261,10 +251,15 @@ fn compile(plugin: &str, library: &Library, binary: &Binary) -> Result<Compiled,
     }
     match Linked::new(machine, &component) {
         Ok(linked) => Ok(Compiled {
-            linked,
             machine,
             needs,
             has_wasi,
+            may: if linked.takes_values() {
+                Powers::ALL
+            } else {
+                may
+            },
+            linked,
         }),
         Err(error) => {
             let reason = format!("{error:#}");

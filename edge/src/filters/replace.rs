@@ -77,8 +77,9 @@ impl Route {
         compiled: &Arc<Compiled>,
     ) -> Result<Version, PluginError> {
         let now = self.version.load();
-        let uses = self.uses.iter().filter(|used| used.name == name);
-        let new = uses.map(|used| plugin.step(used, compiled));
+        let uses = self.uses.iter().zip(&*now.steps);
+        let uses = uses.filter(|(used, _)| used.name == name);
+        let new = uses.map(|(used, old)| plugin.step(used, compiled, Arc::clone(&old.quota)));
         let new: Result<Vec<Step>, PluginError> = new.collect();
         let mut new = configured(new?)?.into_iter();
         let steps = now.steps.iter().map(|step| {

@@ -40,7 +40,7 @@ enum Slot {
     /// Not made yet, or not needed any more; a hook that comes again has a new one.
     Vacant,
     Alive(Held),
-    /// Failed: its hooks are passed over from now on.
+    /// Failed: its hooks are [missed](Step::miss) from now on.
     Gone,
 }
 
@@ -152,18 +152,23 @@ impl Filters {
         }
         // Out of its slot while it runs: an instance whose hook was dropped half-way is not used
         // again.
-        let slot = std::mem::replace(&mut self.slots[at], Slot::Gone);
+        let slot = match std::mem::replace(&mut self.slots[at], Slot::Gone) {
+            Slot::Vacant => None,
+            Slot::Alive(held) => Some(held),
+            Slot::Gone => {
+                step.miss(stage, subject);
+                return Flow::Continue;
+            }
+        };
         // Boxed, so that the state of a guest's call does not make every exchange's future large.
         let ran = Box::pin(call(step, slot, stage, &self.capabilities, subject)).await;
         match ran {
             Ok((flow, held)) => {
-                self.slots[at] = match held {
-                    Some(held) if stage.has_later(step.hooks) => Slot::Alive(held),
-                    Some(held) => {
-                        step.give_back(held);
-                        Slot::Vacant
-                    }
-                    None => Slot::Gone,
+                self.slots[at] = if stage.has_later(step.hooks) {
+                    Slot::Alive(held)
+                } else {
+                    step.give_back(held);
+                    Slot::Vacant
                 };
                 flow
             }
@@ -172,7 +177,10 @@ impl Filters {
                 wasm::count(&step.plugin, kind);
                 step.log(kind, &error);
                 match step.on_failure {
-                    OnFailure::Open => Flow::Continue,
+                    OnFailure::Open => {
+                        step.miss(stage, subject);
+                        Flow::Continue
+                    }
                     OnFailure::Closed => Flow::Failed(Failure {
                         plugin: step.plugin.to_string(),
                         kind,
@@ -184,6 +192,16 @@ impl Filters {
 }
 
 impl Step {
+    /// The exchange goes on without a hook of this filter. What the filter might have kept apart, or
+    /// kept from being stored, is not shared then.
+    fn miss(&self, stage: Stage, subject: &mut Subject) {
+        match stage {
+            Stage::Request => subject.bypass_cache |= self.compiled.may.change_requests,
+            Stage::OriginResponse => subject.refuse_storing |= self.compiled.may.shape_storing,
+            Stage::Response => {}
+        }
+    }
+
     /// Logs a failure, unless this plugin has filled its lines of this second.
     fn log(&self, kind: FailureKind, error: &wasmtime::Error) {
         let plugin = &*self.plugin;
@@ -204,22 +222,19 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// The same for a guest with WASI, which finds nothing there to wait for.
 const WASI_WAIT: Duration = Duration::from_secs(1);
 
-type Ran = (Flow, Option<Held>);
-
-/// Runs a hook: in the slot's instance, or in a new one. The subject is in the guest's store
+/// Runs a hook: in the exchange's instance, or in a new one. The subject is in the guest's store
 /// meanwhile, and comes back whatever happens there.
 async fn call(
     step: &Step,
-    slot: Slot,
+    held: Option<Held>,
     stage: Stage,
     capabilities: &Capabilities,
     subject: &mut Subject,
-) -> wasmtime::Result<Ran> {
+) -> wasmtime::Result<(Flow, Held)> {
     let slices = slices(step.deadline);
-    let mut held = match slot {
-        Slot::Alive(held) => held,
-        Slot::Vacant => step.take(capabilities, slices).await?,
-        Slot::Gone => return Ok((Flow::Continue, None)),
+    let mut held = match held {
+        Some(held) => held,
+        None => step.take(capabilities, slices).await?,
     };
     let instance = &mut *held.instance;
     let rules = Hook {
@@ -249,5 +264,5 @@ async fn call(
         }
     });
     *subject = instance.store.data_mut().end(called.is_err());
-    called.map(|flow| (flow, Some(held)))
+    called.map(|flow| (flow, held))
 }

@@ -1,36 +1,38 @@
 //! The handlers of a configuration: read, compiled, and sorted by what they export.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use wasmtime::component::{Component, InstancePre};
 use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
 use wasmtime_wasi_http::p3::bindings::{Service, ServicePre};
 
-use super::engine::{MOST_MEMORY, Machine, ROOM, machine};
+use super::engine::{MOST_MEMORY, Machine, VACANCY, machine};
 use super::error::HandlerError;
 use super::imports::Imports;
 use super::prepared::Prepared;
 use super::spin;
 use super::state::State;
 use crate::config::{Route, Source, Sum, Use};
-use crate::wasm::{Binary, Library, Lines, Quota};
+use crate::wasm::{Binary, InUse, Library, Lines, Quota};
+
+/// The handlers that are in use, in all configurations.
+static IN_USE: InUse<Compiled> = InUse::new();
 
 /// The handlers of a configuration, compiled.
 pub struct Handlers {
     pub(super) library: Library,
     pub(super) by_name: BTreeMap<String, Arc<Handling>>,
-    /// What routes use of them, each with the route's name.
-    pub(super) uses: Mutex<Vec<(String, Place, Use)>>,
+    /// What routes use of them.
+    pub(super) uses: Mutex<Vec<Placed>>,
 }
 
 /// A plugin, whichever routes it is a handler of.
 pub(super) struct Handling {
     pub(super) loaded: ArcSwap<Loaded>,
-    /// How many instances it may have on all routes and workers.
-    pub(super) quota: Arc<Quota>,
-    /// What all of them may write into the log.
+    source: Source,
+    /// What all of its instances may write into the log.
     pub(super) lines: Arc<Lines>,
 }
 
@@ -77,7 +79,7 @@ impl Handlers {
             let loaded = Loaded::new(name, &library, &library.read(name, source)?)?;
             let handling = Handling {
                 loaded: ArcSwap::from_pointee(loaded),
-                quota: Arc::new(Quota::new(source, &ROOM)),
+                source: source.clone(),
                 lines: Arc::new(Lines::new(name)),
             };
             Ok((name.clone(), Arc::new(handling)))
@@ -118,11 +120,26 @@ impl Handlers {
             plugin: used.name.clone(),
         })?;
         handling.loaded.load().compiled.check(place, used)?;
+        let quota = Arc::new(Quota::new(&handling.source, &VACANCY));
         let mut uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
-        uses.push((route.name().to_owned(), place, used.clone()));
+        uses.push(Placed {
+            route: route.name().to_owned(),
+            place,
+            used: used.clone(),
+            quota: Arc::clone(&quota),
+        });
         let handling = Arc::clone(handling);
-        Ok(Prepared::new(&route.path, used.clone(), handling))
+        Ok(Prepared::new(&route.path, used.clone(), handling, quota))
     }
+}
+
+/// A plugin in its place on a route.
+pub(super) struct Placed {
+    pub(super) route: String,
+    pub(super) place: Place,
+    pub(super) used: Use,
+    /// How many instances it may have there, on all workers.
+    pub(super) quota: Arc<Quota>,
 }
 
 /// Where a route has a guest.
@@ -145,7 +162,7 @@ impl Loaded {
         binary: &Binary,
     ) -> Result<Loaded, HandlerError> {
         Ok(Loaded {
-            compiled: compile_once(plugin, library, binary)?,
+            compiled: IN_USE.or_compile(binary, || compile(plugin, library, binary))?,
             sha256: binary.sha256,
         })
     }
@@ -203,29 +220,6 @@ impl Compiled {
             World::Classic(proxy) => proxy.instantiate_async(store).await.map(Guest::Classic),
         }
     }
-}
-
-/// Compiles a component, unless the same bytes are in use already.
-fn compile_once(
-    plugin: &str,
-    library: &Library,
-    binary: &Binary,
-) -> Result<Arc<Compiled>, HandlerError> {
-    static IN_USE: Mutex<Option<HashMap<blake3::Hash, Weak<Compiled>>>> = Mutex::new(None);
-    let hash = blake3::hash(&binary.bytes);
-    let lock = || IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
-    let known = lock()
-        .as_ref()
-        .and_then(|known| known.get(&hash)?.upgrade());
-    if let Some(compiled) = known {
-        return Ok(compiled);
-    }
-    let compiled = Arc::new(compile(plugin, library, binary)?);
-    let mut in_use = lock();
-    let in_use = in_use.get_or_insert_default();
-    in_use.retain(|_, compiled| compiled.strong_count() > 0);
-    in_use.insert(hash, Arc::downgrade(&compiled));
-    Ok(compiled)
 }
 
 fn compile(plugin: &str, library: &Library, binary: &Binary) -> Result<Compiled, HandlerError> {

@@ -6,32 +6,30 @@
 use std::sync::OnceLock;
 
 use wasmtime::component::Linker;
-use wasmtime::{Config, Engine, PoolingAllocationConfig, Store, UpdateDeadline};
+use wasmtime::{Config, Engine, Store, UpdateDeadline};
 
 use super::error::HandlerError;
 use super::next;
 use super::spin;
 use super::state::{State, TABLE_ENTRIES};
-use crate::wasm::{Room, tick};
+use crate::wasm::{Room, Vacancy, tick};
 
 /// The most memory that an instance can be given, in bytes.
 pub(super) const MOST_MEMORY: usize = 256 << 20;
-/// The most instances alive at once, of all handlers: twice what one plugin may have unless it is
-/// configured otherwise, so that none takes it all.
+/// The most instances alive at once, of all handlers: twice what a plugin may have on one route unless
+/// it is configured otherwise, so that none takes it all.
 const INSTANCES: u32 = 2_000;
-/// The same, for those who wait for one.
-pub(super) static ROOM: Room = Room::new();
+/// For those who wait until there is room for another.
+pub(super) static VACANCY: Vacancy = Vacancy::new();
 /// Modules that a component is made of, on the average at most.
 const MODULES: u32 = 8;
 /// How deep a guest's calls may go, in bytes.
 const STACK: usize = 512 << 10;
-/// The stack that a call runs on: the guest's part, and what the edge needs below it.
-const CALL_STACK: usize = STACK + (512 << 10);
+/// What the edge needs of a stack below that, in bytes.
+const STACK_BELOW: usize = 512 << 10;
 /// How much of an instance's memory is cleared by hand for the next one, which is cheaper than
 /// giving it back.
 const KEPT_MEMORY: usize = 256 << 10;
-/// The same for tables and stacks.
-const KEPT_OTHER: usize = 64 << 10;
 
 /// The engine, and what guests are linked with.
 pub(super) struct Machine {
@@ -60,7 +58,7 @@ impl Machine {
         wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
         spin::add_to_linker(&mut linker)?;
         next::add_to_linker(&mut linker)?;
-        tick(&engine, "handler-ticks")?;
+        tick(&engine)?;
         Ok(Machine { engine, linker })
     }
 
@@ -75,26 +73,18 @@ impl Machine {
 }
 
 fn config() -> Config {
-    let mut pool = PoolingAllocationConfig::new();
-    pool.total_component_instances(INSTANCES)
-        .total_core_instances(INSTANCES * MODULES)
-        .total_memories(INSTANCES)
-        .total_tables(INSTANCES * 2)
+    let room = Room {
+        instances: INSTANCES,
+        modules: MODULES,
         // An exchange may have several calls under way.
-        .total_stacks(INSTANCES * 2)
-        .max_memory_size(MOST_MEMORY)
-        .table_elements(TABLE_ENTRIES)
-        .linear_memory_keep_resident(KEPT_MEMORY)
-        .table_keep_resident(KEPT_OTHER)
-        .async_stack_keep_resident(KEPT_OTHER)
-        .max_component_instance_size(1 << 20)
-        .max_core_instance_size(1 << 20);
-    let mut config = Config::new();
-    config
-        .wasm_component_model_async(true)
-        .epoch_interruption(true)
-        .max_wasm_stack(STACK)
-        .async_stack_size(CALL_STACK)
-        .allocation_strategy(pool);
+        calls: 2,
+        memory: MOST_MEMORY,
+        table_entries: TABLE_ENTRIES,
+        stack: STACK,
+        stack_below: STACK_BELOW,
+        kept_memory: KEPT_MEMORY,
+    };
+    let mut config = room.config();
+    config.wasm_component_model_async(true);
     config
 }

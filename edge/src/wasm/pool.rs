@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, Weak};
 use std::time::Duration;
 
-use super::quota::{Quota, Room};
+use super::quota::{Quota, Vacancy};
 
 /// The most idle instances of a shard.
 const MOST_IDLE: usize = 64;
@@ -123,9 +123,9 @@ pub(crate) fn evict_of(quota: &Quota) -> bool {
     evict(|of| std::ptr::eq(of, quota))
 }
 
-/// Drops an idle instance of any plugin that has its own in `room`. Whether there was one.
-pub(crate) fn evict_in(room: &Room) -> bool {
-    evict(|of| of.is_in(room))
+/// Drops an idle instance of any plugin, for those who wait here. Whether there was one.
+pub(crate) fn evict_for(vacancy: &Vacancy) -> bool {
+    evict(|of| of.is_in(vacancy))
 }
 
 fn evict(is_meant: impl Fn(&Quota) -> bool) -> bool {

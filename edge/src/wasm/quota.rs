@@ -1,4 +1,4 @@
-//! How many instances a plugin may have, and who waits where there are no more.
+//! How many instances a plugin may have on a route, and who waits where there are no more.
 //!
 //! An exchange [enters](Quota::enter) before it is given an instance and leaves when it needs it no
 //! more, so that those who wait are served in the order in which they came. Instances that wait for
@@ -13,10 +13,11 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::config::Source;
 
-/// What one plugin may have, whatever routes use it.
+/// What a plugin may have in its place on one route, whichever its version. Where all routes shared it,
+/// those whose origin is slow would keep the others from theirs.
 pub(crate) struct Quota {
     /// The engine's, which it has to do with as well.
-    room: &'static Room,
+    vacancy: &'static Vacancy,
     /// A permit for each exchange that has an instance, or is about to.
     exchanges: Arc<Semaphore>,
     alive: AtomicUsize,
@@ -28,11 +29,11 @@ pub(crate) struct Quota {
 }
 
 impl Quota {
-    /// What the configuration says, for instances in `room`.
-    pub(crate) fn new(source: &Source, room: &'static Room) -> Quota {
+    /// What the configuration says, for instances of the engine that has this vacancy.
+    pub(crate) fn new(source: &Source, vacancy: &'static Vacancy) -> Quota {
         let most = source.instances();
         Quota {
-            room,
+            vacancy,
             exchanges: Arc::new(Semaphore::new(most)),
             alive: AtomicUsize::new(0),
             most,
@@ -52,9 +53,9 @@ impl Quota {
         permit.expect("a quota is never closed")
     }
 
-    /// Whether it is for instances in this room.
-    pub(super) fn is_in(&self, room: &Room) -> bool {
-        std::ptr::eq(self.room, room)
+    /// Whether it is for instances of the engine that has this vacancy.
+    pub(super) fn is_in(&self, vacancy: &Vacancy) -> bool {
+        std::ptr::eq(self.vacancy, vacancy)
     }
 
     /// Whether there are as many instances as there may be, those included that are idle.
@@ -76,22 +77,22 @@ impl Alive {
 impl Drop for Alive {
     fn drop(&mut self) {
         self.0.alive.fetch_sub(1, Ordering::Relaxed);
-        self.0.room.made();
+        self.0.vacancy.made();
     }
 }
 
-/// An engine's own room for instances, of all plugins together.
-pub(crate) struct Room {
+/// Where those wait who find no room in an engine, which all plugins of a kind share.
+pub(crate) struct Vacancy {
     waiting: AtomicUsize,
     notify: Notify,
 }
 
 /// Somebody who waits for room.
-pub(crate) struct Waiting<'a>(&'a Room);
+pub(crate) struct Waiting<'a>(&'a Vacancy);
 
-impl Room {
-    pub(crate) const fn new() -> Room {
-        Room {
+impl Vacancy {
+    pub(crate) const fn new() -> Vacancy {
+        Vacancy {
             waiting: AtomicUsize::new(0),
             notify: Notify::const_new(),
         }

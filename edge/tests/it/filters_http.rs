@@ -146,6 +146,34 @@ async fn waiting_is_not_held_against_the_hooks_own_time() {
 }
 
 #[tokio::test]
+async fn many_waits_one_after_the_other_are_not_held_against_it_either() {
+    let origin = Origin::answers("");
+    let gates: Vec<Gate> = (0..60).map(|_| Gate::closed()).collect();
+    let server = Origin::answers("");
+    for gate in &gates {
+        server.next(answer("late").after(gate));
+    }
+    let settings = capable("asks", &hosts(&server)).replace("\"5s\"", "\"40ms\"");
+    let edge = Edge::before(&origin)
+        .with("[plugins.asks]\nfile = \"builtin:capable\"")
+        .route(&format!("[[plugins]]\n{settings}"))
+        .start();
+    let path = format!("/http/many?http://{}/&{}", server.address, gates.len());
+    let asking = tokio::spawn(edge.get(&path));
+    for (at, gate) in gates.iter().enumerate() {
+        server.asked_for(at + 1).await;
+        // Longer than a guest runs without looking up.
+        let began = std::time::Instant::now();
+        while began.elapsed().as_millis() < 2 {
+            edge.settled().await;
+        }
+        gate.open();
+    }
+    let answer = asking.await.unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
+#[tokio::test]
 async fn what_comes_back_is_bounded_and_has_to_be_a_response() {
     let origin = Origin::answers("");
     let server = Origin::answers("");

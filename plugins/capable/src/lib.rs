@@ -28,7 +28,7 @@ pub struct Capable {
 }
 
 impl Filter for Capable {
-    fn hooks() -> Hooks {
+    fn hooks(&self) -> Hooks {
         Hooks::ON_REQUEST
     }
 

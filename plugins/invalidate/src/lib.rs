@@ -35,7 +35,7 @@ pub struct Invalidate {
 }
 
 impl Filter for Invalidate {
-    fn hooks() -> Hooks {
+    fn hooks(&self) -> Hooks {
         Hooks::ON_ORIGIN_RESPONSE
     }
 

@@ -39,7 +39,7 @@ pub struct Misbehaving {
 }
 
 impl Filter for Misbehaving {
-    fn hooks() -> Hooks {
+    fn hooks(&self) -> Hooks {
         Hooks::ON_REQUEST | Hooks::ON_ORIGIN_RESPONSE | Hooks::ON_RESPONSE
     }
 

@@ -41,8 +41,12 @@ pub struct RateLimit {
 }
 
 impl Filter for RateLimit {
-    fn hooks() -> Hooks {
-        Hooks::ON_REQUEST | Hooks::ON_RESPONSE
+    fn hooks(&self) -> Hooks {
+        if self.config.tells() {
+            Hooks::ON_REQUEST | Hooks::ON_RESPONSE
+        } else {
+            Hooks::ON_REQUEST
+        }
     }
 
     fn new(config: &str) -> Result<RateLimit, String> {

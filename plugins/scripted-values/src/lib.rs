@@ -16,7 +16,7 @@ use tidegate_sdk::{Hooks, Reply, value_filter};
 pub struct Scripted(Script);
 
 impl ValueFilter for Scripted {
-    fn hooks() -> Hooks {
+    fn hooks(&self) -> Hooks {
         Hooks::ON_REQUEST | Hooks::ON_ORIGIN_RESPONSE | Hooks::ON_RESPONSE
     }
 

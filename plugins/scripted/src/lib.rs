@@ -15,7 +15,7 @@ use tidegate_sdk::{Filter, Flow, Hooks, Refusal, Reply, Request, Response, Stori
 pub struct Scripted(Rc<Script>);
 
 impl Filter for Scripted {
-    fn hooks() -> Hooks {
+    fn hooks(&self) -> Hooks {
         Hooks::ON_REQUEST | Hooks::ON_ORIGIN_RESPONSE | Hooks::ON_RESPONSE
     }
 

@@ -12,8 +12,10 @@ use crate::{Flow, Hooks, Request, Response, Storing};
 /// by whoever this instance serves next, so nothing of a client's belongs there; and it may be gone
 /// at any time, since instances are dropped and made anew.
 pub trait Filter: Clone + 'static {
-    /// The hooks that this filter has: `Hooks::ON_REQUEST | Hooks::ON_RESPONSE`.
-    fn hooks() -> Hooks;
+    /// The hooks that this filter has, as it is configured: `Hooks::ON_REQUEST | Hooks::ON_RESPONSE`.
+    /// One that it does not need now costs nothing; one for responses costs an instance that is held while
+    /// the origin is asked.
+    fn hooks(&self) -> Hooks;
 
     /// Makes the filter from the route's configuration, a JSON object.
     ///
@@ -72,11 +74,13 @@ macro_rules! filter {
 
             impl Guest for Component {
                 fn configure(config: String) -> Result<(), String> {
-                    <$filter as $crate::Filter>::new(&config).map(drop)
+                    let filter = <$filter as $crate::Filter>::new(&config)?;
+                    INSTANCE.with_borrow_mut(|instance| instance.keep(filter));
+                    Ok(())
                 }
 
                 fn hooks() -> $crate::Hooks {
-                    <$filter as $crate::Filter>::hooks()
+                    INSTANCE.with_borrow(|instance| $crate::Filter::hooks(instance.made()))
                 }
 
                 fn on_request(request: &$crate::Request) -> $crate::Flow {

@@ -17,6 +17,20 @@ impl<F: Clone> Instance<F> {
         }
     }
 
+    /// Keeps the filter that was made to see whether it can be.
+    pub fn keep(&mut self, made: F) {
+        self.made = Some(made);
+    }
+
+    /// The filter that was kept.
+    ///
+    /// # Panics
+    /// When there is none: the edge asks only what it has configured.
+    pub fn made(&self) -> &F {
+        let made = self.made.as_ref();
+        made.expect("the edge has called `configure` before")
+    }
+
     /// Runs `hook` on the exchange's filter, which is a clone of the instance's where `is_first` says
     /// that this is the exchange's first hook. Asked only where there is something to forget.
     /// `make` makes the instance's, once, from the route's configuration.

@@ -12,7 +12,7 @@
 //! }
 //!
 //! impl Filter for RequireKey {
-//!     fn hooks() -> Hooks {
+//!     fn hooks(&self) -> Hooks {
 //!         Hooks::ON_REQUEST
 //!     }
 //!

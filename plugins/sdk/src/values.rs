@@ -11,8 +11,8 @@ pub use crate::values_bindings::tidegate::plugin::values::{
 /// As [`Filter`](crate::Filter), each exchange has a clone of what [`ValueFilter::new`] made; but what a hook wants done it returns. A decision with an operation
 /// that is refused is a failure of the filter, and nothing of it is done.
 pub trait ValueFilter: Clone + 'static {
-    /// The hooks that this filter has.
-    fn hooks() -> Hooks;
+    /// The hooks that this filter has, as it is configured.
+    fn hooks(&self) -> Hooks;
 
     /// Makes the filter from the route's configuration, a JSON object.
     ///
@@ -101,11 +101,13 @@ macro_rules! value_filter {
 
             impl Guest for Component {
                 fn configure(config: String) -> Result<(), String> {
-                    <$filter as ValueFilter>::new(&config).map(drop)
+                    let filter = <$filter as ValueFilter>::new(&config)?;
+                    INSTANCE.with_borrow_mut(|instance| instance.keep(filter));
+                    Ok(())
                 }
 
                 fn hooks() -> $crate::Hooks {
-                    <$filter as ValueFilter>::hooks()
+                    INSTANCE.with_borrow(|instance| ValueFilter::hooks(instance.made()))
                 }
 
                 fn on_request(request: RequestHead) -> Decision {

@@ -20,7 +20,7 @@ pub struct Typical {
 }
 
 impl Filter for Typical {
-    fn hooks() -> Hooks {
+    fn hooks(&self) -> Hooks {
         Hooks::ON_REQUEST | Hooks::ON_RESPONSE
     }
 

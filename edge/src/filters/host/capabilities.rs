@@ -7,7 +7,7 @@ use super::super::bindings::tidegate::plugin::{clock, config, limits, log, purge
 use super::super::convert;
 use super::super::limits::{Take, Taken, tally};
 use super::super::purge::PurgeOrder;
-use super::State;
+use super::{State, wait};
 use crate::wasm::Line;
 
 /// The longest log line, in bytes.
@@ -39,7 +39,7 @@ impl limits::Host for State {
             cost,
             is_asynchronous: options.contains(limits::Options::ASYNCHRONOUS),
         };
-        let verdict = capabilities.limits.take(take).await;
+        let verdict = wait(&mut self.has_waited, capabilities.limits.take(take)).await;
         if cost > 0 {
             let taken = match verdict.allowed {
                 true => Taken::Allowed,
@@ -65,7 +65,8 @@ impl purge::Host for State {
             Ok(order) if order.tags.is_empty() && order.urls.is_empty() => Ok(String::new()),
             Ok(order) => {
                 let lsn = self.subject.lsn;
-                capabilities.purge.purge(PurgeOrder { lsn, ..order }).await
+                let purged = capabilities.purge.purge(PurgeOrder { lsn, ..order });
+                wait(&mut self.has_waited, purged).await
             }
             Err(reason) => Err(reason),
         })

@@ -4,7 +4,7 @@ use http::HeaderMap;
 use http::header::{AUTHORIZATION, COOKIE};
 
 use super::super::bindings::tidegate::plugin::types::{CachePolicy, Refusal};
-use super::super::convert;
+use super::super::convert::{self, Extent};
 use super::State;
 use crate::filters::Subject;
 
@@ -16,7 +16,8 @@ pub(super) enum FieldChange<'a> {
 }
 
 impl FieldChange<'_> {
-    fn make(self, headers: &mut HeaderMap) -> Result<(), Refusal> {
+    /// Makes the change. `before` is how much the message held before the hook put its first field.
+    fn make(self, headers: &mut HeaderMap, before: &mut Option<Extent>) -> Result<(), Refusal> {
         let (name, value, append) = match self {
             FieldChange::Set(name, value) => (name, value, false),
             FieldChange::Append(name, value) => (name, value, true),
@@ -26,7 +27,9 @@ impl FieldChange<'_> {
             }
         };
         let name = convert::field_name(name)?;
-        convert::put_field(headers, name, convert::field_value(value)?, append)
+        let value = convert::field_value(value)?;
+        let before = *before.get_or_insert_with(|| Extent::of(headers));
+        convert::put_field(headers, before, name, value, append)
     }
 }
 
@@ -49,13 +52,15 @@ impl State {
     }
 
     pub(super) fn change_request_field(&mut self, change: FieldChange<'_>) -> Result<(), Refusal> {
-        change.make(&mut self.change_request()?.headers)
+        self.change_request()?;
+        change.make(&mut self.subject.headers, &mut self.extents.request)
     }
 
     pub(super) fn change_response_field(&mut self, change: FieldChange<'_>) -> Result<(), Refusal> {
-        let response = self.change().response.as_mut();
+        self.change();
+        let response = self.subject.response.as_mut();
         let (_, headers) = response.ok_or(Refusal::TooLate)?;
-        change.make(headers)
+        change.make(headers, &mut self.extents.response)
     }
 
     pub(super) fn set_path(&mut self, value: &str) -> Result<(), Refusal> {

@@ -8,8 +8,8 @@ use http::{Method, Request, Response, Uri};
 
 use super::super::bindings::tidegate::plugin::http::{self as wit, Error};
 use super::super::bindings::tidegate::plugin::types::Refusal;
-use super::super::convert;
-use super::State;
+use super::super::convert::{self, Extent};
+use super::{State, wait};
 use crate::body::Body;
 use crate::egress::EgressError;
 
@@ -37,9 +37,8 @@ impl wit::Host for State {
         let egress = Arc::clone(&capabilities.egress);
         let granted = Arc::clone(&self.granted);
         let began = Instant::now();
-        let answer = egress
-            .fetch(&granted.hosts, request, self.patience.http, LARGEST_BODY)
-            .await;
+        let answer = egress.fetch(&granted.hosts, request, self.patience.http, LARGEST_BODY);
+        let answer = wait(&mut self.has_waited, answer).await;
         self.patience.http = self.patience.http.saturating_sub(began.elapsed());
         Ok(match answer {
             Ok(response) => Ok(inbound(response)),
@@ -80,7 +79,14 @@ fn outbound(request: wit::Request) -> Result<Request<Body>, String> {
         };
         let field = convert::field_name(&name).map_err(wrong)?;
         let value = convert::field_value(&value).map_err(wrong)?;
-        convert::put_field(outbound.headers_mut(), field, value, true).map_err(wrong)?;
+        let put = convert::put_field(
+            outbound.headers_mut(),
+            Extent::default(),
+            field,
+            value,
+            true,
+        );
+        put.map_err(wrong)?;
     }
     *outbound.method_mut() = method;
     *outbound.uri_mut() = url;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::super::bindings::tidegate::plugin::kv::{self, Error};
-use super::State;
+use super::{State, wait};
 use crate::keyvalue::{KeyValue, KeyValueError};
 
 impl State {
@@ -22,7 +22,8 @@ impl State {
         };
         let work = work(capabilities.keyvalue.clone(), Arc::clone(&self.plugin));
         let began = Instant::now();
-        let done = tokio::time::timeout(self.patience.store, work).await;
+        let done = tokio::time::timeout(self.patience.store, work);
+        let done = wait(&mut self.has_waited, done).await;
         self.patience.store = self.patience.store.saturating_sub(began.elapsed());
         Ok(match done {
             Ok(done) => done.map_err(told),

@@ -28,7 +28,7 @@ impl Config {
 }
 
 impl Filter for Plugin {
-    fn hooks() -> Hooks {
+    fn hooks(&self) -> Hooks {
         Hooks::ON_REQUEST | Hooks::ON_RESPONSE
     }
 
