@@ -73,7 +73,7 @@ origin = "default"
 name = "fresh"
 grants = ["limits"]
 deadline = "1s"
-config = { name = "fresh", windows = [{ limit = 1_000_000_000, seconds = 3_600 }] }
+config = { name = "fresh", windows = [{ limit = 100_000_000, seconds = 3_600 }] }
 [[routes]]
 path = "/reused"
 origin = "default"
@@ -81,7 +81,7 @@ origin = "default"
 name = "reused"
 grants = ["limits"]
 deadline = "1s"
-config = { name = "reused", windows = [{ limit = 1_000_000_000, seconds = 3_600 }] }
+config = { name = "reused", windows = [{ limit = 100_000_000, seconds = 3_600 }] }
 [[routes]]
 path = "/handler-fresh"
 cache = false

@@ -23,7 +23,7 @@ pub(crate) const RATE_LIMIT: &str = r#"
 name = "rate-limit"
 grants = ["limits"]
 deadline = "1s"
-config = { name = "api", windows = [{ limit = 1_000_000_000, seconds = 3_600 }] }
+config = { name = "api", windows = [{ limit = 100_000_000, seconds = 3_600 }] }
 "#;
 
 pub(crate) fn benches(criterion: &mut Criterion) {

@@ -25,6 +25,9 @@ pub(crate) struct Arguments {
     /// Does not ask the origin where nothing usable is stored.
     #[arg(long)]
     no_fetch: bool,
+    /// The origin that a filter would choose, one of the route's `origins`: filters are not run.
+    #[arg(long, value_name = "NAME")]
+    origin: Option<String>,
     /// The admin listener of an edge; the token is taken from TIDEGATE_ADMIN_TOKEN.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9090")]
     admin: String,
@@ -98,6 +101,7 @@ fn question(arguments: &Arguments) -> Result<Value, String> {
         "method": arguments.method,
         "headers": headers,
         "fetch": !arguments.no_fetch,
+        "origin": arguments.origin,
     }))
 }
 

@@ -28,6 +28,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use failure::Failure;
+use table::plain_lines;
 
 /// A programmable HTTP cache for the edge, and the origin behind it.
 #[derive(Parser)]
@@ -73,7 +74,8 @@ fn main() -> ExitCode {
     match carry_out(command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("tidegate: {failure}");
+            // It may quote what came from outside.
+            eprintln!("tidegate: {}", plain_lines(&failure.to_string()));
             failure.exit_code()
         }
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use clap::{Args, Subcommand};
 use http::StatusCode;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::admin::{Admin, successful};
@@ -48,6 +49,8 @@ enum Order {
 
 #[derive(Deserialize)]
 struct List<T> {
+    /// There may be none beside a problem.
+    #[serde(default = "Vec::new")]
     plugins: Vec<T>,
 }
 
@@ -80,56 +83,57 @@ struct Reloaded {
 
 pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
     let admin = Admin::at(&arguments.admin, admin_token()).map_err(Failure::refused)?;
-    let text = match &arguments.order {
-        None => {
-            successful(
-                &arguments.admin,
-                runtime(1)?.block_on(admin.get("/plugins")),
-            )?
-            .1
-        }
-        Some(Order::Reload { name }) => reload(&arguments.admin, &admin, name.as_deref())?,
-    };
+    match &arguments.order {
+        None => list(&arguments, &admin),
+        Some(Order::Reload { name }) => reload(&arguments, &admin, name.as_deref()),
+    }
+}
+
+fn list(arguments: &Arguments, admin: &Admin) -> Result<(), Failure> {
+    let answer = runtime(1)?.block_on(admin.get("/plugins"));
+    let (_, text) = successful(&arguments.admin, answer)?;
     if arguments.json {
         println!("{}", text.trim_end());
         return Ok(());
     }
-    let said = match arguments.order {
-        None => serde_json::from_str(&text).map(|list: List<Plugin>| {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH);
-            let now = now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
-            listed(&list.plugins, now)
-        }),
-        Some(Order::Reload { .. }) => {
-            serde_json::from_str(&text).map(|list: List<Reloaded>| reloaded(&list.plugins))
-        }
-    };
-    let said = said.map_err(|error| {
-        Failure::failed(format!(
-            "{} sent no list of plugins: {error}",
-            arguments.admin
-        ))
-    })?;
-    print!("{said}");
+    let list: List<Plugin> = read(arguments, &text)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
+    print!("{}", listed(&list.plugins, now));
     Ok(())
 }
 
-/// What the edge answers to the order; what was refused is a failure that says why.
-fn reload(edge: &str, admin: &Admin, name: Option<&str>) -> Result<String, Failure> {
+/// Gives the order and says what came of it; what was refused is a failure that says why.
+fn reload(arguments: &Arguments, admin: &Admin, name: Option<&str>) -> Result<(), Failure> {
     let path = name.map_or_else(
         || "/plugins/reload".to_owned(),
         |name| format!("/plugins/{}/reload", segment(name)),
     );
+    let edge = &arguments.admin;
     let answer = runtime(1)?.block_on(admin.post_patiently(&path, &json!({}), COMPILES));
-    match answer {
+    let (text, refused) = match answer {
         Ok((status @ (StatusCode::UNPROCESSABLE_ENTITY | StatusCode::NOT_FOUND), text)) => {
             let problem: Value = serde_json::from_str(&text).unwrap_or_default();
             let why = problem["detail"].as_str().map(plain);
             let why = why.unwrap_or_else(|| format!("it answered {status}"));
-            Err(Failure::failed(format!("{edge}: {why}")))
+            (text, Some(Failure::failed(format!("{edge}: {why}"))))
         }
-        answer => successful(edge, answer).map(|(_, text)| text),
+        answer => (successful(edge, answer)?.1, None),
+    };
+    if arguments.json {
+        println!("{}", text.trim_end());
+    } else {
+        let list: List<Reloaded> = read(arguments, &text)?;
+        print!("{}", reloaded(&list.plugins));
     }
+    refused.map_or(Ok(()), Err)
+}
+
+fn read<T: DeserializeOwned>(arguments: &Arguments, text: &str) -> Result<List<T>, Failure> {
+    serde_json::from_str(text).map_err(|error| {
+        let edge = &arguments.admin;
+        Failure::failed(format!("{edge} sent no list of plugins: {error}"))
+    })
 }
 
 /// A text as one segment of a path (RFC 3986 §3.3).
@@ -161,7 +165,7 @@ fn listed(plugins: &[Plugin], now: u64) -> String {
             .map(|(kind, count)| format!("{count} {}", plain(kind)));
         [
             plain(&plugin.name),
-            or_none(plugin.kinds.join("+")),
+            or_none(plain(&plugin.kinds.join("+"))),
             plugin.version.to_string(),
             or_none(plain(&sum)),
             age(now.saturating_sub(plugin.loaded_at)),

@@ -34,10 +34,22 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
     let config = configuration(arguments)?;
     let runtime = runtime(1)?;
     let mut stop = Stop::listen(&runtime)?;
-    let edge = start(config)?;
-    runtime.block_on(stop.asked());
-    edge.drain();
+    // Compiling may take minutes, and whoever wants this to stop shall not wait for that.
+    let starting = runtime.spawn_blocking(move || start(config));
+    let started = runtime.block_on(async {
+        tokio::select! {
+            biased;
+            started = starting => Some(started),
+            () = stop.asked() => None,
+        }
+    });
+    if let Some(started) = started {
+        let edge = started.map_err(|_| Failure::failed("the edge panicked as it started"))??;
+        runtime.block_on(stop.asked());
+        edge.drain();
+    }
     tracing::info!("edge stopped");
+    runtime.shutdown_background();
     Ok(())
 }
 

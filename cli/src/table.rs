@@ -22,11 +22,14 @@ pub(crate) fn table<const COLUMNS: usize>(
     lines.collect()
 }
 
-/// A text from outside, without what could drive a terminal.
+/// A text from outside on one line, without what could drive a terminal.
 pub(crate) fn plain(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
+    text.replace(char::is_control, "\u{fffd}")
+}
+
+/// The same, on as many lines as it has.
+pub(crate) fn plain_lines(text: &str) -> String {
+    text.replace(|c: char| c.is_control() && c != '\n', "\u{fffd}")
 }
 
 /// How long ago it was, in the unit that it takes.
@@ -41,7 +44,14 @@ pub(crate) fn age(millis: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{age, table};
+    use super::{age, plain, plain_lines, table};
+
+    #[test]
+    fn nothing_that_drives_a_terminal_is_left() {
+        let text = "a\u{1b}[31m\nb\u{9b}c\r";
+        assert_eq!(plain(text), "a\u{fffd}[31m\u{fffd}b\u{fffd}c\u{fffd}");
+        assert_eq!(plain_lines(text), "a\u{fffd}[31m\nb\u{fffd}c\u{fffd}");
+    }
 
     #[test]
     fn an_age_is_told_in_the_unit_that_it_takes() {

@@ -146,10 +146,22 @@ impl Failure {
 
 /// A response with problem details (RFC 9457).
 pub fn problem(status: StatusCode, detail: &str) -> Response<Body> {
+    problem_with(status, detail, serde_json::Map::new())
+}
+
+/// The same with members of its own (RFC 9457 §3.2).
+pub fn problem_with(
+    status: StatusCode,
+    detail: &str,
+    members: serde_json::Map<String, serde_json::Value>,
+) -> Response<Body> {
     let title = status.canonical_reason().unwrap_or("Error");
-    let body = serde_json::json!({
+    let mut body = serde_json::json!({
         "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail,
     });
+    for (name, value) in members {
+        body[name] = value;
+    }
     let mut response = Response::new(Body::from(bytes::Bytes::from(body.to_string())));
     *response.status_mut() = status;
     let headers = response.headers_mut();

@@ -28,8 +28,11 @@ mod subject;
 
 pub use chain::Chain;
 pub use error::PluginError;
-pub use limits::{Limits, LocalLimits, RedisLimits, Standing, Take, Taken, Verdict, Window, taken};
-pub use plugin::Plugins;
+pub use limits::{
+    Counting, Limits, LocalLimits, NotCounted, RedisLimits, Standing, Take, Taken, Verdict, Window,
+    taken,
+};
+pub use plugin::{Plugins, needs};
 pub use purge::{Purge, PurgeOrder};
 pub use run::{Filters, Flow};
 pub use subject::{PolicyChanges, Subject};
@@ -37,7 +40,7 @@ pub use subject::{PolicyChanges, Subject};
 pub use crate::config::{Grant, OnFailure, Source, Use};
 pub use crate::wasm::{
     Builtin, CacheError, CodeCache, Failure, FailureKind, Library, SourceError, failures,
-    lines_left_out,
+    lines_left_out, read_component,
 };
 
 use std::sync::Arc;

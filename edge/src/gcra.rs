@@ -2,7 +2,9 @@
 //!
 //! A key has, in each window, a *theoretical arrival time*: the moment at which it will have its
 //! whole limit again. Taking a unit moves that by `seconds / limit`; it may lie no further ahead
-//! than the window is long. One number is all there is to keep. Times are in microseconds.
+//! than the window is long. One number is all there is to keep. Times are in whole microseconds, as
+//! Lua's numbers hold them: what a unit costs is rounded up, so that 10,000 a second may come to a
+//! hundredth less, and 100,000 to a tenth. Faster ones would be other limits than those meant.
 //!
 //! There is no edge of a window at which a whole limit comes back: units come back one by one. A
 //! stretch of `seconds` sees a whole limit at once and what came back since, so fewer than twice
@@ -11,7 +13,7 @@
 /// At most `limit` units at once, which come back evenly within `seconds`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Window {
-    /// 1 to 1,000,000 for each second of the window.
+    /// 1 to 100,000 for each second of the window.
     pub limit: u32,
     /// 1 to 31,622,400 (a leap year).
     pub seconds: u32,
@@ -21,7 +23,9 @@ pub struct Window {
 const MOST_WINDOWS: usize = 16;
 /// The longest window, in seconds.
 const LONGEST: u32 = 366 * 86_400;
-/// Microseconds in a second, which is also the most units in one.
+/// The most units for each second of a window.
+const MOST_PER_SECOND: u64 = 100_000;
+/// Microseconds in a second.
 const SECOND: u64 = 1_000_000;
 
 impl Window {
@@ -37,10 +41,15 @@ impl Window {
             ));
         }
         for Window { limit, seconds } in windows {
-            let most = u64::from(*seconds) * SECOND;
-            if !(1..=LONGEST).contains(seconds) || *limit == 0 || u64::from(*limit) > most {
+            if !(1..=LONGEST).contains(seconds) {
                 return Err(format!(
-                    "a limit of {limit} in {seconds} seconds is out of bounds"
+                    "a window of {seconds} seconds instead of 1 to {LONGEST}"
+                ));
+            }
+            let most = u64::from(*seconds) * MOST_PER_SECOND;
+            if !(1..=most).contains(&u64::from(*limit)) {
+                return Err(format!(
+                    "a limit of {limit} in {seconds} seconds instead of 1 to {most}"
                 ));
             }
         }
@@ -54,9 +63,14 @@ impl Window {
             .max(1)
     }
 
+    /// The microseconds that this many units cost.
+    pub(crate) fn span(self, units: u32) -> u64 {
+        self.interval().saturating_mul(units.into())
+    }
+
     /// The latest that an arrival time may be at `now`.
     pub(crate) fn latest(self, now: u64) -> u64 {
-        now.saturating_add(self.interval() * u64::from(self.limit))
+        now.saturating_add(self.span(self.limit))
     }
 }
 
@@ -92,7 +106,7 @@ pub(crate) fn decide(
     let after: Vec<u64> = before
         .iter()
         .zip(windows)
-        .map(|(arrival, window)| arrival.saturating_add(window.interval() * u64::from(cost)))
+        .map(|(arrival, window)| arrival.saturating_add(window.span(cost)))
         .collect();
     let latest = |window: &Window| window.latest(now);
     let allowed = after
@@ -198,7 +212,7 @@ mod tests {
 
     #[test]
     fn no_limit_is_exceeded_by_rounding() {
-        for limit in [1, 3, 7, 9, 11, 13, 600, 999_983] {
+        for limit in [1, 3, 7, 9, 11, 13, 600, 99_991, 100_000] {
             let window = Window { limit, seconds: 1 };
             let (verdict, _) = decide(&[window], &[0], limit, NOW);
             assert!(verdict.allowed, "{limit}");
@@ -208,5 +222,40 @@ mod tests {
                 "{limit}"
             );
         }
+    }
+
+    #[test]
+    fn a_rate_that_whole_microseconds_cannot_tell_is_refused() {
+        for (limit, seconds, refusal) in [
+            (100_000, 1, None),
+            (1, 366 * 86_400, None),
+            (100_001, 1, Some("a limit of 100001 in 1 seconds")),
+            (600_001, 6, Some("instead of 1 to 600000")),
+            (0, 1, Some("a limit of 0")),
+            (1, 0, Some("a window of 0 seconds")),
+            (1, 366 * 86_400 + 1, Some("a window of 31622401 seconds")),
+        ] {
+            let checked = Window::check(&[Window { limit, seconds }]);
+            let said = checked.as_ref().err().map(String::as_str).unwrap_or("");
+            assert_eq!(checked.is_err(), refusal.is_some(), "{said}");
+            assert!(said.contains(refusal.unwrap_or("")), "{said}");
+        }
+        // And those that are taken come to no less than nine tenths.
+        for limit in (1..=100_000_u32).step_by(7) {
+            let window = Window { limit, seconds: 1 };
+            let whole = window.span(limit);
+            assert!((SECOND..=SECOND * 11 / 10).contains(&whole), "{limit}");
+        }
+    }
+
+    #[test]
+    fn a_cost_beyond_all_bounds_is_refused_like_others() {
+        let window = Window {
+            limit: 1,
+            seconds: LONGEST,
+        };
+        let (verdict, kept) = decide(&[window], &[0], u32::MAX, NOW);
+        assert_eq!((verdict.allowed, kept), (false, None));
+        assert!(verdict.standings[0].retry_after > u64::from(LONGEST) * 1_000);
     }
 }

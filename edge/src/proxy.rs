@@ -49,13 +49,17 @@ use crate::filters::{Capabilities, Chain, Filters};
 use crate::forward::Outbound;
 use crate::handlers::Middleware;
 use crate::purge::{Log, Orders, Seen, url};
-use crate::router::Router;
+use crate::router::{Router, Unrouted};
 use crate::server::Answering;
 use crate::telemetry::{Metrics, Outcome, RouteCounters};
 use crate::upstream::Destination;
 use lookup::{LookedUp, Missing};
 use respond::serves;
 pub use yours::Yours;
+
+/// An origin would answer behind the filters of one route what another one guards.
+const AMBIGUOUS: &str =
+    "the path may be read as that of two routes: write it without \"..\" and %2F";
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
@@ -92,6 +96,8 @@ pub struct Settings {
 #[derive(Clone)]
 pub struct Route {
     pub name: String,
+    /// Host and path as the configuration has them: what this route is, and no other.
+    pub pattern: Arc<str>,
     pub policy: Policy,
     /// What counts for the key; the URL as it is when there is none.
     pub key_policy: Option<Arc<KeyPolicy>>,
@@ -145,10 +151,9 @@ impl Proxy {
             Ok(exchange) => exchange,
             Err(failure) => return Answering::AtOnce(self.refuse(failure)),
         };
-        let path = exchange.path_and_query.path();
-        let Some(route) = self.router.find(exchange.authority.as_str(), path).cloned() else {
-            let failure = Failure::NoRoute(format!("{}{path}", exchange.authority));
-            return Answering::AtOnce(self.refuse(failure));
+        let route = match self.route(&exchange) {
+            Ok(route) => route,
+            Err(failure) => return Answering::AtOnce(self.refuse(failure)),
         };
         if let Some(yours) = &route.yours {
             yours.take(&mut exchange);
@@ -165,6 +170,16 @@ impl Proxy {
             }
         }
         Answering::Later(Box::pin(Arc::clone(self).respond(exchange, route)))
+    }
+
+    /// The route that an exchange takes.
+    fn route(&self, exchange: &Exchange) -> Result<Arc<Route>, Failure> {
+        let (authority, path) = (exchange.authority.as_str(), exchange.path_and_query.path());
+        let route = self.router.find(authority, path);
+        route.cloned().map_err(|reason| match reason {
+            Unrouted::NoRoute => Failure::NoRoute(format!("{authority}{path}")),
+            Unrouted::Ambiguous => Failure::BadRequest(AMBIGUOUS),
+        })
     }
 
     /// Answers a request that may have to wait.
@@ -220,6 +235,7 @@ impl Proxy {
         let (mut answer, filters) = match filtered.await {
             Some(answer) => (answer, Some(filters)),
             None => {
+                self.keep_apart(exchange, &route);
                 encoding::negotiate(exchange, &route);
                 self.resolve(exchange, &route, filters).await
             }

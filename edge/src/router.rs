@@ -1,8 +1,36 @@
 //! Which route a request takes: the first whose host and path fit.
+//!
+//! A path is compared in its normal form, so that no spelling of it goes around what its route has
+//! in its way. Where an origin may read it in another way that fits another route, there is no route
+//! to take: the origin gets the path as it is spelt, and would answer behind the wrong one's gates.
+
+mod path;
+
+use std::borrow::Cow;
+
+use path::EncodedSlash;
 
 /// Routes in the order of the configuration, each with what belongs to it.
 pub struct Router<T> {
-    routes: Vec<(HostPattern, String, T)>,
+    routes: Vec<Routed<T>>,
+}
+
+/// Why a request takes no route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unrouted {
+    /// None fits.
+    NoRoute,
+    /// One fits, and another one if the path is read in another way.
+    Ambiguous,
+}
+
+struct Routed<T> {
+    host: HostPattern,
+    /// The prefix in its normal form.
+    path: String,
+    /// The same where an encoded slash is read as a slash.
+    open_path: String,
+    route: T,
 }
 
 enum HostPattern {
@@ -17,32 +45,60 @@ impl<T> Router<T> {
     pub fn new(routes: impl IntoIterator<Item = (String, String, T)>) -> Router<T> {
         let routes = routes.into_iter().map(|(host, path, route)| {
             let host = host.to_ascii_lowercase();
-            let pattern = match host.strip_prefix('*') {
+            let host = match host.strip_prefix('*') {
                 Some("") => HostPattern::Any,
                 // Without its dot, `*example.org` would fit a name that is somebody else's.
                 Some(suffix) if suffix.starts_with('.') => HostPattern::Below(suffix.to_owned()),
                 _ => HostPattern::Exactly(host),
             };
-            (pattern, path, route)
+            Routed {
+                host,
+                path: path::normal(&path, EncodedSlash::Data),
+                open_path: path::normal(&path, EncodedSlash::Slash),
+                route,
+            }
         });
         Router {
             routes: routes.collect(),
         }
     }
 
-    /// The route for a lower-case authority and a path.
-    pub fn find(&self, authority: &str, path: &str) -> Option<&T> {
+    /// The route for a lower-case authority and a path, however that is spelt.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn find(&self, authority: &str, path: &str) -> Result<&T, Unrouted> {
         let host = without_port(authority);
-        let (_, _, route) = self
-            .routes
-            .iter()
-            .find(|(pattern, prefix, _)| pattern.fits(host) && path_fits(prefix, path))?;
-        Some(route)
+        let is_plain = path::is_plain(path);
+        let normal = match is_plain {
+            true => Cow::Borrowed(path),
+            false => Cow::Owned(path::normal(path, EncodedSlash::Data)),
+        };
+        let place = self.place(host, &normal, EncodedSlash::Data);
+        let fits_too =
+            |(path, slash): &(String, EncodedSlash)| self.place(host, path, *slash) != place;
+        if !is_plain && path::other_readings(path).iter().any(fits_too) {
+            return Err(Unrouted::Ambiguous);
+        }
+        let place = place.ok_or(Unrouted::NoRoute)?;
+        Ok(&self.routes[place].route)
     }
 
     /// All routes, in order.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
-        self.routes.iter().map(|(_, _, route)| route)
+        self.routes.iter().map(|routed| &routed.route)
+    }
+
+    /// The place of the first route that fits.
+    fn place(&self, host: &str, path: &str, slash: EncodedSlash) -> Option<usize> {
+        let fits = |routed: &Routed<T>| {
+            let prefix = match slash {
+                EncodedSlash::Data => &routed.path,
+                EncodedSlash::Slash => &routed.open_path,
+            };
+            routed.host.fits(host) && path_fits(prefix, path)
+        };
+        self.routes.iter().position(fits)
     }
 }
 
@@ -79,7 +135,7 @@ fn without_port(authority: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::Router;
+    use super::{Router, Unrouted};
 
     #[test]
     fn the_first_fitting_route_is_taken() {
@@ -107,9 +163,86 @@ mod tests {
         ] {
             assert_eq!(
                 router.find(authority, path),
-                Some(&expected),
+                Ok(&expected),
                 "{authority}{path}"
             );
+        }
+    }
+
+    fn members() -> Router<&'static str> {
+        let routes = [("/members", "members"), ("/files/", "files"), ("/", "rest")];
+        Router::new(routes.map(|(path, name)| ("*".to_owned(), path.to_owned(), name)))
+    }
+
+    #[test]
+    fn no_spelling_goes_around_a_route() {
+        let router = members();
+        for path in [
+            "/members",
+            "/members/",
+            "/members/1",
+            "/%6dembers",
+            "/%6D%65mbers/1",
+            "//members",
+            "///members//1",
+            "/./members",
+            "/%2e/members/./1",
+            "/members/a/../b",
+            "/members/a%2Fb",
+        ] {
+            assert_eq!(router.find("a", path), Ok(&"members"), "{path}");
+        }
+        for path in [
+            "/Members",
+            "/memb%65rsx",
+            "/%256dembers",
+            "/a%2Fb",
+            "/a/../b",
+        ] {
+            assert_eq!(router.find("a", path), Ok(&"rest"), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_may_be_that_of_another_route_has_none() {
+        let router = members();
+        for path in [
+            "/x/../members",
+            "/x/%2e%2e/members",
+            "/members/../x",
+            "/members/..",
+            "/members%2f1",
+            "/members%2F..%2Fx",
+            "/x%2F..%2fmembers",
+            "/x/..%2fmembers",
+            "/%2Fmembers",
+            // RFC 3986 to the letter goes up from the empty segment, others from the one before it.
+            "/members//../x",
+            "/x/../members//../y",
+        ] {
+            let found = router.find("a", path);
+            assert_eq!(found, Err(Unrouted::Ambiguous), "{path}");
+        }
+        // Of several routes alone: where all readings lead to one, it is taken.
+        let one = Router::new([("*".to_owned(), "/".to_owned(), "one")]);
+        assert_eq!(one.find("a", "/x/../members//..%2F"), Ok(&"one"));
+    }
+
+    #[test]
+    fn routes_are_found_however_their_own_paths_are_spelt() {
+        let routes = ["/%7euser", "/a//b/", "/g%2fp", "/g"];
+        let router = Router::new(routes.map(|path| ("*".to_owned(), path.to_owned(), path)));
+        for (path, expected) in [
+            ("/~user/x", Ok(&"/%7euser")),
+            ("/%7Euser", Ok(&"/%7euser")),
+            ("/a/b/c", Ok(&"/a//b/")),
+            ("/g%2Fp/x", Ok(&"/g%2fp")),
+            ("/g%2fp", Ok(&"/g%2fp")),
+            // What an origin that reads both alike takes for the one before it.
+            ("/g/p", Ok(&"/g")),
+            ("/", Err(Unrouted::NoRoute)),
+        ] {
+            assert_eq!(router.find("a", path), expected, "{path}");
         }
     }
 }

@@ -305,7 +305,8 @@ impl Shared {
         if interval.is_zero() || sources.all(|source| source.builtin().is_some()) {
             return Ok(None);
         }
-        Watcher::start(Arc::clone(&self.guests.roster), interval)
+        let roster = Arc::clone(&self.guests.roster);
+        Watcher::start(interval, move || roster.look())
             .map(Some)
             .map_err(StartError::Worker)
     }

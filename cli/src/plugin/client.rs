@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
@@ -35,6 +35,32 @@ pub(super) async fn ask(edge: SocketAddr, request: &Request) -> Result<Response,
     }
 }
 
+/// The request as it is sent.
+///
+/// # Errors
+/// What of it is nothing that HTTP knows.
+pub(super) fn sent(request: &Request) -> Result<http::Request<Full<Bytes>>, String> {
+    let method = Method::from_bytes(request.method.as_bytes())
+        .map_err(|_| format!("{:?} is no method", request.method))?;
+    let target: Option<Uri> = request.path.parse().ok();
+    let target = target.filter(|_| request.path.starts_with('/'));
+    let target = target.ok_or_else(|| format!("{:?} is no path", request.path))?;
+    let mut sent = http::Request::builder()
+        .method(method)
+        .uri(target)
+        .header(http::header::HOST, &request.host);
+    if let Some(client) = request.client {
+        sent = sent.header(CLIENT_ADDRESS, client.to_string());
+    }
+    for (name, values) in &request.headers {
+        for value in values.values() {
+            sent = sent.header(name, value);
+        }
+    }
+    let body = Full::new(Bytes::from(request.body.clone()));
+    sent.body(body).map_err(|error| error.to_string())
+}
+
 async fn exchange(
     edge: SocketAddr,
     request: &Request,
@@ -43,20 +69,7 @@ async fn exchange(
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     // Its end is the answer's.
     tokio::spawn(async { drop(connection.await) });
-    let mut asked = http::Request::builder()
-        .method(request.method.as_str())
-        .uri(&request.path)
-        .header(http::header::HOST, &request.host);
-    if let Some(client) = request.client {
-        asked = asked.header(CLIENT_ADDRESS, client.to_string());
-    }
-    for (name, values) in &request.headers {
-        for value in values.values() {
-            asked = asked.header(name, value);
-        }
-    }
-    let asked = asked.body(Full::new(Bytes::from(request.body.clone())))?;
-    let answer = sender.send_request(asked).await?;
+    let answer = sender.send_request(sent(request)?).await?;
     let (head, body) = answer.into_parts();
     let body = body.collect().await?.to_bytes();
     Ok(Response {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use tidegate_edge::filters::{self, Grant};
+use tidegate_edge::handlers;
 use wasmparser::{Parser, Payload};
 
 /// A component's names.
@@ -117,27 +119,24 @@ impl Component {
     }
 
     /// The grants that its imports need.
-    pub(super) fn grants(&self) -> BTreeSet<&str> {
-        self.imports
-            .iter()
-            .filter_map(|import| grant(import))
-            .collect()
+    pub(super) fn grants(&self) -> BTreeSet<&'static str> {
+        let imports = self.imports.iter().map(String::as_str);
+        let needs = match self.kind() {
+            Kind::Filter | Kind::FilterValues => filters::needs(imports),
+            Kind::Handler | Kind::Middleware | Kind::ClassicHandler => handlers::needs(imports),
+            Kind::Unknown => BTreeSet::new(),
+        };
+        needs.into_iter().map(Grant::name).collect()
     }
-}
 
-/// The grant that an import needs, if any.
-fn grant(import: &str) -> Option<&str> {
-    let interface = import.split('@').next().unwrap_or_default();
-    match interface {
-        "wasi:http/outgoing-handler" | "wasi:http/client" => Some("http"),
-        _ => match interface.split_once('/')? {
-            ("tidegate:plugin", "exchange" | "types" | "values" | "config" | "instance") => None,
-            ("tidegate:plugin", capability) => Some(capability),
-            ("spin:key-value" | "fermyon:spin", "key-value") => Some("kv"),
-            ("spin:redis" | "fermyon:spin", "redis") => Some("redis"),
-            ("spin:variables" | "fermyon:spin", "variables") => Some("config"),
-            _ => None,
-        },
+    /// The grants that it can use and do without: filters have none.
+    pub(super) fn optional_grants(&self) -> BTreeSet<&'static str> {
+        let imports = self.imports.iter().map(String::as_str);
+        let can_use = match self.kind() {
+            Kind::Handler | Kind::Middleware | Kind::ClassicHandler => handlers::can_use(imports),
+            Kind::Filter | Kind::FilterValues | Kind::Unknown => BTreeSet::new(),
+        };
+        can_use.into_iter().map(Grant::name).collect()
     }
 }
 
@@ -181,23 +180,35 @@ mod tests {
     }
 
     #[test]
-    fn imports_need_grants() {
+    fn what_imports_need_depends_on_the_kind() {
         let imports = [
             "tidegate:plugin/exchange@0.1.0",
             "tidegate:plugin/config@0.1.0",
             "tidegate:plugin/instance@0.1.0",
             "tidegate:plugin/limits@0.1.0",
-            "tidegate:plugin/kv@0.1.0",
+            "tidegate:plugin/http@0.1.0",
             "spin:key-value/key-value@3.0.0",
+            "spin:variables/variables@3.0.0",
             "wasi:http/outgoing-handler@0.2.3",
             "wasi:http/types@0.2.3",
             "wasi:cli/stderr@0.2.3",
         ];
-        let component = component(&imports, &[]);
-        assert_eq!(
-            component.grants().into_iter().collect::<Vec<_>>(),
-            ["http", "kv", "limits"]
-        );
+        let filter = ["configure", "hooks", "on-request"];
+        let handler = ["wasi:http/incoming-handler@0.2.3"];
+        for (exports, needed, optional) in [
+            (&filter[..], &["http", "limits"][..], &[][..]),
+            (&handler, &["kv"], &["http", "log", "secrets"]),
+            (&["wasi:cli/run@0.2.3"], &[], &[]),
+        ] {
+            let component = component(&imports, exports);
+            let in_order = |grants: BTreeSet<&'static str>| grants.into_iter().collect::<Vec<_>>();
+            assert_eq!(in_order(component.grants()), needed, "{exports:?}");
+            assert_eq!(
+                in_order(component.optional_grants()),
+                optional,
+                "{exports:?}"
+            );
+        }
     }
 
     #[test]

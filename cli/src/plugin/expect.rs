@@ -8,11 +8,15 @@ use super::client::Response;
 use super::origin::Asked;
 use super::scenario::{Expect, Reached, Wanted};
 
+/// The most of a text that is shown, in bytes.
+const MOST: usize = 2 << 10;
+
 /// What differs, a line each.
 pub(super) fn differences(expect: &Expect, response: &Response, asked: &[Asked]) -> Vec<String> {
     let mut differences = Vec::new();
     let mut differs = |what: &str, wanted: &str, found: &str| {
         if wanted != found {
+            let found = cut(found);
             differences.push(format!("{what}: {found:?} instead of {wanted:?}"));
         }
     };
@@ -82,6 +86,11 @@ fn in_fields(what: &str, wanted: &BTreeMap<String, Wanted>, found: &HeaderMap) -
         }
     };
     wanted.iter().filter_map(difference).collect()
+}
+
+/// As much of what was found as shows how it differs.
+fn cut(found: &str) -> &str {
+    &found[..found.floor_char_boundary(MOST)]
 }
 
 /// What the edge itself says in `Cache-Status`: the last member, without its name.

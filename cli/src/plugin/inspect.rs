@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use sha2::{Digest, Sha256};
-use tidegate_edge::filters::Plugins;
+use tidegate_edge::filters::{Plugins, read_component};
 use toml::{Table, Value};
 
 use super::component::Component;
 use super::edge;
 use crate::failure::Failure;
+use crate::table::plain;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -40,7 +41,7 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
 /// When there is none.
 pub(super) fn read(file: &Path) -> Result<(Component, Vec<u8>), Failure> {
     let refused = |why: String| Failure::refused(format!("{}: {why}", file.display()));
-    let bytes = std::fs::read(file).map_err(|error| refused(error.to_string()))?;
+    let bytes = read_component(file).map_err(|error| refused(error.to_string()))?;
     let component = Component::read(&bytes)
         .map_err(|why| Failure::refused(format!("{} {why}", file.display())))?;
     Ok((component, bytes))
@@ -75,7 +76,7 @@ fn page(
     let mut page = String::new();
     let mut line = |name: &str, value: &str| {
         // A String takes everything.
-        let _ = writeln!(page, "{name:8} {value}");
+        let _ = writeln!(page, "{name:8} {}", plain(value));
     };
     line("file", &file.display().to_string());
     line("size", &format!("{} bytes", bytes.len()));
@@ -90,6 +91,10 @@ fn page(
         None => {}
     }
     line("grants", &listed(component.grants()));
+    let optional = component.optional_grants();
+    if !optional.is_empty() {
+        line("optional", &listed(optional));
+    }
     for (name, names) in [
         ("imports", &component.imports),
         ("exports", &component.exports),

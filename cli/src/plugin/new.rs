@@ -49,6 +49,31 @@ const HANDLER: Template = [
     ),
 ];
 
+/// As long as a package's name may be where packages are published.
+const LONGEST_NAME: usize = 64;
+
+/// The crates that come with the compiler, and those that the templates depend on.
+const TAKEN: [&str; 9] = [
+    "alloc",
+    "anyhow",
+    "core",
+    "proc-macro",
+    "serde",
+    "spin-sdk",
+    "std",
+    "test",
+    "tidegate-sdk",
+];
+
+/// The keywords (Rust reference, "Keywords", edition 2024) that a name can be.
+const KEYWORDS: [&str; 52] = [
+    "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate",
+    "do", "dyn", "else", "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl",
+    "in", "let", "loop", "macro", "match", "mod", "move", "mut", "override", "priv", "pub", "ref",
+    "return", "self", "static", "struct", "super", "trait", "true", "try", "type", "typeof",
+    "union", "unsafe", "unsized", "use", "virtual", "where", "while", "yield",
+];
+
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     let folder = &arguments.folder;
     let name = name(folder).map_err(Failure::refused)?;
@@ -84,13 +109,19 @@ fn name(folder: &Path) -> Result<&str, String> {
     let name = folder.file_name().and_then(|name| name.to_str());
     let name = name.unwrap_or_default();
     let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    if name.starts_with(|first: char| first.is_ascii_lowercase()) && name.bytes().all(is_plain) {
-        Ok(name)
+    let is_name = name.starts_with(|first: char| first.is_ascii_lowercase())
+        && name.bytes().all(is_plain)
+        && name.len() <= LONGEST_NAME;
+    let why = if !is_name {
+        "small letters, digits and -, a letter first, 64 at most"
+    } else if TAKEN.contains(&name) {
+        "a crate that it is built with has it"
+    } else if KEYWORDS.contains(&name) {
+        "it is a word of Rust's own"
     } else {
-        Err(format!(
-            "{name:?} is no name for a plugin: small letters, digits and -, a letter first"
-        ))
-    }
+        return Ok(name);
+    };
+    Err(format!("{name:?} is no name for a plugin: {why}"))
 }
 
 /// Where the SDK is: a path, since it is published nowhere yet.
@@ -136,7 +167,17 @@ mod tests {
             ("2nd", None),
             ("a b", None),
             ("..", None),
+            ("/", None),
             ("", None),
+            ("mine/", Some("mine")),
+            ("serde", None),
+            ("std", None),
+            ("core", None),
+            ("tidegate-sdk", None),
+            ("spin-sdk", None),
+            ("match", None),
+            ("a/gen", None),
+            ("matching", Some("matching")),
         ] {
             assert_eq!(name(Path::new(folder)).ok(), expected, "{folder:?}");
         }

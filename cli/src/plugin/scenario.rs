@@ -45,8 +45,8 @@ pub(super) struct Step {
     #[serde(default)]
     pub(super) origin: BTreeMap<String, Answer>,
     pub(super) request: Option<Request>,
-    #[serde(default)]
-    pub(super) expect: Expect,
+    /// What has to come of the request.
+    pub(super) expect: Option<Expect>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -66,7 +66,7 @@ pub(super) struct Request {
     pub(super) client: Option<std::net::IpAddr>,
 }
 
-/// What has to come of a step; what is left out may be as it is.
+/// What has to come of a request; what is left out may be as it is.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Expect {

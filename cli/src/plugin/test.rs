@@ -111,12 +111,17 @@ async fn take(step: &Step, edge: &Edge, origin: &Origin, clock: &Clock) -> Vec<S
     // What was fetched behind a client's back belongs to no step.
     origin.asked();
     match client::ask(edge.addr(), request).await {
-        Ok(response) => differences(&step.expect, &response, &origin.asked()),
+        Ok(response) => {
+            let expect = step.expect.as_ref();
+            expect.map_or_else(Vec::new, |expect| {
+                differences(expect, &response, &origin.asked())
+            })
+        }
         Err(why) => vec![why],
     }
 }
 
-/// What TOML cannot know: names and values that HTTP has not.
+/// What TOML cannot know: names and values that HTTP has not, and what nothing can come of.
 fn check(scenario: &Scenario) -> Result<(), String> {
     if scenario.steps.is_empty() {
         return Err("it has no steps".to_owned());
@@ -127,11 +132,30 @@ fn check(scenario: &Scenario) -> Result<(), String> {
     }
     for (at, step) in scenario.steps.iter().enumerate() {
         let in_place = |why: String| format!("step {}: {why}", at + 1);
-        for (name, values) in step.request.iter().flat_map(|request| &request.headers) {
-            check_field(name, values.values()).map_err(in_place)?;
-        }
+        check_step(step).map_err(in_place)?;
     }
     Ok(())
+}
+
+fn check_step(step: &Step) -> Result<(), String> {
+    if let Some(request) = &step.request {
+        for (name, values) in &request.headers {
+            check_field(name, values.values())?;
+        }
+        client::sent(request)?;
+    }
+    let Some(expect) = &step.expect else {
+        return Ok(());
+    };
+    if step.request.is_none() {
+        return Err("expects something of no request".to_owned());
+    }
+    let at_origin = expect
+        .origin
+        .iter()
+        .flat_map(|origin| origin.headers.keys());
+    let mut names = expect.headers.keys().chain(at_origin);
+    names.try_for_each(|name| check_field(name, &[]))
 }
 
 fn check_answer(answer: &Answer) -> Result<(), String> {

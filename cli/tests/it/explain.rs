@@ -35,14 +35,18 @@ fn explain(admin: &str, more: &[&str]) -> Ended {
 }
 
 #[test]
-fn every_field_is_sent_also_two_of_one_name() {
+fn every_field_is_sent_also_two_of_one_name_and_the_origin() {
     let (admin, served) = answering("200 OK", r#"{"decision":"fwd=uri-miss","steps":[]}"#);
-    let ended = explain(&admin, &["-H", "accept: a", "-H", "accept: b"]);
+    let ended = explain(
+        &admin,
+        &["-H", "accept: a", "-H", "accept: b", "--origin", "canary"],
+    );
     assert_eq!(ended.code, Some(0), "{}", ended.err);
     assert!(ended.out.ends_with("fwd=uri-miss\n"), "{}", ended.out);
     let request = served.join().unwrap();
     let fields = r#""headers":[["accept","a"],["accept","b"]]"#;
     assert!(request.contains(fields), "{request}");
+    assert!(request.contains(r#""origin":"canary""#), "{request}");
 }
 
 #[test]

@@ -16,4 +16,5 @@ mod purge;
 mod relaying;
 mod running;
 mod setup;
+mod starting;
 mod suspended;

@@ -105,6 +105,26 @@ fn what_makes_no_sense_ends_with_2_and_is_named() {
         ("advance = \"10s\"", "advance = \"soon\"", "soon"),
         ("cache-control =", "\"cache control\" =", "cache control"),
         ("status = 503 }", "status = 99 }", "99"),
+        (
+            "advance = \"10s\"",
+            "advance = \"10s\"\nexpect = { status = 200 }",
+            "step 4: expects something of no request",
+        ),
+        (
+            "request = { path = \"/b\"",
+            "request = { method = \"GET /\", path = \"/b\"",
+            "step 5: \"GET /\" is no method",
+        ),
+        (
+            "request = { path = \"/b\"",
+            "request = { path = \"b c\"",
+            "step 5: \"b c\" is no path",
+        ),
+        (
+            "headers = { ratelimit = true }",
+            "headers = { \"rate limit\" = false }",
+            "step 5: \"rate limit\" is no field name",
+        ),
     ] {
         let tested = tested(&LIMITED.replacen(from, to, 1));
         assert_eq!(tested.code, Some(2), "{to}: {}{}", tested.out, tested.err);
@@ -143,6 +163,7 @@ fn a_component_is_inspected() {
     ] {
         assert!(inspected.out.contains(line), "{line}: {}", inspected.out);
     }
+    assert!(!inspected.out.contains("optional"), "{}", inspected.out);
     // With no configuration it does not like to work, and says so.
     let inspected = plugin(&[&"inspect", &component]);
     assert_eq!(inspected.code, Some(0), "{}", inspected.err);
@@ -151,6 +172,21 @@ fn a_component_is_inspected() {
         "{}",
         inspected.out
     );
+}
+
+#[test]
+fn a_handler_can_do_without_some_of_what_it_imports() {
+    let folder = folder();
+    let spin = tidegate_plugins::spin::ALL.iter();
+    let (_, bytes) = spin
+        .clone()
+        .find(|(name, _)| *name == "misfit")
+        .expect("it is built");
+    let inspected = plugin(&[&"inspect", &file(&folder, "misfit.wasm", bytes)]);
+    assert_eq!(inspected.code, Some(0), "{}", inspected.err);
+    for line in ["kind     handler (wasi:http/handler 0.3)", "optional "] {
+        assert!(inspected.out.contains(line), "{line}: {}", inspected.out);
+    }
 }
 
 #[test]
@@ -201,6 +237,8 @@ fn nothing_is_overwritten_and_names_are_packages() {
     for (name, part) in [
         ("", "is there already"),
         ("My Filter", "no name for a plugin"),
+        ("serde", "a crate that it is built with"),
+        ("match", "a word of Rust's own"),
     ] {
         let path = if name.is_empty() {
             let there = folder.path().join("there");

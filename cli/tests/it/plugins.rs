@@ -19,6 +19,11 @@ struct Edge {
 
 impl Edge {
     fn start(number: u8) -> Edge {
+        Edge::start_with(number, "")
+    }
+
+    /// One with more settings.
+    fn start_with(number: u8, more: &str) -> Edge {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         // A host of its own on this machine: no other process is given its ports.
         let [_, high, middle, low] = std::process::id().to_be_bytes();
@@ -44,10 +49,13 @@ impl Edge {
             name = "the limit"
             grants = ["limits", "config"]
             config = {{ windows = [{{ limit = 1000000, seconds = 1 }}] }}
+            {more}
             "#
         );
         fs::write(folder.path().join("edge.toml"), settings).unwrap();
-        fs::write(folder.path().join("limit.wasm"), version(1)).unwrap();
+        for name in ["limit.wasm", "idle.wasm"] {
+            fs::write(folder.path().join(name), version(1)).unwrap();
+        }
         let config = folder.path().join("edge.toml");
         let running = Running::start(tidegate().arg("run").arg("--config").arg(config));
         Edge {
@@ -153,6 +161,32 @@ fn plugins_are_listed_and_reloaded() {
     let stranger = finish(&mut edge.command(&[]));
     assert_eq!(stranger.code, Some(1));
     assert!(stranger.err.contains("401"), "{}", stranger.err);
+}
+
+#[test]
+fn what_was_reloaded_is_told_beside_what_was_not() {
+    let edge = Edge::start_with(9, "[plugins.idle]\nfile = \"idle.wasm\"");
+    fs::remove_file(edge.folder.path().join("idle.wasm")).unwrap();
+    fs::write(edge.file(), version(2)).unwrap();
+    let reloaded = edge.plugins(&["reload"]);
+    assert_eq!(reloaded.code, Some(1), "{}", reloaded.out);
+    assert!(
+        reloaded
+            .out
+            .starts_with("the limit: version 2 is used now ("),
+        "{}",
+        reloaded.out
+    );
+    assert!(
+        reloaded.err.contains("\"idle\": cannot read"),
+        "{}",
+        reloaded.err
+    );
+    let json = edge.plugins(&["reload", "--json"]);
+    assert_eq!(json.code, Some(1));
+    let json: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(json["plugins"][0]["plugin"], "the limit");
+    assert_eq!(json["kept"][0]["plugin"], "idle");
 }
 
 #[test]

@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use super::{Admin, refused, text};
 use crate::body::Body;
-use crate::error::Failure;
-use crate::wasm::{Listed, ReloadError, Reloaded};
+use crate::error::{Failure, problem_with};
+use crate::wasm::{Kept, Listed, ReloadError, Reloaded};
 
 const LIST: &str = "/plugins";
 const RELOAD: &str = "/reload";
@@ -28,10 +28,12 @@ struct List {
     plugins: Vec<Listed>,
 }
 
-/// The answer to a reload.
+/// The answer to a reload: what was good, and, with a problem, what was not.
 #[derive(Serialize)]
 struct Done {
     plugins: Vec<Reloaded>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    kept: Vec<Kept>,
 }
 
 impl Wanted {
@@ -85,40 +87,50 @@ impl Admin {
         }
     }
 
-    /// Reloads on a thread of its own: compiling takes long.
+    /// Reloads on a thread of its own: compiling takes long. An edge that stops does not wait for it.
     async fn reload(&self, wanted: Wanted) -> Response<Body> {
+        let mut draining = self.draining.clone();
         let roster = Arc::clone(&self.roster);
         let reload = tokio::task::spawn_blocking(move || match wanted {
             Wanted::Reload(name) => vec![roster.reload(&name)],
             Wanted::List | Wanted::ReloadAll => roster.reload_all(),
         });
-        match reload.await {
-            Ok(outcomes) => told(outcomes),
-            Err(_) => refused(StatusCode::INTERNAL_SERVER_ERROR, "reloading broke off"),
+        tokio::select! {
+            biased;
+            _ = draining.wait_for(|drain| *drain) => {
+                refused(StatusCode::SERVICE_UNAVAILABLE, "this edge stops")
+            }
+            outcomes = reload => match outcomes {
+                Ok(outcomes) => told(outcomes),
+                Err(_) => refused(StatusCode::INTERNAL_SERVER_ERROR, "reloading broke off"),
+            },
         }
     }
 }
 
-/// All that was reloaded; where something was not, why.
+/// All that was reloaded; where something was not, that as well, and why.
 fn told(outcomes: Vec<Result<Reloaded, ReloadError>>) -> Response<Body> {
-    let (mut plugins, mut reasons, mut status) = (Vec::new(), Vec::new(), StatusCode::OK);
+    let (mut plugins, mut kept) = (Vec::new(), Vec::new());
     for outcome in outcomes {
         match outcome {
             Ok(reloaded) => plugins.push(reloaded),
-            Err(error) => {
-                status = match error {
-                    ReloadError::Unknown(_) => StatusCode::NOT_FOUND,
-                    ReloadError::Refused(_) => StatusCode::UNPROCESSABLE_ENTITY,
-                };
-                reasons.push(error.to_string());
+            Err(ReloadError::Refused(plugin)) => kept.push(plugin),
+            // There is no other outcome then: it was asked for by its name.
+            Err(error @ ReloadError::Unknown(_)) => {
+                return refused(StatusCode::NOT_FOUND, &error.to_string());
             }
         }
     }
-    if reasons.is_empty() {
-        json(&Done { plugins })
-    } else {
-        refused(status, &reasons.join("; "))
+    if kept.is_empty() {
+        return json(&Done { plugins, kept });
     }
+    let reasons: Vec<_> = kept.iter().map(|kept| kept.reason.as_str()).collect();
+    let detail = reasons.join("; ");
+    let members = match serde_json::to_value(Done { plugins, kept }) {
+        Ok(serde_json::Value::Object(members)) => members,
+        _ => serde_json::Map::new(),
+    };
+    problem_with(StatusCode::UNPROCESSABLE_ENTITY, &detail, members)
 }
 
 fn json(value: &impl Serialize) -> Response<Body> {

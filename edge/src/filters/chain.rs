@@ -16,7 +16,7 @@ use super::plugin::Compiled;
 use super::run::Filters;
 use super::{Capabilities, OnFailure, Subject, Use};
 use crate::wasm::pool::Pool;
-use crate::wasm::{Alive, Exceeded, FailureKind, Lines, Quota};
+use crate::wasm::{Alive, Exceeded, FailureKind, Lines, Quota, words};
 
 /// How long a guest may take over its configuration.
 const CONFIGURE: Duration = Duration::from_secs(1);
@@ -234,11 +234,14 @@ fn ask(steps: &[Step]) -> Result<Vec<HookSet>, PluginError> {
             runtime.block_on(async { tokio::time::timeout(CONFIGURE * 2, step.configure()).await });
         match answer.unwrap_or_else(|_| Err(wasmtime::Error::new(Exceeded::Deadline))) {
             Ok(Ok(hooks)) => Ok(hooks),
-            Ok(Err(reason)) => Err(PluginError::Refused { plugin, reason }),
+            Ok(Err(reason)) => Err(PluginError::Refused {
+                plugin,
+                reason: words(&reason),
+            }),
             Err(error) => Err(PluginError::Failed {
                 plugin,
                 kind: FailureKind::of(&error).name(),
-                reason: error.root_cause().to_string(),
+                reason: words(&error.root_cause().to_string()),
             }),
         }
     };

@@ -15,7 +15,7 @@ use super::bindings::Filter;
 use super::convert::MOST_CARRIED;
 use super::error::PluginError;
 use super::host::{State, TABLE_ENTRIES};
-use crate::wasm::{Room, TICK, Vacancy, tick};
+use crate::wasm::{Layout, Room, TICK, tick};
 
 /// The most memory that an instance can be given, in bytes.
 pub(super) const MOST_MEMORY: usize = 64 << 20;
@@ -23,7 +23,7 @@ pub(super) const MOST_MEMORY: usize = 64 << 20;
 /// can be waiting for their origin while a filter with a response hook looks after them.
 const INSTANCES: u32 = 4_000;
 /// For those who wait until there is room for another.
-pub(super) static VACANCY: Vacancy = Vacancy::new();
+pub(super) static ROOM: Room = Room::new();
 /// How deep a guest's calls may go, in bytes.
 const STACK: usize = 128 << 10;
 /// What the edge needs of a stack below that, in bytes.
@@ -84,7 +84,7 @@ pub(super) fn slices(deadline: Duration) -> u64 {
 }
 
 fn config() -> Config {
-    let room = Room {
+    let layout = Layout {
         instances: INSTANCES,
         // A component made of one module brings two more that tie it to its imports.
         modules: 3,
@@ -95,7 +95,7 @@ fn config() -> Config {
         stack_below: STACK_BELOW,
         kept_memory: KEPT_MEMORY,
     };
-    let mut config = room.config();
+    let mut config = layout.config();
     config.concurrency_support(false);
     config
 }

@@ -6,7 +6,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::Capabilities;
 use super::chain::{Instance, Step};
-use super::engine::VACANCY;
+use super::engine::ROOM;
 use crate::wasm::{Exceeded, pool};
 
 /// An instance in an exchange's hands. The place that it takes is free when it is dropped or
@@ -68,7 +68,7 @@ impl Step {
                 Some(place) => place,
                 None => self.quota.enter().await,
             };
-            let room = VACANCY.wait();
+            let room = ROOM.wait();
             loop {
                 let mut more = pin!(room.more());
                 more.as_mut().enable();
@@ -76,7 +76,7 @@ impl Step {
                     Err((error, free)) if is_exhausted(&error) => place = free,
                     taken => return taken.map_err(|(error, _)| error),
                 }
-                if !pool::evict_for(&VACANCY) {
+                if !pool::evict_in(&ROOM) {
                     more.await;
                 }
             }

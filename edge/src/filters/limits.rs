@@ -16,10 +16,27 @@ pub use local::LocalLimits;
 pub(crate) use tally::tally;
 pub use tally::{Taken, taken};
 
-/// Something that counts. It always answers: one that cannot reach its counters has a fallback.
+/// The longest name of a limit, in bytes.
+pub const LONGEST_NAME: usize = 256;
+/// The most windows in which this process counts one key at a time.
+pub const MOST_WINDOWS_OF_A_KEY: usize = 64;
+
+/// Something that counts. One that cannot reach its counters has a fallback.
 pub trait Limits: Send + Sync {
     /// Takes the cost from every window of the key, or from none.
-    fn take<'a>(&'a self, take: Take<'a>) -> Pin<Box<dyn Future<Output = Verdict> + Send + 'a>>;
+    fn take<'a>(&'a self, take: Take<'a>) -> Pin<Box<dyn Future<Output = Counting> + Send + 'a>>;
+}
+
+/// A verdict, or why there is none.
+pub type Counting = Result<Verdict, NotCounted>;
+
+/// Why a guest's cost is not counted at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotCounted {
+    #[error("a limit's name of {0} bytes, over {LONGEST_NAME}")]
+    NameTooLong(usize),
+    #[error("the key is counted in {MOST_WINDOWS_OF_A_KEY} windows at most, and in others already")]
+    TooManyWindows,
 }
 
 /// What is to be taken, and from where.
@@ -35,6 +52,17 @@ pub struct Take<'a> {
     /// Whether a key that is asked about often may be decided without waiting for the others who
     /// count it.
     pub is_asynchronous: bool,
+}
+
+impl Take<'_> {
+    /// # Errors
+    /// [`NotCounted::NameTooLong`]: names are kept, where keys are only hashed.
+    fn check(&self) -> Result<(), NotCounted> {
+        match self.name.len() {
+            length if length > LONGEST_NAME => Err(NotCounted::NameTooLong(length)),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// What a key is filed under: of one length whatever a client sends, and not readable by those

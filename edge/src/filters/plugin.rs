@@ -7,13 +7,13 @@ use arc_swap::ArcSwap;
 use wasmtime::component::types::ComponentItem;
 
 use super::chain::{Chain, Route, Step, Version, configured};
-use super::engine::{MOST_MEMORY, Machine, VACANCY, machine};
+use super::engine::{MOST_MEMORY, Machine, ROOM, machine};
 use super::error::PluginError;
 use super::guest::Linked;
 use super::powers::Powers;
 use super::{Grant, Library, Source, Use, convert};
 use crate::config::Sum;
-use crate::wasm::{Binary, InUse, Lines, Quota};
+use crate::wasm::{Binary, InUse, Lines, Quota, with_each, words};
 
 /// The exports that make a component a filter, of either world.
 const EXPORTS: [&str; 5] = [
@@ -90,9 +90,9 @@ impl Plugins {
             };
             Ok((name.clone(), Arc::new(plugin)))
         };
-        let by_name: Result<_, PluginError> = sources.iter().map(load).collect();
+        let loaded: Result<_, PluginError> = with_each(sources, load);
         Ok(Plugins {
-            by_name: by_name?,
+            by_name: loaded?.into_iter().collect(),
             library,
             routes: Mutex::default(),
         })
@@ -118,7 +118,7 @@ impl Plugins {
             let plugin = plugin.ok_or_else(|| PluginError::Unknown {
                 plugin: used.name.clone(),
             })?;
-            let quota = Arc::new(Quota::new(&plugin.source, &VACANCY));
+            let quota = Arc::new(Quota::new(&plugin.source, &ROOM));
             plugin.step(used, &plugin.loaded.load().compiled, quota)
         };
         let steps: Result<_, PluginError> = uses.iter().map(step).collect();
@@ -205,7 +205,7 @@ fn compile(plugin: &str, library: &Library, binary: &Binary) -> Result<Compiled,
     let component = match library.component(&machine.engine, bytes) {
         Ok(component) => component,
         Err(error) => {
-            let reason = format!("{error:#}");
+            let reason = words(&format!("{error:#}"));
             return Err(PluginError::NoComponent {
                 plugin,
                 file,
@@ -214,7 +214,7 @@ fn compile(plugin: &str, library: &Library, binary: &Binary) -> Result<Compiled,
         }
     };
     let world = component.component_type();
-    let mut needs = BTreeSet::new();
+    let needs = needs(world.imports(&machine.engine).map(|(import, _)| import));
     let mut has_wasi = false;
     let mut may = Powers::default();
     for (import, item) in world.imports(&machine.engine) {
@@ -224,10 +224,8 @@ fn compile(plugin: &str, library: &Library, binary: &Binary) -> Result<Compiled,
         }
         match Import::of(import) {
             Import::Exchange => may.learn(machine, &item.ty),
+            Import::Capability(_) => {}
             Import::Wasi => has_wasi = true,
-            Import::Capability(grant) => {
-                needs.insert(grant);
-            }
             Import::Unknown => {
                 let import = import.to_owned();
                 return Err(PluginError::UnknownImport {
@@ -262,7 +260,7 @@ fn compile(plugin: &str, library: &Library, binary: &Binary) -> Result<Compiled,
             linked,
         }),
         Err(error) => {
-            let reason = format!("{error:#}");
+            let reason = words(&format!("{error:#}"));
             Err(PluginError::OtherWorld {
                 plugin,
                 file,
@@ -270,6 +268,15 @@ fn compile(plugin: &str, library: &Library, binary: &Binary) -> Result<Compiled,
             })
         }
     }
+}
+
+/// The grants that a filter with these imports needs.
+pub fn needs<'a>(imports: impl IntoIterator<Item = &'a str>) -> BTreeSet<Grant> {
+    let granted = |import| match Import::of(import) {
+        Import::Capability(grant) => Some(grant),
+        _ => None,
+    };
+    imports.into_iter().filter_map(granted).collect()
 }
 
 /// What an import of a component asks for.

@@ -8,14 +8,14 @@ use wasmtime::component::{Component, InstancePre};
 use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
 use wasmtime_wasi_http::p3::bindings::{Service, ServicePre};
 
-use super::engine::{MOST_MEMORY, Machine, VACANCY, machine};
+use super::engine::{MOST_MEMORY, Machine, ROOM, machine};
 use super::error::HandlerError;
 use super::imports::Imports;
 use super::prepared::Prepared;
 use super::spin;
 use super::state::State;
 use crate::config::{Route, Source, Sum, Use};
-use crate::wasm::{Binary, InUse, Library, Lines, Quota};
+use crate::wasm::{Binary, InUse, Library, Lines, Quota, with_each, words};
 
 /// The handlers that are in use, in all configurations.
 static IN_USE: InUse<Compiled> = InUse::new();
@@ -84,9 +84,9 @@ impl Handlers {
             };
             Ok((name.clone(), Arc::new(handling)))
         };
-        let by_name: Result<_, HandlerError> = sources.into_iter().map(load).collect();
+        let loaded: Result<_, HandlerError> = with_each(sources, load);
         Ok(Handlers {
-            by_name: by_name?,
+            by_name: loaded?.into_iter().collect(),
             library,
             uses: Mutex::default(),
         })
@@ -120,7 +120,7 @@ impl Handlers {
             plugin: used.name.clone(),
         })?;
         handling.loaded.load().compiled.check(place, used)?;
-        let quota = Arc::new(Quota::new(&handling.source, &VACANCY));
+        let quota = Arc::new(Quota::new(&handling.source, &ROOM));
         let mut uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
         uses.push(Placed {
             route: route.name().to_owned(),
@@ -229,7 +229,7 @@ fn compile(plugin: &str, library: &Library, binary: &Binary) -> Result<Compiled,
     let component = match library.component(&machine.engine, &binary.bytes) {
         Ok(component) => component,
         Err(error) => {
-            let reason = format!("{error:#}");
+            let reason = words(&format!("{error:#}"));
             return Err(HandlerError::NoComponent {
                 plugin,
                 file,
@@ -257,7 +257,7 @@ fn compile(plugin: &str, library: &Library, binary: &Binary) -> Result<Compiled,
             world,
         }),
         Err(error) => {
-            let reason = format!("{error:#}");
+            let reason = words(&format!("{error:#}"));
             Err(HandlerError::OtherWorld {
                 plugin,
                 file,

@@ -12,7 +12,7 @@ use super::error::HandlerError;
 use super::next;
 use super::spin;
 use super::state::{State, TABLE_ENTRIES};
-use crate::wasm::{Room, Vacancy, tick};
+use crate::wasm::{Layout, Room, tick};
 
 /// The most memory that an instance can be given, in bytes.
 pub(super) const MOST_MEMORY: usize = 256 << 20;
@@ -20,7 +20,7 @@ pub(super) const MOST_MEMORY: usize = 256 << 20;
 /// it is configured otherwise, so that none takes it all.
 const INSTANCES: u32 = 2_000;
 /// For those who wait until there is room for another.
-pub(super) static VACANCY: Vacancy = Vacancy::new();
+pub(super) static ROOM: Room = Room::new();
 /// Modules that a component is made of, on the average at most.
 const MODULES: u32 = 8;
 /// How deep a guest's calls may go, in bytes.
@@ -73,7 +73,7 @@ impl Machine {
 }
 
 fn config() -> Config {
-    let room = Room {
+    let layout = Layout {
         instances: INSTANCES,
         modules: MODULES,
         // An exchange may have several calls under way.
@@ -84,7 +84,7 @@ fn config() -> Config {
         stack_below: STACK_BELOW,
         kept_memory: KEPT_MEMORY,
     };
-    let mut config = room.config();
+    let mut config = layout.config();
     config.wasm_component_model_async(true);
     config
 }

@@ -1,5 +1,7 @@
 //! What a component imports: by right, by grant, or in vain.
 
+use std::collections::BTreeSet;
+
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
@@ -33,10 +35,13 @@ pub(super) struct Imports {
 
 impl Imports {
     pub(super) fn of(component: &Component, engine: &Engine) -> Imports {
+        let world = component.component_type();
+        Imports::named(world.imports(engine).map(|(name, _)| name))
+    }
+
+    fn named<'a>(names: impl IntoIterator<Item = &'a str>) -> Imports {
         let mut imports = Imports::default();
-        for (name, _) in component.component_type().imports(engine) {
-            imports.add(name);
-        }
+        names.into_iter().for_each(|name| imports.add(name));
         imports
     }
 
@@ -58,8 +63,8 @@ impl Imports {
     }
 
     /// The grants that its imports take.
-    pub(super) fn needs(&self) -> Vec<&'static str> {
-        self.granted.iter().map(|(_, grant)| grant.name()).collect()
+    pub(super) fn needs(&self) -> BTreeSet<Grant> {
+        self.granted.iter().map(|(_, grant)| *grant).collect()
     }
 
     /// An import that a route does not grant, and the grant that it takes.
@@ -68,6 +73,22 @@ impl Imports {
         let (name, grant) = granted.find(|(_, grant)| !used.grants.contains(grant))?;
         Some((name, *grant))
     }
+}
+
+/// The grants that a handler or middleware with these imports needs.
+pub fn needs<'a>(imports: impl IntoIterator<Item = &'a str>) -> BTreeSet<Grant> {
+    Imports::named(imports).needs()
+}
+
+/// The grants without which some of its imports lead nowhere, and it is loaded all the same.
+pub fn can_use<'a>(imports: impl IntoIterator<Item = &'a str>) -> BTreeSet<Grant> {
+    let used = |name: &str| match (Import::of(name), name.split('@').next()?) {
+        (Import::Given, "wasi:http/client" | "wasi:http/outgoing-handler") => Some(Grant::Http),
+        (Import::Given, "wasi:cli/stdout" | "wasi:cli/stderr") => Some(Grant::Log),
+        (Import::Variables, _) => Some(Grant::Secrets),
+        _ => None,
+    };
+    imports.into_iter().filter_map(used).collect()
 }
 
 impl Import {

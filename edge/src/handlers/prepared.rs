@@ -10,7 +10,7 @@ use wasmtime::Store;
 
 use super::component::{Compiled, Guest, Handling};
 use super::drive::{Handler, Middleware};
-use super::engine::VACANCY;
+use super::engine::ROOM;
 use super::reach::Reach;
 use super::spin::Servers;
 use super::state::State;
@@ -111,7 +111,7 @@ impl Prepared {
             // worker's shard that is locked.
             pool::evict_of(quota);
         }
-        let room = VACANCY.wait();
+        let room = ROOM.wait();
         loop {
             let mut more = pin!(room.more());
             more.as_mut().enable();
@@ -120,7 +120,7 @@ impl Prepared {
                 made => return made.map(Box::new),
             }
             let left = quota.wait.saturating_sub(began.elapsed());
-            if !pool::evict_for(&VACANCY) && tokio::time::timeout(left, more).await.is_err() {
+            if !pool::evict_in(&ROOM) && tokio::time::timeout(left, more).await.is_err() {
                 return Err(wasmtime::Error::new(Exceeded::Instances));
             }
         }

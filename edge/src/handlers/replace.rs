@@ -3,6 +3,7 @@
 use std::sync::{Arc, PoisonError};
 
 use super::component::{Handlers, Loaded};
+use crate::config::Grant;
 use crate::wasm::{Binary, Facts, Kind, Publish, pool};
 
 impl Kind for Handlers {
@@ -17,7 +18,7 @@ impl Kind for Handlers {
                 "handler"
             },
             hooks: Vec::new(),
-            needs: imports.needs(),
+            needs: imports.needs().into_iter().map(Grant::name).collect(),
         })
     }
 
@@ -39,7 +40,7 @@ impl Kind for Handlers {
             handling.loaded.store(Arc::new(loaded));
             // Those that are idle are of the version before.
             for quota in quotas {
-                while pool::evict_of(&quota) {}
+                pool::clear(&quota);
             }
         }))
     }

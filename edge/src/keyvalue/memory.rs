@@ -67,11 +67,23 @@ impl Memory {
 
     pub(super) fn keys(&self, namespace: &str, most: usize) -> Vec<String> {
         let now = self.now();
-        let spaces = self.spaces();
+        let mut spaces = self.spaces();
+        let (mut alive, mut gone) = (Vec::new(), Vec::new());
         let slots = spaces.by_name.get(namespace).into_iter();
-        let slots = slots.flat_map(|space| space.slots.iter());
-        let alive = slots.filter(|(_, slot)| slot.is_alive(now));
-        alive.map(|(key, _)| key.clone()).take(most).collect()
+        for (key, slot) in slots.flat_map(|space| space.slots.iter()) {
+            match slot.is_alive(now) {
+                true => alive.push(key.clone()),
+                false => gone.push(key.clone()),
+            }
+            if alive.len() == most {
+                break;
+            }
+        }
+        // So that who lists again does not walk over them again.
+        for key in gone {
+            spaces.remove(namespace, &key);
+        }
+        alive
     }
 
     pub(super) fn increment(
@@ -177,4 +189,31 @@ fn number(value: &[u8]) -> Option<i64> {
     let text = std::str::from_utf8(value).ok()?;
     let number: i64 = text.parse().ok()?;
     (number.to_string() == text).then_some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use tidegate_semantics::Timestamp;
+
+    use super::Memory;
+    use crate::clock::Clock;
+
+    #[test]
+    fn listing_forgets_what_has_ended() {
+        let clock = Clock::manual(Timestamp(1_700_000_000_000));
+        let memory = Memory::new(1 << 20, clock.clone());
+        let value = Bytes::from_static(b"value");
+        for number in 0..100 {
+            memory.set("a", &format!("brief {number}"), value.clone(), Some(1_000));
+        }
+        memory.set("a", "lasting", value, None);
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(memory.keys("a", 1_000), ["lasting"]);
+        let spaces = memory.spaces();
+        assert_eq!(spaces.by_name["a"].slots.len(), 1);
+        assert_eq!(spaces.bytes, spaces.by_name["a"].bytes);
+    }
 }

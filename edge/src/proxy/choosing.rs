@@ -3,12 +3,32 @@
 //!
 //! The exchange goes on with a route that says so. Whatever comes of it (fetches, validations,
 //! refreshes in the background, writes) follows that one without knowing of a choice.
+//!
+//! They may choose another path as well, and then the exchange stays on its route: what comes of it
+//! is kept apart from what the route of that path stores.
 
 use std::sync::Arc;
 
-use super::Route;
+use super::{Proxy, Route};
 use crate::exchange::Exchange;
 use crate::filters::PolicyChanges;
+
+impl Proxy {
+    /// Where an exchange was led to a path that is another route's, puts its own route into its key:
+    /// the two may answer from different origins, by different filters, and for different lifetimes.
+    pub(super) fn keep_apart(&self, exchange: &mut Exchange, route: &Route) {
+        if exchange.rewritten_from.is_none() {
+            return;
+        }
+        let (authority, path) = (exchange.authority.as_str(), exchange.path_and_query.path());
+        let found = self.router.find(authority, path);
+        if found.is_ok_and(|found| found.pattern == route.pattern) {
+            return;
+        }
+        // A mark of its own, as that of an origin: see `Route::key_extra`.
+        exchange.key_extra = format!("\u{2}{:?}\n{}", route.pattern, exchange.key_extra);
+    }
+}
 
 impl Route {
     /// This route with what filters chose: the origin by its place among `origins`. `None` where

@@ -62,11 +62,12 @@ impl Proxy {
                 return Ok(failed(&failure));
             }
         };
-        let path = exchange.path_and_query.path();
-        let Some(route) = self.router.find(exchange.authority.as_str(), path).cloned() else {
-            told.tell("route", "config", "none fits");
-            let failure = Failure::NoRoute(format!("{}{path}", exchange.authority));
-            return Ok(failed(&failure));
+        let route = match self.route(&exchange) {
+            Ok(route) => route,
+            Err(failure) => {
+                told.tell("route", "config", format!("none: {failure}"));
+                return Ok(failed(&failure));
+            }
         };
         let route = match &question.origin {
             None => route,

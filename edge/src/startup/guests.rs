@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Options, StartError};
 use crate::config::{Config, Source};
-use crate::filters::{Builtin, Chain, Library, Plugins};
+use crate::filters::{Builtin, Chain, Library, PluginError, Plugins};
 use crate::handlers::{Handlers, Prepared};
 use crate::telemetry::Metrics;
 use crate::wasm::Roster;
@@ -53,6 +53,10 @@ impl Guests {
         metrics: &Metrics,
     ) -> Result<Guests, StartError> {
         let library = Library::open(options.builtin_plugins, &config.wasm)?;
+        for (name, source) in unused(config) {
+            library.read(name, source).map_err(PluginError::from)?;
+            tracing::warn!(plugin = name, "no route uses this plugin");
+        }
         let plugins = Plugins::load(&filters(config), library.clone())?;
         let chains = config.routes.iter().map(|route| {
             let named = |error| StartError::Plugin(route.name().to_owned(), Box::new(error));
@@ -78,22 +82,23 @@ impl Guests {
     }
 }
 
-/// The plugins that are loaded as filters: those that no route has for a handler, and those that
-/// some route has for a filter as well.
+/// The plugins that are loaded as filters. One may be a handler elsewhere.
 fn filters(config: &Config) -> BTreeMap<String, Source> {
-    let handlers = handler_names(config);
-    let filters: BTreeSet<&str> = config
-        .routes
-        .iter()
-        .flat_map(|route| &route.plugins)
-        .map(|used| used.name.as_str())
-        .collect();
-    let is_filter = |name: &str| filters.contains(name) || !handlers.contains(name);
+    let names = filter_names(config);
     let sources = config.plugins.iter();
     sources
-        .filter(|(name, _)| is_filter(name))
+        .filter(|(name, _)| names.contains(name.as_str()))
         .map(|(name, source)| (name.clone(), source.clone()))
         .collect()
+}
+
+/// The plugins that no route uses. They are read, since a mistake in them would show only when a
+/// route does; but of which kind they are, nobody says.
+fn unused(config: &Config) -> impl Iterator<Item = (&String, &Source)> {
+    let mut used = filter_names(config);
+    used.extend(handler_names(config));
+    let sources = config.plugins.iter();
+    sources.filter(move |(name, _)| !used.contains(name.as_str()))
 }
 
 /// The handlers of a configuration, and what each route has of them.
@@ -121,6 +126,11 @@ fn handlers(
     });
     let routes = routes.collect::<Result<_, StartError>>()?;
     Ok((handlers, routes))
+}
+
+fn filter_names(config: &Config) -> BTreeSet<&str> {
+    let filters = config.routes.iter().flat_map(|route| &route.plugins);
+    filters.map(|used| used.name.as_str()).collect()
 }
 
 fn handler_names(config: &Config) -> BTreeSet<&str> {

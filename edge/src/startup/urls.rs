@@ -31,7 +31,7 @@ impl Urls {
 
     fn policy(&self, authority: &str, path_and_query: &str) -> Option<&KeyPolicy> {
         let path = path_and_query.split('?').next().unwrap_or(path_and_query);
-        self.policies.find(authority, path)?.as_deref()
+        self.policies.find(authority, path).ok()?.as_deref()
     }
 }
 

@@ -2,17 +2,12 @@
 //! takes its time, and here it takes nobody else's.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::wasm::Roster;
-
-/// The running thread. Dropped, it ends.
+/// The running thread. Dropped, it ends, after the look that it is having; nobody waits for that.
 pub(super) struct Watcher {
-    stop: Option<Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    _stop: Sender<()>,
 }
 
 impl Watcher {
@@ -20,28 +15,50 @@ impl Watcher {
     ///
     /// # Errors
     /// When there is no thread to be had.
-    pub(super) fn start(roster: Arc<Roster>, interval: Duration) -> io::Result<Watcher> {
+    pub(super) fn start(
+        interval: Duration,
+        look: impl Fn() + Send + 'static,
+    ) -> io::Result<Watcher> {
         let (stop, stopped) = channel();
-        let thread = std::thread::Builder::new()
+        std::thread::Builder::new()
             .name("tidegate-plugins".to_owned())
             .spawn(move || {
                 while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
-                    roster.look();
+                    look();
                 }
             })?;
-        Ok(Watcher {
-            stop: Some(stop),
-            thread: Some(thread),
-        })
+        Ok(Watcher { _stop: stop })
     }
 }
 
-impl Drop for Watcher {
-    fn drop(&mut self) {
-        self.stop.take();
-        if let Some(thread) = self.thread.take() {
-            // A panic has been reported by the thread itself.
-            let _ = thread.join();
-        }
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use super::Watcher;
+
+    #[test]
+    fn a_stop_waits_for_no_look() {
+        let (began, begins) = channel();
+        let (end, ends) = channel::<()>();
+        let (ended, has_ended) = channel();
+        let ends = Mutex::new((ends, ended));
+        let watcher = Watcher::start(Duration::ZERO, move || {
+            let _ = began.send(());
+            if let Ok(ends) = ends.lock() {
+                let _ = ends.0.recv();
+                let _ = ends.1.send(());
+            }
+        });
+        assert!(watcher.is_ok());
+        // It compiles something, and goes on with that.
+        assert!(begins.recv().is_ok());
+        drop(watcher);
+        drop(end);
+        assert!(has_ended.recv().is_ok());
+        // And then looks no more.
+        assert!(begins.recv().is_err());
     }
 }

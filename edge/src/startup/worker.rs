@@ -134,6 +134,7 @@ impl Shared {
     ) -> Route {
         Route {
             name: config.name().to_owned(),
+            pattern: format!("{} {}", config.host, config.path).into(),
             policy: config.policy(),
             key_policy: key_policy.clone(),
             caches: config.cache,

@@ -49,7 +49,7 @@ pub enum SeriesError {
 }
 
 impl GuestMetrics {
-    /// Adds to a counter.
+    /// Adds to a counter, which stays at the most that it can hold.
     ///
     /// # Errors
     /// [`SeriesError`].
@@ -73,7 +73,9 @@ impl GuestMetrics {
         let new = || Numbers::Counter(Family::default());
         let numbers = inner.families.entry(name.to_owned()).or_insert_with(new);
         if let Numbers::Counter(family) = numbers {
-            family.get_or_create(&labels).inc_by(by);
+            let counter = family.get_or_create(&labels);
+            // Nobody else counts here meanwhile.
+            counter.inc_by(by.min(u64::MAX - counter.get()));
         }
         Ok(())
     }
@@ -286,5 +288,16 @@ mod tests {
             .count("greedy", "seen", vec![label("client", "0")], 1)
             .unwrap();
         guests.count("modest", "seen", more(), 1).unwrap();
+    }
+
+    #[test]
+    fn a_counter_stays_at_the_most_that_it_can_hold() {
+        let metrics = Metrics::default();
+        for by in [u64::MAX - 1, 5, u64::MAX] {
+            metrics.guests.count("p", "much", vec![], by).unwrap();
+        }
+        let page = metrics.encode((0, 0), []);
+        let line = format!("tidegate_guest_much_total{{plugin=\"p\"}} {}", u64::MAX);
+        assert!(page.lines().any(|other| other == line), "{page}");
     }
 }

@@ -8,7 +8,7 @@
 //!
 //! What does not prove to be ours, or no longer fits, is compiled anew and written over. A file
 //! appears under its name when it is whole. Nothing fails because of this folder but the start,
-//! and that only if the folder is not safe.
+//! and that only if the folder is not safe: one that cannot be used is done without.
 
 mod folder;
 mod key;

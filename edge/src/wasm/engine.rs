@@ -15,7 +15,7 @@ pub(crate) const TICK: Duration = Duration::from_millis(1);
 const KEPT_OTHER: usize = 64 << 10;
 
 /// How much room an engine's guests have. It is set aside as addresses, not as memory.
-pub(crate) struct Room {
+pub(crate) struct Layout {
     /// The most instances of components alive at once.
     pub(crate) instances: u32,
     /// Of modules for each of them, on the average.
@@ -35,7 +35,7 @@ pub(crate) struct Room {
     pub(crate) kept_memory: usize,
 }
 
-impl Room {
+impl Layout {
     /// The settings of an engine whose guests have this room, and look up at each tick.
     pub(crate) fn config(&self) -> Config {
         let mut pool = PoolingAllocationConfig::new();
@@ -53,6 +53,8 @@ impl Room {
             .max_core_instance_size(1 << 20);
         let mut config = Config::new();
         config
+            // A reload takes one core away from requests, and not all of them.
+            .parallel_compilation(false)
             .epoch_interruption(true)
             .max_wasm_stack(self.stack)
             .async_stack_size(self.stack + self.stack_below)

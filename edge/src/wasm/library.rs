@@ -26,14 +26,21 @@ impl From<Builtin> for Library {
 }
 
 impl Library {
-    /// One that keeps compiled code where the settings say.
+    /// One that keeps compiled code where the settings say; where that is not possible, one that
+    /// says so and keeps none.
     ///
     /// # Errors
-    /// [`CacheError`]: the folder cannot be made or read, or is not this edge's own.
+    /// [`CacheError::Unsafe`]: the folder or its key is not this edge's own.
     pub fn open(builtin: Builtin, settings: &Wasm) -> Result<Library, CacheError> {
         let open =
             |folder| CodeCache::open(folder, settings.cache_key.as_ref(), settings.cache_files);
-        let cache = settings.cache.as_deref().map(open).transpose()?;
+        let cache = match settings.cache.as_deref().map(open).transpose() {
+            Err(error @ CacheError::Unusable { .. }) => {
+                tracing::warn!(%error, "compiled code is not kept");
+                None
+            }
+            opened => opened?,
+        };
         Ok(Library { builtin, cache })
     }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, Weak};
 use std::time::Duration;
 
-use super::quota::{Quota, Vacancy};
+use super::quota::{Quota, Room};
 
 /// The most idle instances of a shard.
 const MOST_IDLE: usize = 64;
@@ -123,9 +123,18 @@ pub(crate) fn evict_of(quota: &Quota) -> bool {
     evict(|of| std::ptr::eq(of, quota))
 }
 
+/// Drops all instances that count against `quota` and are idle now.
+pub(crate) fn clear(quota: &Quota) {
+    for pool in living() {
+        if std::ptr::eq(pool.quota(), quota) {
+            pool.drop_before(u64::MAX);
+        }
+    }
+}
+
 /// Drops an idle instance of any plugin, for those who wait here. Whether there was one.
-pub(crate) fn evict_for(vacancy: &Vacancy) -> bool {
-    evict(|of| of.is_in(vacancy))
+pub(crate) fn evict_in(room: &Room) -> bool {
+    evict(|of| of.is_in(room))
 }
 
 fn evict(is_meant: impl Fn(&Quota) -> bool) -> bool {

@@ -17,7 +17,7 @@ use crate::config::Source;
 /// those whose origin is slow would keep the others from theirs.
 pub(crate) struct Quota {
     /// The engine's, which it has to do with as well.
-    vacancy: &'static Vacancy,
+    room: &'static Room,
     /// A permit for each exchange that has an instance, or is about to.
     exchanges: Arc<Semaphore>,
     alive: AtomicUsize,
@@ -29,11 +29,11 @@ pub(crate) struct Quota {
 }
 
 impl Quota {
-    /// What the configuration says, for instances of the engine that has this vacancy.
-    pub(crate) fn new(source: &Source, vacancy: &'static Vacancy) -> Quota {
+    /// What the configuration says, for instances of the engine that has this room.
+    pub(crate) fn new(source: &Source, room: &'static Room) -> Quota {
         let most = source.instances();
         Quota {
-            vacancy,
+            room,
             exchanges: Arc::new(Semaphore::new(most)),
             alive: AtomicUsize::new(0),
             most,
@@ -53,9 +53,9 @@ impl Quota {
         permit.expect("a quota is never closed")
     }
 
-    /// Whether it is for instances of the engine that has this vacancy.
-    pub(super) fn is_in(&self, vacancy: &Vacancy) -> bool {
-        std::ptr::eq(self.vacancy, vacancy)
+    /// Whether it is for instances of the engine that has this room.
+    pub(super) fn is_in(&self, room: &Room) -> bool {
+        std::ptr::eq(self.room, room)
     }
 
     /// Whether there are as many instances as there may be, those included that are idle.
@@ -77,22 +77,22 @@ impl Alive {
 impl Drop for Alive {
     fn drop(&mut self) {
         self.0.alive.fetch_sub(1, Ordering::Relaxed);
-        self.0.vacancy.made();
+        self.0.room.made();
     }
 }
 
 /// Where those wait who find no room in an engine, which all plugins of a kind share.
-pub(crate) struct Vacancy {
+pub(crate) struct Room {
     waiting: AtomicUsize,
     notify: Notify,
 }
 
 /// Somebody who waits for room.
-pub(crate) struct Waiting<'a>(&'a Vacancy);
+pub(crate) struct Waiting<'a>(&'a Room);
 
-impl Vacancy {
-    pub(crate) const fn new() -> Vacancy {
-        Vacancy {
+impl Room {
+    pub(crate) const fn new() -> Room {
+        Room {
             waiting: AtomicUsize::new(0),
             notify: Notify::const_new(),
         }

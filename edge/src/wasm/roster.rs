@@ -73,13 +73,23 @@ pub struct Reloaded {
     pub sha256: String,
 }
 
-/// Why a plugin was not reloaded. The version before it is used on.
+/// Why a plugin was not reloaded.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ReloadError {
     #[error("no plugin named {0:?}")]
     Unknown(String),
-    #[error("{0}")]
-    Refused(String),
+    #[error("{}", .0.reason)]
+    Refused(Kept),
+}
+
+/// A plugin whose newest version was refused: the one before is used on.
+#[derive(Clone, Debug, Serialize)]
+pub struct Kept {
+    pub plugin: String,
+    /// The one that is used.
+    pub version: u64,
+    /// What is wrong with the newest.
+    pub reason: String,
 }
 
 impl Roster {
@@ -147,8 +157,11 @@ impl Roster {
                     reason,
                     "plugin not reloaded: the version before is used on"
                 );
-                entry.refused(&reason, now);
-                Err(ReloadError::Refused(reason))
+                Err(ReloadError::Refused(Kept {
+                    plugin: plugin.to_owned(),
+                    version: entry.refused(&reason, now),
+                    reason,
+                }))
             }
         }
     }

@@ -1,10 +1,16 @@
 //! Where a component comes from, and whether it is the one that was meant.
 
 use std::borrow::Cow;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
 use crate::config::{Source, Sum};
+
+/// The largest component that is read, in MiB.
+const LARGEST: u64 = 256;
 
 /// Components that `builtin:NAME` may name.
 pub type Builtin = &'static [(&'static str, &'static [u8])];
@@ -24,7 +30,7 @@ pub enum SourceError {
     Read {
         plugin: String,
         file: String,
-        source: std::io::Error,
+        source: io::Error,
     },
     #[error("plugin {plugin:?}: nothing called {name:?} ships with tidegate, only {known}")]
     NoBuiltin {
@@ -52,13 +58,14 @@ impl Binary {
     pub fn read(plugin: &str, source: &Source, builtin: Builtin) -> Result<Binary, SourceError> {
         let bytes = match source.builtin() {
             Some(name) => Cow::Borrowed(find(plugin, name, builtin)?),
-            None => Cow::Owned(
-                std::fs::read(&source.file).map_err(|error| SourceError::Read {
+            None => {
+                let read = read_component(Path::new(&source.file));
+                Cow::Owned(read.map_err(|error| SourceError::Read {
                     plugin: plugin.to_owned(),
                     file: source.file.clone(),
                     source: error,
-                })?,
-            ),
+                })?)
+            }
         };
         let sha256 = Sum::new(Sha256::digest(&bytes).into());
         match source.sha256 {
@@ -74,6 +81,29 @@ impl Binary {
                 sha256,
             }),
         }
+    }
+}
+
+/// Reads a component's file.
+///
+/// # Errors
+/// When it cannot be read, is larger than any component, or is no regular file: a pipe is waited for,
+/// and a device has no end.
+pub fn read_component(path: &Path) -> io::Result<Vec<u8>> {
+    let most = LARGEST << 20;
+    let too_large = || io::Error::other(format!("it is larger than {LARGEST} MiB"));
+    let found = fs::metadata(path)?;
+    if !found.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    if found.len() > most {
+        return Err(too_large());
+    }
+    let mut bytes = Vec::new();
+    // It may be growing.
+    match File::open(path)?.take(most + 1).read_to_end(&mut bytes)? {
+        read if read as u64 > most => Err(too_large()),
+        _ => Ok(bytes),
     }
 }
 

@@ -82,6 +82,7 @@ async fn administration_goes_on_until_the_workers_have_ended() {
     let (first, second) = (health(), health());
     let ready = edge.admin("GET", "/readyz");
     let purge = edge.admin("POST", "/purge").body("{\"all\": true}");
+    let reload = edge.admin("POST", "/plugins/reload");
     assert_eq!(first.send().await.status, 200);
     let mut connection = edge.request("GET", "/").begin().await;
     origin.asked_for(1).await;
@@ -91,6 +92,9 @@ async fn administration_goes_on_until_the_workers_have_ended() {
     // Nothing new shall be sent here.
     assert_eq!(ready.send().await.status, 503);
     assert_eq!(purge.send().await.status, 200);
+    // Nor is a compiler waited for.
+    let reload = reload.send().await;
+    assert!(reload.status == 503 && reload.text().contains("stops"));
     gate.open();
     assert_eq!(connection.response().await.status, 200);
     patiently("the drain", drained).await.unwrap();

@@ -412,6 +412,11 @@ fn a_route_is_refused_what_its_plugins_cannot_work_with() {
             format!("{granted}config = {{ refuse = \"no thanks\" }}"),
             "\"m\" refuses its config: no thanks",
         ),
+        // Whoever reads it has a terminal.
+        (
+            format!("{granted}config = {{ refuse = \"a\\u001b[2J\\nb\" }}"),
+            "refuses its config: a\\u{1b}[2J\\nb",
+        ),
         (
             format!("{granted}config = {{ refse = 1 }}"),
             "unknown field `refse`",
@@ -432,6 +437,10 @@ fn a_route_is_refused_what_its_plugins_cannot_work_with() {
         let error: PluginError = plugins.chain(&[used(&line)]).err().expect("it is refused");
         assert!(error.to_string().contains(part), "{line}: {error}");
     }
+    let long = "x".repeat(64 << 10);
+    let used = used(&format!("{granted}config = {{ refuse = \"{long}\" }}"));
+    let error = plugins.chain(&[used]).err().expect("it is refused");
+    assert!(error.to_string().len() < 3 << 10);
 }
 
 #[test]

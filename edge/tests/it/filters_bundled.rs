@@ -245,8 +245,8 @@ async fn redis_decides_as_this_process_would() {
     {
         millis.fetch_add(at as u64 * 511, Ordering::SeqCst);
         let take = taking("key", &WINDOWS, cost);
-        let expected = local.take_now(&take);
-        assert_eq!(shared.take(take).await, expected, "{at}");
+        let expected = local.take_now(&take).unwrap();
+        assert_eq!(shared.take(take).await.unwrap(), expected, "{at}");
         refused += u32::from(!expected.allowed);
     }
     assert!((3..10).contains(&refused), "{refused}");
@@ -259,12 +259,15 @@ async fn edges_of_a_region_count_together() {
     let edges = [(); 2].map(|()| redis_limits(&server.url(), PATIENCE, &millis));
     let mut allowed = Vec::new();
     for at in 0..6 {
-        let verdict = edges[at % 2].take(taking("key", &WINDOWS, 1)).await;
+        let verdict = edges[at % 2]
+            .take(taking("key", &WINDOWS, 1))
+            .await
+            .unwrap();
         allowed.push(verdict.allowed);
     }
     assert_eq!(allowed, [true, true, true, false, false, false]);
     let another = taking("another key", &WINDOWS, 1);
-    assert!(edges[0].take(another).await.allowed);
+    assert!(edges[0].take(another).await.unwrap().allowed);
 }
 
 #[tokio::test]
@@ -276,8 +279,14 @@ async fn without_a_clock_of_its_own_an_edge_takes_that_of_redis() {
         limit: 1,
         seconds: 1_000_000,
     }];
-    assert!(limits.take(taking("key", &window, 1)).await.allowed);
-    let Verdict { allowed, standings } = limits.take(taking("key", &window, 1)).await;
+    assert!(
+        limits
+            .take(taking("key", &window, 1))
+            .await
+            .unwrap()
+            .allowed
+    );
+    let Verdict { allowed, standings } = limits.take(taking("key", &window, 1)).await.unwrap();
     assert!(!allowed);
     // Some time has passed between the two, but nowhere near the whole window.
     assert!(
@@ -295,8 +304,8 @@ async fn routes_that_count_a_key_in_other_windows_do_not_shorten_its_life() {
         limit: 1,
         seconds: 3_600,
     }];
-    assert!(limits.take(taking("key", &long, 1)).await.allowed);
-    assert!(limits.take(taking("key", &short, 1)).await.allowed);
+    assert!(limits.take(taking("key", &long, 1)).await.unwrap().allowed);
+    assert!(limits.take(taking("key", &short, 1)).await.unwrap().allowed);
     let client = redis::Client::open(server.url()).unwrap();
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();
     let keys: Vec<String> = redis::AsyncCommands::keys(&mut connection, "*limit*")
@@ -306,7 +315,7 @@ async fn routes_that_count_a_key_in_other_windows_do_not_shorten_its_life() {
         .await
         .unwrap();
     assert!(life > 3_000, "{life}");
-    assert!(!limits.take(taking("key", &long, 1)).await.allowed);
+    assert!(!limits.take(taking("key", &long, 1)).await.unwrap().allowed);
 }
 
 #[tokio::test]

@@ -283,6 +283,63 @@ fn a_folder_that_is_gone_fails_nothing() {
 }
 
 #[test]
+fn what_lies_in_the_folder_and_is_not_ours_is_left_alone() {
+    let (folder, engine) = (folder(), Engine::default());
+    let cache = CodeCache::open(folder.path(), None, 1).unwrap();
+    let others = ["a.code", "a.unfinished"].map(|name| folder.path().join(name));
+    for other in &others {
+        fs::create_dir(other).unwrap();
+        let opened = fs::File::open(other).unwrap();
+        opened.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+    }
+    for mark in ["a", "b"] {
+        cache.component(&engine, &smallest(mark)).unwrap();
+    }
+    let files = kept(folder.path());
+    let files = files.iter().filter(|file| file.is_file());
+    assert_eq!(files.count(), 1, "one is kept, and the others are pruned");
+    assert!(others.iter().all(|other| other.is_dir()));
+}
+
+/// Settings that keep compiled code there.
+fn kept_in(folder: &Path) -> Config {
+    let folder = folder.display().to_string();
+    let settings = format!(
+        "[wasm]\ncache = {folder:?}\n[origins.app]\nurl = \"http://127.0.0.1:1\"\n[[routes]]\norigin = \"app\""
+    );
+    Config::from_toml(&settings, "test").unwrap()
+}
+
+#[test]
+fn a_folder_that_cannot_be_used_fails_no_start() {
+    let outer = folder();
+    let (file, without_key) = (outer.path().join("file"), outer.path().join("without"));
+    fs::write(&file, "a file is no folder").unwrap();
+    // A key that cannot be read.
+    fs::create_dir(&without_key).unwrap();
+    fs::create_dir(without_key.join("key")).unwrap();
+    for folder in [file.join("code"), without_key] {
+        let library = Library::open(tidegate_plugins::WITH_FIXTURES, &kept_in(&folder).wasm);
+        let library = library.expect("it does without");
+        library
+            .component(&Engine::default(), &smallest("a"))
+            .unwrap();
+        assert!(kept(outer.path()).is_empty());
+    }
+}
+
+#[test]
+fn a_folder_that_is_not_safe_fails_the_start() {
+    let folder = folder();
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).unwrap();
+    let opened = Library::open(
+        tidegate_plugins::WITH_FIXTURES,
+        &kept_in(folder.path()).wasm,
+    );
+    assert!(opened.is_err());
+}
+
+#[test]
 fn processes_that_start_together_share_key_and_files() {
     let (folder, engine) = (folder(), Engine::default());
     std::thread::scope(|scope| {
@@ -311,11 +368,7 @@ fn processes_that_start_together_share_key_and_files() {
 #[test]
 fn plugins_are_taken_from_compiled_code() {
     let folder = folder();
-    let settings = format!(
-        "[wasm]\ncache = {:?}\n[origins.app]\nurl = \"http://127.0.0.1:1\"\n[[routes]]\norigin = \"app\"",
-        folder.path().join("code").display().to_string()
-    );
-    let config = Config::from_toml(&settings, "test").unwrap();
+    let config = kept_in(&folder.path().join("code"));
     let library = Library::open(tidegate_plugins::WITH_FIXTURES, &config.wasm).unwrap();
     let file = folder.path().join("mine.wasm");
     fs::write(

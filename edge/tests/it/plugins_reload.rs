@@ -166,6 +166,50 @@ async fn a_file_cut_short_takes_nothing_down_and_is_told() {
 }
 
 #[tokio::test]
+async fn what_was_reloaded_is_told_beside_what_was_not() {
+    let (origin, good, bad) = (
+        Origin::answers("x"),
+        Installed::version(1),
+        Installed::version(1),
+    );
+    let (good_file, bad_file) = (good.file(), bad.file());
+    let uses = ["mine", "other"].map(|name| {
+        let name = format!("name = {name:?}");
+        format!("{{ {name}, grants = [\"clock\", \"log\"] }}")
+    });
+    let edge = good
+        .before(&origin)
+        .with(&format!(
+            "[plugins]\nmine = {{ file = {good_file:?} }}\nother = {{ file = {bad_file:?} }}"
+        ))
+        .route(&format!("plugins = [{}]", uses.join(", ")))
+        .start();
+    good.write(&version(2));
+    bad.write(b"half of a");
+    let (status, told) = reload(&edge, "/plugins/reload").await;
+    assert_eq!((status, &told["status"]), (422, &422.into()));
+    let reloaded = told["plugins"].as_array().unwrap();
+    assert_eq!(reloaded.len(), 1, "{told}");
+    assert_eq!(
+        (
+            &reloaded[0]["plugin"],
+            &reloaded[0]["changed"],
+            &reloaded[0]["version"]
+        ),
+        (&"mine".into(), &true.into(), &2.into())
+    );
+    let kept = told["kept"].as_array().unwrap();
+    assert_eq!(kept.len(), 1, "{told}");
+    assert_eq!(
+        (&kept[0]["plugin"], &kept[0]["version"]),
+        (&"other".into(), &1.into())
+    );
+    let reason = kept[0]["reason"].as_str().unwrap();
+    assert!(reason.contains("is no component"), "{reason}");
+    assert_eq!(told["detail"], reason);
+}
+
+#[tokio::test]
 async fn one_route_that_refuses_keeps_the_old_version_on_all() {
     let (origin, installed) = (Origin::answers("x"), Installed::version(1));
     let file = installed.file().display().to_string();

@@ -11,7 +11,9 @@ const MOST_WINDOWS: usize = 16;
 /// The longest window: a leap year.
 const LONGEST: u32 = 366 * 86_400;
 /// The most units for each second of a window.
-const MOST_PER_SECOND: u64 = 1_000_000;
+const MOST_PER_SECOND: u64 = 100_000;
+/// The longest name of a limit, in bytes.
+const LONGEST_NAME: usize = 256;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -151,6 +153,10 @@ impl Config {
                 "name {:?} has other than visible ASCII characters",
                 self.name
             ));
+        }
+        if self.name.len() > LONGEST_NAME {
+            let length = self.name.len();
+            return Err(format!("name: {length} bytes, over {LONGEST_NAME}"));
         }
         if self.windows.is_empty() || self.windows.len() > MOST_WINDOWS {
             return Err(format!(
@@ -310,8 +316,8 @@ mod tests {
                 "a limit of 0",
             ),
             (
-                r#"{"windows": [{"limit": 2000001, "seconds": 2}]}"#,
-                "a limit of 2000001",
+                r#"{"windows": [{"limit": 200001, "seconds": 2}]}"#,
+                "a limit of 200001",
             ),
             (r#"{"windows": [{"limit": 1, "seconds": 0}]}"#, "0 seconds"),
         ] {
@@ -326,6 +332,7 @@ mod tests {
             (r#""status": 200"#, "status 200"),
             (r#""name": "a b""#, "name \"a b\""),
             (r#""name": "a\"b""#, "visible ASCII"),
+            (&format!(r#""name": "{}""#, "x".repeat(257)), "257 bytes"),
             (r#""cost": 0"#, "cost: 0"),
             (r#""cost": 6"#, "cost: 6"),
             (r#""mode": "sometimes""#, "unknown variant `sometimes`"),

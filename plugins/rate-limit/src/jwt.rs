@@ -62,17 +62,14 @@ fn is_valid(claims: &Map<String, Value>, now: u64) -> bool {
 
 /// By the issuer and for the audience of the rules (RFC 7519 §4.1.1, §4.1.3).
 fn is_meant(claims: &Map<String, Value>, rules: &Token) -> bool {
-    let is = |claim: Option<&Value>, wanted: &str| match claim {
-        Some(Value::String(text)) => text == wanted,
-        Some(Value::Array(texts)) => texts.iter().any(|text| text == wanted),
-        _ => false,
+    let is = |claim: &Value, wanted: &str| claim.as_str() == Some(wanted);
+    // There is one issuer: a list of them names nobody.
+    let is_by = |issuer: &str| claims.get("iss").is_some_and(|claim| is(claim, issuer));
+    let is_for = |audience: &str| match claims.get("aud") {
+        Some(Value::Array(texts)) => texts.iter().any(|text| is(text, audience)),
+        claim => claim.is_some_and(|claim| is(claim, audience)),
     };
-    let has = |wanted: &Option<String>, name| {
-        wanted
-            .as_deref()
-            .is_none_or(|wanted| is(claims.get(name), wanted))
-    };
-    has(&rules.issuer, "iss") && has(&rules.audience, "aud")
+    rules.issuer.as_deref().is_none_or(is_by) && rules.audience.as_deref().is_none_or(is_for)
 }
 
 #[cfg(test)]
@@ -174,6 +171,9 @@ mod tests {
             (r#""iss": "us", "aud": "other""#, false),
             (r#""iss": "us""#, false),
             (r#""iss": "them", "aud": "edge""#, false),
+            (r#""iss": ["us"], "aud": "edge""#, false),
+            (r#""iss": ["us", "them"], "aud": "edge""#, false),
+            (r#""iss": {"us": 1}, "aud": "edge""#, false),
             (r#""iss": "us", "aud": "edge", "exp": 1700000001"#, true),
             (r#""iss": "us", "aud": "edge", "exp": 1700000000"#, false),
             (r#""iss": "us", "aud": "edge", "exp": "later""#, false),

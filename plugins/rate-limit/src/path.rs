@@ -1,8 +1,36 @@
 //! One spelling for a path (RFC 3986 §6.2.2).
 
-/// A path with its unreserved characters decoded and the rest of its percent-encoding in capitals,
-/// so that nobody gets a quota more by spelling a path another way.
+/// A path with its unreserved characters decoded, the rest of its percent-encoding in capitals, its
+/// slashes merged and its dot segments removed, so that nobody gets a quota more by spelling a path
+/// another way. An encoded slash stays what it is: a character of its segment.
 pub(crate) fn normalized(path: &str) -> String {
+    without_dots(&decoded_once(path))
+}
+
+fn without_dots(path: &str) -> String {
+    if !path.starts_with('/') {
+        return path.to_owned();
+    }
+    let mut segments: Vec<&str> = Vec::new();
+    for segment in path.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => {
+                segments.pop();
+            }
+            name => segments.push(name),
+        }
+    }
+    let ends_open = ["/", "/.", "/.."].iter().any(|end| path.ends_with(end));
+    let end = if ends_open && !segments.is_empty() {
+        "/"
+    } else {
+        ""
+    };
+    format!("/{}{end}", segments.join("/"))
+}
+
+fn decoded_once(path: &str) -> String {
     let mut text = String::with_capacity(path.len());
     let mut rest = path;
     while let Some(at) = rest.find('%') {
@@ -44,6 +72,17 @@ mod tests {
             ("/%zz%4", "/%zz%4"),
             ("/%%61", "/%a"),
             ("/%+1", "/%+1"),
+            ("*", "*"),
+            ("/", "/"),
+            ("//", "/"),
+            ("/a//b/", "/a/b/"),
+            ("/./a/.", "/a/"),
+            ("/a/%2e%2E/b", "/b"),
+            ("/a/b/..", "/a/"),
+            ("/../a", "/a"),
+            ("/a/..", "/"),
+            ("/a%2f..", "/a%2F.."),
+            ("/.well-known/...", "/.well-known/..."),
         ] {
             assert_eq!(normalized(path), expected);
         }

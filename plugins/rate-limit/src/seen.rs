@@ -14,7 +14,7 @@ pub(crate) trait Seen {
     fn path(&self) -> String;
     /// All values of a field.
     fn header(&self, name: &str) -> Vec<Vec<u8>>;
-    /// A claim of the request's token, where that is one to believe, as JSON.
+    /// A claim of the request's token, where that is one to believe, as JSON; an empty one is none.
     fn claim(&self, name: &str) -> Option<String>;
 }
 
@@ -63,12 +63,16 @@ impl Seen for Asked<'_> {
 
     fn claim(&self, name: &str) -> Option<String> {
         let claims = self.claims.get_or_init(|| self.claims()).as_ref()?;
-        match claims.get(name)? {
-            value @ (serde_json::Value::String(_) | serde_json::Value::Number(_)) => {
-                Some(value.to_string())
-            }
-            _ => None,
-        }
+        somebody(claims.get(name)?)
+    }
+}
+
+/// Whom a claim names, as JSON; lists, objects and truths name nobody.
+fn somebody(claim: &serde_json::Value) -> Option<String> {
+    match claim {
+        serde_json::Value::String(text) if text.is_empty() => None,
+        serde_json::Value::String(_) | serde_json::Value::Number(_) => Some(claim.to_string()),
+        _ => None,
     }
 }
 
@@ -100,5 +104,28 @@ impl Seen for Scripted {
     fn claim(&self, name: &str) -> Option<String> {
         let mut claims = self.claims.iter().filter(|(other, _)| *other == name);
         claims.next().map(|(_, value)| (*value).to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::somebody;
+
+    #[test]
+    fn a_claim_names_somebody_or_is_none() {
+        for (claim, expected) in [
+            (json!("a"), Some("\"a\"")),
+            (json!(7), Some("7")),
+            (json!("7"), Some("\"7\"")),
+            (json!(""), None),
+            (json!(["a"]), None),
+            (json!({"a": 1}), None),
+            (json!(true), None),
+            (json!(null), None),
+        ] {
+            assert_eq!(somebody(&claim).as_deref(), expected, "{claim}");
+        }
     }
 }

@@ -39,7 +39,11 @@ impl limits::Host for State {
             cost,
             is_asynchronous: options.contains(limits::Options::ASYNCHRONOUS),
         };
-        let verdict = wait(&mut self.has_waited, capabilities.limits.take(take)).await;
+        let counted = wait(&mut self.has_waited, capabilities.limits.take(take)).await;
+        let verdict = match counted {
+            Ok(verdict) => verdict,
+            Err(reason) => return Ok(Err(reason.to_string())),
+        };
         if cost > 0 {
             let taken = match verdict.allowed {
                 true => Taken::Allowed,

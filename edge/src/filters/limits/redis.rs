@@ -10,7 +10,7 @@ use redis::Script;
 use super::script::{self, Counted};
 use super::view::Step;
 use super::views::Place;
-use super::{Identity, Limits, LocalLimits, Take, Verdict, Window, identity};
+use super::{Counting, Identity, Limits, LocalLimits, Take, Window, identity};
 use crate::redis::{Redis, Unavailable};
 
 /// How long what was let through without asking may wait for company before it is settled.
@@ -57,10 +57,10 @@ impl RedisLimits {
         self
     }
 
-    async fn exactly(&self, take: &Take<'_>) -> Verdict {
+    async fn exactly(&self, take: &Take<'_>) -> Counting {
         let counter = identity(take.name, take.key);
         match self.ask(&counter, take.windows, &[], take.cost).await {
-            Ok(counted) => counted.verdict,
+            Ok(counted) => Ok(counted.verdict),
             Err(unavailable) => {
                 tracing::debug!(
                     limit = take.name,
@@ -72,7 +72,7 @@ impl RedisLimits {
         }
     }
 
-    async fn asynchronously(&self, take: &Take<'_>) -> Verdict {
+    async fn asynchronously(&self, take: &Take<'_>) -> Counting {
         let counter = identity(take.name, take.key);
         let place = Place::of(take, &counter);
         let (step, settles) = self.local.views().with(place, take.windows, |view| {
@@ -83,10 +83,11 @@ impl RedisLimits {
             tokio::spawn(self.clone().settle(place, counter, Arc::from(take.windows)));
         }
         if let Step::Decided(verdict) = step {
-            return verdict;
+            return Ok(verdict);
         }
         let asked = self.ask(&counter, take.windows, &[], take.cost).await;
-        self.local
+        let verdict = self
+            .local
             .views()
             .with(place, take.windows, |view| match asked {
                 Ok(counted) => {
@@ -101,7 +102,8 @@ impl RedisLimits {
                     );
                     view.decide_alone(take.cost, self.local.micros())
                 }
-            })
+            });
+        Ok(verdict)
     }
 
     /// Tells Redis what was let through without asking, until nothing is owed.
@@ -153,8 +155,9 @@ impl RedisLimits {
 }
 
 impl Limits for RedisLimits {
-    fn take<'a>(&'a self, take: Take<'a>) -> Pin<Box<dyn Future<Output = Verdict> + Send + 'a>> {
+    fn take<'a>(&'a self, take: Take<'a>) -> Pin<Box<dyn Future<Output = Counting> + Send + 'a>> {
         Box::pin(async move {
+            take.check()?;
             if take.is_asynchronous {
                 self.asynchronously(&take).await
             } else {

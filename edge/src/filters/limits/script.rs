@@ -11,6 +11,8 @@ use super::{Standing, Verdict, Window};
 /// is added first, whatever the limit: it is paid back before anybody gets more. It puts an
 /// arrival at most one more window ahead, so that nobody pays longer than that.
 ///
+/// A cost beyond all bounds is refused for as long as a number holds whole.
+///
 /// The answer is flat: 1 or 0, the time, then for each window the units remaining, microseconds
 /// to its reset, microseconds to a retry.
 const TAKE: &str = r#"
@@ -44,7 +46,7 @@ for i = 1, count do
   if allowed then
     kept = after[i]
   else
-    retry = math.max(after[i] - latest[i], 0)
+    retry = math.min(math.max(after[i] - latest[i], 0), 9007199254740991)
   end
   if writes then redis.call('HSET', KEYS[1], fields[i], string.format('%.0f', kept)) end
   expiry = math.max(expiry, kept)

@@ -165,7 +165,7 @@ impl View {
     fn may_owe(&self, cost: u32) -> bool {
         let shares = self.shares.iter().zip(&self.windows);
         shares.into_iter().all(|(share, window)| {
-            let cost = window.interval() * u64::from(cost);
+            let cost = window.span(cost);
             share.owed.saturating_add(share.sent).saturating_add(cost) <= share.budget
         })
     }
@@ -174,7 +174,7 @@ impl View {
         let shares = self.shares.iter_mut().zip(&self.windows);
         for ((share, window), arrival) in shares.zip(kept) {
             share.arrival = arrival;
-            let cost = window.interval() * u64::from(cost);
+            let cost = window.span(cost);
             share.owed = share.owed.saturating_add(cost);
         }
     }

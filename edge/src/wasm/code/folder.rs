@@ -132,9 +132,13 @@ impl Folder {
         for entry in fs::read_dir(&self.path)? {
             let path = entry?.path();
             // Another process prunes too.
-            let Ok(used) = fs::symlink_metadata(&path).and_then(|file| file.modified()) else {
+            let Ok(found) = fs::symlink_metadata(&path) else {
                 continue;
             };
+            if !found.is_file() {
+                continue;
+            }
+            let used = found.modified()?;
             match path.extension().and_then(|extension| extension.to_str()) {
                 Some(EXTENSION) => kept.push((used, path)),
                 Some(UNFINISHED) if now.duration_since(used).is_ok_and(|age| age > ABANDONED) => {

@@ -123,13 +123,15 @@ impl Entry {
         state.version
     }
 
-    pub(super) fn refused(&self, reason: &str, now: Timestamp) {
+    /// Notes that what was read is not good; the version that is used on.
+    pub(super) fn refused(&self, reason: &str, now: Timestamp) -> u64 {
         let mut state = self.state();
         state.refused += 1;
         state.refusal = Some(Refusal {
             at: now.0,
             reason: reason.to_owned(),
         });
+        state.version
     }
 
     /// Whether its file has changed since it was last read, and is at rest.
