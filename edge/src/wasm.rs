@@ -1,6 +1,6 @@
 //! What all guests have in common, whichever world they are of: where their components come from,
-//! how guests lie in memory, how many instances there may be and who waits for one, how their compiled code is
-//! kept, how they are replaced while requests pass, how they fail, and that it is counted.
+//! how much room they have, how many instances there may be and who waits for one, how their compiled
+//! code is kept, how they are replaced while requests pass, how they fail, and that it is counted.
 
 mod code;
 mod compiled;

@@ -22,7 +22,7 @@ pub(super) const MOST_MEMORY: usize = 64 << 20;
 /// The most instances alive at once. Each is one exchange's, so this bounds how many exchanges
 /// can be waiting for their origin while a filter with a response hook looks after them.
 const INSTANCES: u32 = 4_000;
-/// The same, for those who wait for one.
+/// For those who wait until there is room for another.
 pub(super) static ROOM: Room = Room::new();
 /// How deep a guest's calls may go, in bytes.
 const STACK: usize = 128 << 10;

@@ -24,16 +24,15 @@ static IN_USE: InUse<Compiled> = InUse::new();
 pub struct Handlers {
     pub(super) library: Library,
     pub(super) by_name: BTreeMap<String, Arc<Handling>>,
-    /// What routes use of them, each with the route's name.
-    pub(super) uses: Mutex<Vec<(String, Place, Use)>>,
+    /// What routes use of them.
+    pub(super) uses: Mutex<Vec<Placed>>,
 }
 
 /// A plugin, whichever routes it is a handler of.
 pub(super) struct Handling {
     pub(super) loaded: ArcSwap<Loaded>,
-    /// How many instances it may have on all routes and workers.
-    pub(super) quota: Arc<Quota>,
-    /// What all of them may write into the log.
+    source: Source,
+    /// What all of its instances may write into the log.
     pub(super) lines: Arc<Lines>,
 }
 
@@ -80,7 +79,7 @@ impl Handlers {
             let loaded = Loaded::new(name, &library, &library.read(name, source)?)?;
             let handling = Handling {
                 loaded: ArcSwap::from_pointee(loaded),
-                quota: Arc::new(Quota::new(source, &ROOM)),
+                source: source.clone(),
                 lines: Arc::new(Lines::new(name)),
             };
             Ok((name.clone(), Arc::new(handling)))
@@ -121,11 +120,26 @@ impl Handlers {
             plugin: used.name.clone(),
         })?;
         handling.loaded.load().compiled.check(place, used)?;
+        let quota = Arc::new(Quota::new(&handling.source, &ROOM));
         let mut uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
-        uses.push((route.name().to_owned(), place, used.clone()));
+        uses.push(Placed {
+            route: route.name().to_owned(),
+            place,
+            used: used.clone(),
+            quota: Arc::clone(&quota),
+        });
         let handling = Arc::clone(handling);
-        Ok(Prepared::new(&route.path, used.clone(), handling))
+        Ok(Prepared::new(&route.path, used.clone(), handling, quota))
     }
+}
+
+/// A plugin in its place on a route.
+pub(super) struct Placed {
+    pub(super) route: String,
+    pub(super) place: Place,
+    pub(super) used: Use,
+    /// How many instances it may have there, on all workers.
+    pub(super) quota: Arc<Quota>,
 }
 
 /// Where a route has a guest.

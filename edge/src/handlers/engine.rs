@@ -16,10 +16,10 @@ use crate::wasm::{Layout, Room, tick};
 
 /// The most memory that an instance can be given, in bytes.
 pub(super) const MOST_MEMORY: usize = 256 << 20;
-/// The most instances alive at once, of all handlers: twice what one plugin may have unless it is
-/// configured otherwise, so that none takes it all.
+/// The most instances alive at once, of all handlers: twice what a plugin may have on one route unless
+/// it is configured otherwise, so that none takes it all.
 const INSTANCES: u32 = 2_000;
-/// The same, for those who wait for one.
+/// For those who wait until there is room for another.
 pub(super) static ROOM: Room = Room::new();
 /// Modules that a component is made of, on the average at most.
 const MODULES: u32 = 8;

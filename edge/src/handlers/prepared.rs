@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::config::Use;
 use crate::filters::Capabilities;
 use crate::wasm::pool::{self, Pool};
-use crate::wasm::{Alive, Exceeded};
+use crate::wasm::{Alive, Exceeded, Quota};
 
 /// A route's handler. Cheap to clone.
 #[derive(Clone)]
@@ -27,6 +27,7 @@ pub struct Prepared {
     /// The path of the route.
     pub(super) path: Arc<str>,
     handling: Arc<Handling>,
+    quota: Arc<Quota>,
     /// Where instances wait for their next exchange, if they serve more than one.
     pool: Option<Arc<Pool<Instance>>>,
 }
@@ -44,11 +45,17 @@ pub(super) struct Instance {
 }
 
 impl Prepared {
-    pub(super) fn new(path: &str, used: Use, handling: Arc<Handling>) -> Prepared {
+    pub(super) fn new(
+        path: &str,
+        used: Use,
+        handling: Arc<Handling>,
+        quota: Arc<Quota>,
+    ) -> Prepared {
         Prepared {
             used: Arc::new(used),
             path: path.into(),
-            pool: (handling.quota.reuse > 1).then(|| Pool::new(&handling.quota)),
+            pool: (quota.reuse > 1).then(|| Pool::new(&quota)),
+            quota,
             handling,
         }
     }
@@ -72,9 +79,9 @@ impl Prepared {
         Middleware(self.on_worker(capabilities, clock))
     }
 
-    /// A place among those that the plugin may have; `None` when there was none in time.
+    /// A place among those that the plugin may have on this route; `None` when there was none in time.
     pub(super) async fn enter(&self) -> Option<OwnedSemaphorePermit> {
-        let quota = &self.handling.quota;
+        let quota = &self.quota;
         match quota.try_enter() {
             Some(place) => Some(place),
             None => tokio::time::timeout(quota.wait, quota.enter()).await.ok(),
@@ -98,9 +105,10 @@ impl Prepared {
                 return Ok(instance);
             }
         }
-        let quota = &self.handling.quota;
+        let quota = &self.quota;
         if quota.is_full() {
-            // One that is idle on another route, since this exchange's place is not taken yet.
+            // One that is idle elsewhere, since this exchange's place is not taken yet: in another
+            // worker's shard that is locked.
             pool::evict_of(quota);
         }
         let room = ROOM.wait();
@@ -122,7 +130,7 @@ impl Prepared {
     pub(super) fn give_back(&self, mut instance: Box<Instance>) {
         instance.served += 1;
         if let Some(pool) = &self.pool
-            && instance.served < self.handling.quota.reuse
+            && instance.served < self.quota.reuse
             && self.is_current(&instance)
         {
             instance.store.data_mut().next = None;
@@ -139,7 +147,7 @@ impl Prepared {
             guest,
             compiled,
             served: 0,
-            _alive: Alive::count(&self.handling.quota),
+            _alive: Alive::count(&self.quota),
         })
     }
 

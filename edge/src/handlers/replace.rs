@@ -29,15 +29,19 @@ impl Kind for Handlers {
         let loaded = Loaded::new(plugin, &self.library, binary);
         let loaded = loaded.map_err(|error| error.to_string())?;
         let uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
-        for (route, place, used) in uses.iter().filter(|(.., used)| used.name == plugin) {
-            let fits = loaded.compiled.check(*place, used);
-            fits.map_err(|error| format!("route {route:?}: {error}"))?;
+        let mut quotas = Vec::new();
+        for placed in uses.iter().filter(|placed| placed.used.name == plugin) {
+            let fits = loaded.compiled.check(placed.place, &placed.used);
+            fits.map_err(|error| format!("route {:?}: {error}", placed.route))?;
+            quotas.push(Arc::clone(&placed.quota));
         }
         let handling = Arc::clone(handling);
         Ok(Box::new(move || {
             handling.loaded.store(Arc::new(loaded));
             // Those that are idle are of the version before.
-            while pool::evict_of(&handling.quota) {}
+            for quota in quotas {
+                pool::clear(&quota);
+            }
         }))
     }
 }

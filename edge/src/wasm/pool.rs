@@ -123,7 +123,16 @@ pub(crate) fn evict_of(quota: &Quota) -> bool {
     evict(|of| std::ptr::eq(of, quota))
 }
 
-/// Drops an idle instance of any plugin that has its own in `room`. Whether there was one.
+/// Drops all instances that count against `quota` and are idle now.
+pub(crate) fn clear(quota: &Quota) {
+    for pool in living() {
+        if std::ptr::eq(pool.quota(), quota) {
+            pool.drop_before(u64::MAX);
+        }
+    }
+}
+
+/// Drops an idle instance of any plugin, for those who wait here. Whether there was one.
 pub(crate) fn evict_in(room: &Room) -> bool {
     evict(|of| of.is_in(room))
 }

@@ -13,8 +13,8 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::config::Source;
 
-/// What a plugin may have in its place on one route, whichever its version. Where all routes shared it, those
-/// whose origin is slow would keep the others from theirs.
+/// What a plugin may have in its place on one route, whichever its version. Where all routes shared it,
+/// those whose origin is slow would keep the others from theirs.
 pub(crate) struct Quota {
     /// The engine's, which it has to do with as well.
     room: &'static Room,
@@ -29,7 +29,7 @@ pub(crate) struct Quota {
 }
 
 impl Quota {
-    /// What the configuration says, for instances in `room`.
+    /// What the configuration says, for instances of the engine that has this room.
     pub(crate) fn new(source: &Source, room: &'static Room) -> Quota {
         let most = source.instances();
         Quota {
@@ -53,7 +53,7 @@ impl Quota {
         permit.expect("a quota is never closed")
     }
 
-    /// Whether it is for instances in this room.
+    /// Whether it is for instances of the engine that has this room.
     pub(super) fn is_in(&self, room: &Room) -> bool {
         std::ptr::eq(self.room, room)
     }
@@ -81,7 +81,7 @@ impl Drop for Alive {
     }
 }
 
-/// An engine's own room for instances, of all plugins together.
+/// Where those wait who find no room in an engine, which all plugins of a kind share.
 pub(crate) struct Room {
     waiting: AtomicUsize,
     notify: Notify,
