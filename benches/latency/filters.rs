@@ -33,13 +33,13 @@ pub(crate) fn benches(criterion: &mut Criterion) {
         .build()
         .expect("a runtime needs only a few descriptors");
     let chain = chain();
-    let capabilities = Capabilities {
+    let capabilities = Arc::new(Capabilities {
         limits: Arc::new(LocalLimits::new(1_000, || NOW.0)),
         purge: Arc::new(NoPurge),
         keyvalue: KeyValue::in_memory(1 << 20, Clock::system()),
         egress: Arc::new(Egress::new(HeaderValue::from_static("1.1 bench"))),
         metrics: GuestMetrics::default(),
-    };
+    });
     group.bench_function("on-request", |bencher| {
         bencher.iter_custom(|rounds| {
             let mut subject = subject();

@@ -69,13 +69,13 @@ fn handler(guest: &str, reuse: u32) -> Handler {
     let used: Use = toml::from_str("name = \"hello\"").expect("this line is right");
     let sources = [("hello".to_owned(), source)];
     let sources = sources.iter().map(|(name, source)| (name, source));
-    let capabilities = Capabilities {
+    let capabilities = Arc::new(Capabilities {
         limits: Arc::new(LocalLimits::new(1_000, || NOW.0)),
         purge: Arc::new(NoPurge),
         keyvalue: KeyValue::in_memory(1 << 20, Clock::system()),
         egress: Arc::new(Egress::new(HeaderValue::from_static("1.1 bench"))),
         metrics: GuestMetrics::default(),
-    };
+    });
     Handlers::load(sources, tidegate_plugins::spin::ALL)
         .and_then(|handlers| handlers.prepare(&route, &used))
         .expect("the fixture is a handler")

@@ -113,7 +113,7 @@ fn endless(criterion: &mut Criterion) {
 /// What the calls are made with.
 struct Bench {
     runtime: Runtime,
-    capabilities: Capabilities,
+    capabilities: Arc<Capabilities>,
     subject: Subject,
 }
 
@@ -124,13 +124,13 @@ impl Bench {
                 .enable_time()
                 .build()
                 .expect("a runtime needs only a few descriptors"),
-            capabilities: Capabilities {
+            capabilities: Arc::new(Capabilities {
                 limits: Arc::new(LocalLimits::new(1_000, now)),
                 purge: Arc::new(NoPurge),
                 keyvalue: KeyValue::in_memory(1 << 20, Clock::system()),
                 egress: Arc::new(Egress::new(HeaderValue::from_static("1.1 bench"))),
                 metrics: GuestMetrics::default(),
-            },
+            }),
             subject: subject(),
         }
     }

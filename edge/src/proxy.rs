@@ -72,7 +72,7 @@ pub struct Proxy {
     pub log: Log,
     /// Where purges are ordered.
     pub orders: Arc<Orders>,
-    pub capabilities: Capabilities,
+    pub capabilities: Arc<Capabilities>,
     pub metrics: Metrics,
 }
 

@@ -96,7 +96,7 @@ impl Step {
     /// A new instance, which may run for `slices` ticks while it starts.
     pub(super) async fn instance(
         &self,
-        capabilities: Option<Capabilities>,
+        capabilities: Option<Arc<Capabilities>>,
         slices: u64,
     ) -> wasmtime::Result<Instance> {
         let state = State::new(
@@ -191,12 +191,12 @@ impl Chain {
 
     /// The filters for one exchange, which keeps their versions until it ends. Nothing is
     /// instantiated before the first hook.
-    pub fn begin(&self, capabilities: &Capabilities) -> Filters {
+    pub fn begin(&self, capabilities: &Arc<Capabilities>) -> Filters {
         let version = self.route.version.load();
         Filters::new(
             Arc::clone(&version.steps),
             version.hooks,
-            capabilities.clone(),
+            Arc::clone(capabilities),
         )
     }
 }

@@ -1,6 +1,7 @@
 //! What an exchange holds while it has a filter's instance to itself.
 
 use std::pin::pin;
+use std::sync::Arc;
 
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -25,7 +26,7 @@ impl Step {
     /// There was none in that time, or the guest failed while it started.
     pub(super) async fn take(
         &self,
-        capabilities: &Capabilities,
+        capabilities: &Arc<Capabilities>,
         slices: u64,
     ) -> wasmtime::Result<Held> {
         let Some(place) = self.quota.try_enter() else {
@@ -60,7 +61,7 @@ impl Step {
     async fn take_in_turn(
         &self,
         place: Option<OwnedSemaphorePermit>,
-        capabilities: &Capabilities,
+        capabilities: &Arc<Capabilities>,
         slices: u64,
     ) -> wasmtime::Result<Held> {
         let taken = async {
@@ -90,11 +91,11 @@ impl Step {
     async fn occupy(
         &self,
         place: OwnedSemaphorePermit,
-        capabilities: &Capabilities,
+        capabilities: &Arc<Capabilities>,
         slices: u64,
     ) -> Result<Held, (wasmtime::Error, OwnedSemaphorePermit)> {
         if let Some(mut instance) = self.pool.as_ref().and_then(|pool| pool.take()) {
-            instance.store.data_mut().assign(capabilities.clone());
+            instance.store.data_mut().assign(Arc::clone(capabilities));
             return Ok(Held {
                 instance,
                 _place: place,
@@ -105,7 +106,7 @@ impl Step {
             // worker's shard that is locked, or of the version before a reload.
             pool::evict_of(&self.quota);
         }
-        match self.instance(Some(capabilities.clone()), slices).await {
+        match self.instance(Some(Arc::clone(capabilities)), slices).await {
             Ok(instance) => Ok(Held {
                 instance: Box::new(instance),
                 _place: place,
@@ -149,14 +150,14 @@ mod tests {
         }
     }
 
-    fn capabilities() -> Capabilities {
-        Capabilities {
+    fn capabilities() -> Arc<Capabilities> {
+        Arc::new(Capabilities {
             limits: Arc::new(LocalLimits::new(1, || 0)),
             purge: Arc::new(NoPurge),
             keyvalue: KeyValue::in_memory(1, Clock::system()),
             egress: Arc::new(Egress::new(HeaderValue::from_static("1.1 test"))),
             metrics: GuestMetrics::default(),
-        }
+        })
     }
 
     fn chain(settings: &str) -> Chain {
@@ -168,7 +169,7 @@ mod tests {
         plugins.chain(&[toml::from_str(line).unwrap()]).unwrap()
     }
 
-    async fn begin(chain: &Chain, capabilities: &Capabilities) -> (Filters, Flow) {
+    async fn begin(chain: &Chain, capabilities: &Arc<Capabilities>) -> (Filters, Flow) {
         let mut subject = Subject {
             client: Ipv4Addr::LOCALHOST.into(),
             ..Subject::default()

@@ -21,7 +21,7 @@ use wasmtime::ResourceLimiter;
 pub use self::exchange::{Request, Response, Storing};
 use self::wasi::Wasi;
 use super::Capabilities;
-use super::convert::Extent;
+use super::convert::Put;
 use super::granted::{Granted, Patience};
 use super::subject::Subject;
 use crate::wasm::{Exceeded, Lines, ticks};
@@ -38,14 +38,14 @@ pub(super) struct State {
     plugin: Arc<str>,
     config: Arc<str>,
     /// None while the guest reads its configuration.
-    capabilities: Option<Capabilities>,
+    capabilities: Option<Arc<Capabilities>>,
     granted: Arc<Granted>,
     patience: Patience,
     subject: Subject,
     /// The subject before the running hook changed it, where a failure takes its changes back.
     before: Option<Box<Subject>>,
     keeps_before: bool,
-    extents: Extents,
+    put: PutInto,
     is_request_open: bool,
     /// Whether the exchange's first hook has not ended yet.
     is_first_hook: bool,
@@ -66,7 +66,7 @@ impl State {
     pub(super) fn new(
         plugin: Arc<str>,
         config: Arc<str>,
-        capabilities: Option<Capabilities>,
+        capabilities: Option<Arc<Capabilities>>,
         memory: usize,
         granted: Arc<Granted>,
         lines: Arc<Lines>,
@@ -80,7 +80,7 @@ impl State {
             subject: Subject::default(),
             before: None,
             keeps_before: false,
-            extents: Extents::default(),
+            put: PutInto::default(),
             is_request_open: false,
             is_first_hook: true,
             memory_left: memory,
@@ -102,7 +102,7 @@ impl State {
     }
 
     /// Gives a rested instance to an exchange that reaches these.
-    pub(super) fn assign(&mut self, capabilities: Capabilities) {
+    pub(super) fn assign(&mut self, capabilities: Arc<Capabilities>) {
         self.capabilities = Some(capabilities);
     }
 
@@ -111,7 +111,7 @@ impl State {
         self.subject = subject;
         self.before = None;
         self.keeps_before = hook.may_fail;
-        self.extents = Extents::default();
+        self.put = PutInto::default();
         self.is_request_open = hook.is_request;
         self.calls_left = CALLS_PER_HOOK;
         self.slices_left = hook.slices;
@@ -149,11 +149,11 @@ impl State {
     }
 }
 
-/// How much the messages held before the running hook put its first field.
+/// What the running hook has put into the messages.
 #[derive(Default)]
-struct Extents {
-    request: Option<Extent>,
-    response: Option<Extent>,
+struct PutInto {
+    request: Put,
+    response: Put,
 }
 
 /// Waits with the guest for what it has asked for. A guest that goes on after a tick has passed notices that

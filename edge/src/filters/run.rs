@@ -31,7 +31,7 @@ pub struct Filters {
     steps: Arc<[Arc<Step>]>,
     hooks: HookSet,
     slots: Vec<Slot>,
-    capabilities: Capabilities,
+    capabilities: Arc<Capabilities>,
     /// The place of the filter that answered; those after it never saw the request.
     answered_by: Option<usize>,
 }
@@ -60,7 +60,7 @@ impl Filters {
     pub(super) fn new(
         steps: Arc<[Arc<Step>]>,
         hooks: HookSet,
-        capabilities: Capabilities,
+        capabilities: Arc<Capabilities>,
     ) -> Filters {
         Filters {
             steps,
@@ -142,13 +142,12 @@ impl Filters {
 
     /// Runs one filter's hook, if it has it and is still there.
     async fn run(&mut self, at: usize, stage: Stage, subject: &mut Subject) -> Flow {
-        let steps = Arc::clone(&self.steps);
-        let step = &steps[at];
+        let step = &self.steps[at];
         if !step.hooks.contains(stage.hook()) {
             return Flow::Continue;
         }
         if self.slots.is_empty() {
-            self.slots.resize_with(steps.len(), || Slot::Vacant);
+            self.slots.resize_with(self.steps.len(), || Slot::Vacant);
         }
         // Out of its slot while it runs: an instance whose hook was dropped half-way is not used
         // again.
@@ -228,7 +227,7 @@ async fn call(
     step: &Step,
     held: Option<Held>,
     stage: Stage,
-    capabilities: &Capabilities,
+    capabilities: &Arc<Capabilities>,
     subject: &mut Subject,
 ) -> wasmtime::Result<(Flow, Held)> {
     let slices = slices(step.deadline);

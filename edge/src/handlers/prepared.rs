@@ -61,7 +61,7 @@ impl Prepared {
     }
 
     /// The handler as one worker asks it: `capabilities` are that worker's.
-    pub fn on_worker(&self, capabilities: Capabilities, clock: Clock) -> Handler {
+    pub fn on_worker(&self, capabilities: Arc<Capabilities>, clock: Clock) -> Handler {
         Handler {
             reach: Arc::new(Reach {
                 used: Arc::clone(&self.used),
@@ -75,7 +75,7 @@ impl Prepared {
     }
 
     /// The same as a middleware.
-    pub fn as_middleware(&self, capabilities: Capabilities, clock: Clock) -> Middleware {
+    pub fn as_middleware(&self, capabilities: Arc<Capabilities>, clock: Clock) -> Middleware {
         Middleware(self.on_worker(capabilities, clock))
     }
 
@@ -205,7 +205,7 @@ mod tests {
         let prepared = handlers
             .prepare(&toml::from_str("").unwrap(), &used)
             .unwrap();
-        prepared.on_worker(capabilities, Clock::system())
+        prepared.on_worker(Arc::new(capabilities), Clock::system())
     }
 
     async fn ask(handler: &Handler, path: &str) -> Result<Response<Arriving>, Failure> {

@@ -16,7 +16,7 @@ pub(super) struct Reach {
     /// What the route says of it.
     pub(super) used: Arc<Use>,
     /// The worker's connections and counters.
-    pub(super) capabilities: Capabilities,
+    pub(super) capabilities: Arc<Capabilities>,
     /// The Redis servers that the route lists.
     pub(super) servers: Arc<Servers>,
     pub(super) clock: Clock,

@@ -64,20 +64,20 @@ impl Shared {
             Ok((name.as_str(), Arc::new(upstream)))
         });
         let upstreams = upstreams.collect::<Result<BTreeMap<_, _>, String>>()?;
-        let capabilities = Capabilities {
+        let capabilities = Arc::new(Capabilities {
             limits,
             purge: Arc::new(LogPurge(Arc::clone(&self.orders))),
             keyvalue,
             egress: Arc::new(Egress::new(self.settings.via.clone())),
             metrics: self.metrics.guests.clone(),
-        };
+        });
         let ready = self.guests.chains.iter().zip(&self.key_policies);
         let ready = ready.zip(&self.guests.handlers);
         let routes = self.config.routes.iter().zip(ready);
         let routes = routes.map(|(route, ((chain, key_policy), guests))| {
             let destination = match (&guests.handler, &route.origin) {
                 (Some(handler), _) => {
-                    let handler = handler.on_worker(capabilities.clone(), self.clock.clone());
+                    let handler = handler.on_worker(Arc::clone(&capabilities), self.clock.clone());
                     Destination::Handler(Arc::new(handler))
                 }
                 (None, Some(origin)) if upstreams.contains_key(origin.as_str()) => {
@@ -89,8 +89,9 @@ impl Shared {
                 }
             };
             let middleware = guests.middleware.iter();
-            let middleware = middleware
-                .map(|prepared| prepared.as_middleware(capabilities.clone(), self.clock.clone()));
+            let middleware = middleware.map(|prepared| {
+                prepared.as_middleware(Arc::clone(&capabilities), self.clock.clone())
+            });
             let mut ready = Route {
                 middleware: middleware.collect(),
                 ..self.route(route, chain, key_policy, destination)
@@ -117,7 +118,7 @@ impl Shared {
                 cache: self.cache.with_regional(regional),
                 log: self.log.clone(),
                 orders: Arc::clone(&self.orders),
-                capabilities: capabilities.clone(),
+                capabilities: Arc::clone(&capabilities),
                 metrics: self.metrics.clone(),
             }),
             client_address_header: header.and_then(|name| HeaderName::try_from(name).ok()),

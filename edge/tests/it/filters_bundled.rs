@@ -24,11 +24,11 @@ fn rate_limit(config: &str) -> Chain {
     plugins.chain(&[used(&line)]).unwrap()
 }
 
-async fn ask(chain: &Chain, capabilities: &Capabilities, mut subject: Subject) -> Flow {
+async fn ask(chain: &Chain, capabilities: &Arc<Capabilities>, mut subject: Subject) -> Flow {
     chain.begin(capabilities).on_request(&mut subject).await
 }
 
-async fn is_allowed(chain: &Chain, capabilities: &Capabilities, subject: Subject) -> bool {
+async fn is_allowed(chain: &Chain, capabilities: &Arc<Capabilities>, subject: Subject) -> bool {
     match ask(chain, capabilities, subject).await {
         Flow::Continue => true,
         Flow::Respond(reply) if reply.status() == 429 => false,
@@ -358,10 +358,10 @@ async fn an_edge_that_loses_redis_counts_by_itself() {
         };
         let limits = redis_limits(&server.url(), deadline, &millis);
         let chain = rate_limit("{ windows = [{ limit = 2, seconds = 10 }] }");
-        let capabilities = Capabilities {
+        let capabilities = Arc::new(Capabilities {
             limits: Arc::new(limits),
-            ..Reach::new().capabilities
-        };
+            ..(*Reach::new().capabilities).clone()
+        });
         let first = is_allowed(&chain, &capabilities, subject("/")).await;
         if kill {
             server.kill();

@@ -113,7 +113,7 @@ pub(crate) fn answered(path: &str, status: u16) -> Subject {
 
 /// Where a test's filters count and purge.
 pub(crate) struct Reach {
-    pub(crate) capabilities: Capabilities,
+    pub(crate) capabilities: Arc<Capabilities>,
     purged: Arc<Purged>,
     millis: Arc<AtomicU64>,
 }
@@ -123,7 +123,7 @@ impl Reach {
         let millis = Arc::new(AtomicU64::new(1_700_000_000_000));
         let clock = Arc::clone(&millis);
         let purged = Arc::new(Purged::default());
-        let capabilities = Capabilities {
+        let capabilities = Arc::new(Capabilities {
             limits: Arc::new(LocalLimits::new(1_000, move || {
                 clock.load(Ordering::SeqCst)
             })),
@@ -131,7 +131,7 @@ impl Reach {
             keyvalue: KeyValue::in_memory(1 << 20, Clock::system()),
             egress: Arc::new(Egress::new(HeaderValue::from_static("1.1 edge.test"))),
             metrics: GuestMetrics::default(),
-        };
+        });
         Reach {
             capabilities,
             purged,

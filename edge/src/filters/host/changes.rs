@@ -4,7 +4,7 @@ use http::HeaderMap;
 use http::header::{AUTHORIZATION, COOKIE};
 
 use super::super::bindings::tidegate::plugin::types::{CachePolicy, Refusal};
-use super::super::convert::{self, Extent};
+use super::super::convert::{self, Put};
 use super::State;
 use crate::filters::Subject;
 
@@ -16,8 +16,8 @@ pub(super) enum FieldChange<'a> {
 }
 
 impl FieldChange<'_> {
-    /// Makes the change. `before` is how much the message held before the hook put its first field.
-    fn make(self, headers: &mut HeaderMap, before: &mut Option<Extent>) -> Result<(), Refusal> {
+    /// Makes the change. `already` is what the hook has put into the message so far.
+    fn make(self, headers: &mut HeaderMap, already: &mut Put) -> Result<(), Refusal> {
         let (name, value, append) = match self {
             FieldChange::Set(name, value) => (name, value, false),
             FieldChange::Append(name, value) => (name, value, true),
@@ -28,8 +28,7 @@ impl FieldChange<'_> {
         };
         let name = convert::field_name(name)?;
         let value = convert::field_value(value)?;
-        let before = *before.get_or_insert_with(|| Extent::of(headers));
-        convert::put_field(headers, before, name, value, append)
+        convert::put_field(headers, already, name, value, append)
     }
 }
 
@@ -53,14 +52,14 @@ impl State {
 
     pub(super) fn change_request_field(&mut self, change: FieldChange<'_>) -> Result<(), Refusal> {
         self.change_request()?;
-        change.make(&mut self.subject.headers, &mut self.extents.request)
+        change.make(&mut self.subject.headers, &mut self.put.request)
     }
 
     pub(super) fn change_response_field(&mut self, change: FieldChange<'_>) -> Result<(), Refusal> {
         self.change();
         let response = self.subject.response.as_mut();
         let (_, headers) = response.ok_or(Refusal::TooLate)?;
-        change.make(headers, &mut self.extents.response)
+        change.make(headers, &mut self.put.response)
     }
 
     pub(super) fn set_path(&mut self, value: &str) -> Result<(), Refusal> {

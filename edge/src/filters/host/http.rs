@@ -8,7 +8,7 @@ use http::{Method, Request, Response, Uri};
 
 use super::super::bindings::tidegate::plugin::http::{self as wit, Error};
 use super::super::bindings::tidegate::plugin::types::Refusal;
-use super::super::convert::{self, Extent};
+use super::super::convert::{self, Put};
 use super::{State, wait};
 use crate::body::Body;
 use crate::egress::EgressError;
@@ -67,6 +67,7 @@ fn outbound(request: wit::Request) -> Result<Request<Body>, String> {
         .parse()
         .map_err(|_| "the url is none".to_owned())?;
     let mut outbound = Request::new(Body::from(Bytes::from(request.body)));
+    let mut fields = Put::default();
     for (name, value) in request.headers {
         let wrong = |refusal: Refusal| {
             let shown: String = name.chars().take(64).collect();
@@ -79,13 +80,7 @@ fn outbound(request: wit::Request) -> Result<Request<Body>, String> {
         };
         let field = convert::field_name(&name).map_err(wrong)?;
         let value = convert::field_value(&value).map_err(wrong)?;
-        let put = convert::put_field(
-            outbound.headers_mut(),
-            Extent::default(),
-            field,
-            value,
-            true,
-        );
+        let put = convert::put_field(outbound.headers_mut(), &mut fields, field, value, true);
         put.map_err(wrong)?;
     }
     *outbound.method_mut() = method;
