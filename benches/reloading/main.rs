@@ -98,7 +98,7 @@ fn start(folder: &Folder, file: &std::path::Path, keeps: bool) -> Edge {
         [[routes.plugins]]
         name = "limit"
         grants = ["limits", "config"]
-        config = {{ windows = [{{ limit = 1000000, seconds = 1 }}] }}
+        config = {{ windows = [{{ limit = 100000, seconds = 1 }}] }}
         "#,
         file.display().to_string(),
         origin::start()

@@ -48,8 +48,8 @@ impl Edge {
             [[routes.plugins]]
             name = "the limit"
             grants = ["limits", "config"]
-            config = {{ windows = [{{ limit = 1000000, seconds = 1 }}] }}
-            {more}
+            config = {{ windows = [{{ limit = 100000, seconds = 1 }}] }}
+             {more}
             "#
         );
         fs::write(folder.path().join("edge.toml"), settings).unwrap();

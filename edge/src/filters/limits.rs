@@ -18,7 +18,7 @@ pub use tally::{Taken, taken};
 
 /// The longest name of a limit, in bytes.
 pub const LONGEST_NAME: usize = 256;
-/// The most windows in which this process counts one key at a time.
+/// The most windows in which one key is counted at a time.
 pub const MOST_WINDOWS_OF_A_KEY: usize = 64;
 
 /// Something that counts. One that cannot reach its counters has a fallback.

@@ -207,7 +207,7 @@ impl Step {
         let plugin = &*self.plugin;
         match self.lines.admit() {
             Line::Written => {
-                let reason = error.root_cause().to_string();
+                let reason = wasm::words(&error.root_cause().to_string());
                 tracing::warn!(plugin, kind = kind.name(), reason, "plugin failed");
             }
             Line::FirstLeftOut => tracing::warn!(plugin, "further lines of this second left out"),

@@ -291,7 +291,11 @@ impl Handler {
         let plugin = &self.prepared.used.name;
         wasm::count(plugin, kind);
         match self.reach.lines.admit() {
-            Line::Written => tracing::warn!(plugin, kind = kind.name(), reason, "handler failed"),
+            Line::Written => {
+                // The guest may have said it.
+                let reason = wasm::words(reason);
+                tracing::warn!(plugin, kind = kind.name(), reason, "handler failed");
+            }
             Line::FirstLeftOut => tracing::warn!(plugin, "handler fails often: lines are left out"),
             Line::LeftOut => {}
         }

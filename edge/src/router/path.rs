@@ -164,6 +164,8 @@ fn is_unreserved(byte: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::{EncodedSlash, is_plain, normal, other_readings};
 
     /// Paths and their normal forms.
@@ -230,6 +232,20 @@ mod tests {
             let readings = other_readings(path);
             let readings: Vec<&str> = readings.iter().map(|(path, _)| path.as_str()).collect();
             assert_eq!(readings, expected, "{path}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_plain_is_left_alone(path in "/[/.%026eEfFa]{0,10}") {
+            let normal = normal(&path, EncodedSlash::Data);
+            prop_assert!(normal.starts_with('/'));
+            if is_plain(&path) {
+                prop_assert_eq!(&normal, &path);
+                prop_assert!(other_readings(&path).is_empty());
+            } else {
+                prop_assert!(normal != path || !other_readings(&path).is_empty());
+            }
         }
     }
 }

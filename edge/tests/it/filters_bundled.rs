@@ -253,6 +253,33 @@ async fn redis_decides_as_this_process_would() {
 }
 
 #[tokio::test]
+async fn a_key_is_counted_in_so_many_windows_in_redis_as_in_this_process() {
+    let server = tidegate_services::Redis::ephemeral().unwrap();
+    let millis = millis();
+    let clock = Arc::clone(&millis);
+    let local = LocalLimits::new(100, move || clock.load(Ordering::SeqCst));
+    let shared = redis_limits(&server.url(), PATIENCE, &millis);
+    let mut refused = 0;
+    // The last of them once more, and then one that there is room for when the first is whole again.
+    for seconds in (1..=66).chain([64, 66, 67, 2]) {
+        let window = [Window { limit: 2, seconds }];
+        if seconds == 67 {
+            millis.fetch_add(1_000, Ordering::SeqCst);
+        }
+        for is_asynchronous in [false, true] {
+            let take = Take {
+                is_asynchronous,
+                ..taking(if is_asynchronous { "hot" } else { "key" }, &window, 1)
+            };
+            let expected = local.take_now(&take);
+            assert_eq!(shared.take(take).await, expected, "{seconds}");
+            refused += u32::from(expected.is_err());
+        }
+    }
+    assert_eq!(refused, 6);
+}
+
+#[tokio::test]
 async fn edges_of_a_region_count_together() {
     let server = tidegate_services::Redis::ephemeral().unwrap();
     let millis = millis();

@@ -10,7 +10,7 @@ use redis::Script;
 use super::script::{self, Counted};
 use super::view::Step;
 use super::views::Place;
-use super::{Counting, Identity, Limits, LocalLimits, Take, Window, identity};
+use super::{Counting, Identity, Limits, LocalLimits, NotCounted, Take, Window, identity};
 use crate::redis::{Redis, Unavailable};
 
 /// How long what was let through without asking may wait for company before it is settled.
@@ -60,7 +60,7 @@ impl RedisLimits {
     async fn exactly(&self, take: &Take<'_>) -> Counting {
         let counter = identity(take.name, take.key);
         match self.ask(&counter, take.windows, &[], take.cost).await {
-            Ok(counted) => Ok(counted.verdict),
+            Ok(counted) => Ok(counted?.verdict),
             Err(unavailable) => {
                 tracing::debug!(
                     limit = take.name,
@@ -86,13 +86,13 @@ impl RedisLimits {
             return Ok(verdict);
         }
         let asked = self.ask(&counter, take.windows, &[], take.cost).await;
-        let verdict = self
-            .local
+        self.local
             .views()
             .with(place, take.windows, |view| match asked {
                 Ok(counted) => {
+                    let counted = counted?;
                     view.adopt(&counted, self.local.micros(), Instant::now());
-                    counted.verdict
+                    Ok(counted.verdict)
                 }
                 Err(unavailable) => {
                     tracing::debug!(
@@ -100,10 +100,9 @@ impl RedisLimits {
                         reason = unavailable.name(),
                         "counted locally"
                     );
-                    view.decide_alone(take.cost, self.local.micros())
+                    Ok(view.decide_alone(take.cost, self.local.micros()))
                 }
-            });
-        Ok(verdict)
+            })
     }
 
     /// Tells Redis what was let through without asking, until nothing is owed.
@@ -114,7 +113,11 @@ impl RedisLimits {
             let owed = views.with(place, &windows, |view| view.send(self.local.micros()));
             let asked = self.ask(&counter, &windows, &owed, 0).await;
             let goes_on = views.with(place, &windows, |view| match asked {
-                Ok(counted) => view.settled(&counted, self.local.micros(), Instant::now()),
+                Ok(Ok(counted)) => view.settled(&counted, self.local.micros(), Instant::now()),
+                Ok(Err(_)) => {
+                    view.not_settled(false);
+                    false
+                }
                 Err(unavailable) => {
                     view.not_settled(!matches!(unavailable, Unavailable::Open));
                     false
@@ -133,7 +136,7 @@ impl RedisLimits {
         windows: &[Window],
         owed: &[u64],
         cost: u32,
-    ) -> Result<Counted, Unavailable> {
+    ) -> Result<Result<Counted, NotCounted>, Unavailable> {
         let now = self.now.as_ref().map_or(0, |now| now());
         let now = now.saturating_mul(1_000);
         let call = script::call(&self.script, self.key(counter), windows, owed, cost, now);

@@ -2,7 +2,7 @@
 
 use redis::{Script, ScriptInvocation};
 
-use super::{Standing, Verdict, Window};
+use super::{MOST_WINDOWS_OF_A_KEY, NotCounted, Standing, Verdict, Window};
 
 /// One key, a hash with a field for each window: its arrival time.
 ///
@@ -14,7 +14,8 @@ use super::{Standing, Verdict, Window};
 /// A cost beyond all bounds is refused for as long as a number holds whole.
 ///
 /// The answer is flat: 1 or 0, the time, then for each window the units remaining, microseconds
-/// to its reset, microseconds to a retry.
+/// to its reset, microseconds to a retry. It is 2 alone where the key would be counted in too many
+/// windows; those that are whole again make room.
 const TAKE: &str = r#"
 local cost = tonumber(ARGV[1])
 local now = tonumber(ARGV[2])
@@ -23,19 +24,38 @@ if now == 0 then
   now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 end
 local before, after, latest, interval, fields = {}, {}, {}, {}, {}
-local allowed, paid, count = true, false, (#ARGV - 2) / 3
+local most = tonumber(ARGV[3])
+local allowed, paid, fresh, count = true, false, 0, (#ARGV - 3) / 3
 for i = 1, count do
-  local limit, each, owed = tonumber(ARGV[3 * i]), tonumber(ARGV[3 * i + 1]), tonumber(ARGV[3 * i + 2])
-  fields[i] = ARGV[3 * i] .. '/' .. ARGV[3 * i + 1]
+  local limit, each, owed = tonumber(ARGV[3 * i + 1]), tonumber(ARGV[3 * i + 2]), tonumber(ARGV[3 * i + 3])
+  fields[i] = ARGV[3 * i + 1] .. '/' .. ARGV[3 * i + 2]
   interval[i] = each
   latest[i] = now + each * limit
-  before[i] = math.max(tonumber(redis.call('HGET', KEYS[1], fields[i]) or 0), now)
+  local kept = redis.call('HGET', KEYS[1], fields[i])
+  if not kept then fresh = fresh + 1 end
+  before[i] = math.max(tonumber(kept or 0), now)
   if owed > 0 then
     before[i] = math.max(before[i], math.min(before[i] + owed, latest[i] + each * limit))
     paid = true
   end
   after[i] = before[i] + each * cost
   if after[i] > latest[i] then allowed = false end
+end
+if fresh > 0 and redis.call('HLEN', KEYS[1]) + fresh > most then
+  local all = redis.call('HGETALL', KEYS[1])
+  local others = 0
+  for i = 1, #all, 2 do
+    local is_own = false
+    for j = 1, count do is_own = is_own or fields[j] == all[i] end
+    if not is_own then
+      if tonumber(all[i + 1]) > now then
+        others = others + 1
+      else
+        redis.call('HDEL', KEYS[1], all[i])
+      end
+    end
+  end
+  if others + count > most then return { 2 } end
 end
 local answer = { allowed and 1 or 0, now }
 local writes = paid or (allowed and cost > 0)
@@ -78,7 +98,7 @@ pub(super) fn call<'a>(
     now: u64,
 ) -> ScriptInvocation<'a> {
     let mut call = script.key(key);
-    call.arg(cost).arg(now);
+    call.arg(cost).arg(now).arg(MOST_WINDOWS_OF_A_KEY);
     for (at, window) in windows.iter().enumerate() {
         let owed = owed.get(at).copied().unwrap_or(0);
         call.arg(window.limit).arg(window.interval()).arg(owed);
@@ -97,7 +117,14 @@ pub(super) struct Counted {
 }
 
 /// The script's answer, if that is what it is.
-pub(super) fn read(answer: &[i64], windows: usize) -> Option<Counted> {
+pub(super) fn read(answer: &[i64], windows: usize) -> Option<Result<Counted, NotCounted>> {
+    match answer {
+        [2] => Some(Err(NotCounted::TooManyWindows)),
+        answer => read_counted(answer, windows).map(Ok),
+    }
+}
+
+fn read_counted(answer: &[i64], windows: usize) -> Option<Counted> {
     let (&[allowed, at], standings) = answer.split_first_chunk::<2>()?;
     let (standings, []) = standings.as_chunks::<3>() else {
         return None;
@@ -128,16 +155,17 @@ pub(super) fn read(answer: &[i64], windows: usize) -> Option<Counted> {
 
 #[cfg(test)]
 mod tests {
-    use super::read;
+    use super::{NotCounted, read};
 
     #[test]
     fn only_the_scripts_own_answer_is_a_verdict() {
         let counted = read(&[1, 77, 5, 9_001, 0], 1);
-        assert!(counted.is_some_and(|counted| {
+        assert!(counted.is_some_and(|counted| counted.is_ok_and(|counted| {
             counted.at == 77
                 && counted.resets == [9_001]
                 && counted.verdict.standings[0].reset_after == 10
-        }));
+        })));
+        assert_eq!(read(&[2], 1), Some(Err(NotCounted::TooManyWindows)));
         for wrong in [
             &[][..],
             &[1],
@@ -146,6 +174,7 @@ mod tests {
             &[1, 77, -5, 9, 0],
             &[1, -7, 5, 9, 0],
             &[1, 77, 5, 9, 0, 1],
+            &[3],
         ] {
             assert_eq!(read(wrong, 1), None, "{wrong:?}");
         }
