@@ -48,7 +48,7 @@ impl Edge {
             [[routes.plugins]]
             name = "the limit"
             grants = ["limits", "config"]
-            config = {{ windows = [{{ limit = 100000, seconds = 1 }}] }}
+             config = {{ windows = [{{ limit = 100000, seconds = 1 }}] }}
              {more}
             "#
         );
