@@ -27,7 +27,7 @@ use tokio::runtime::{Builder, Runtime};
 /// The route's line for the filter that is called.
 const TYPICAL: &str = "name = \"typical\"\ngrants = [\"limits\"]\ndeadline = \"1s\"\nconfig = ";
 /// What it does.
-const WORKS: &str = "{ limit = 1_000_000, marks = true }";
+const WORKS: &str = "{ limit = 100_000_000, marks = true }";
 /// What it does not do: the call itself remains.
 const IDLES: &str = "{ limit = 1, idle = true }";
 

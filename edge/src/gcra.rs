@@ -102,24 +102,24 @@ pub(crate) fn decide(
     cost: u32,
     now: u64,
 ) -> (Verdict, Option<Vec<u64>>) {
-    let before: Vec<u64> = arrivals.iter().map(|arrival| (*arrival).max(now)).collect();
-    let after: Vec<u64> = before
+    let before = |at: usize| arrivals[at].max(now);
+    let after: Vec<u64> = windows
         .iter()
-        .zip(windows)
-        .map(|(arrival, window)| arrival.saturating_add(window.span(cost)))
+        .enumerate()
+        .map(|(at, window)| before(at).saturating_add(window.span(cost)))
         .collect();
     let latest = |window: &Window| window.latest(now);
     let allowed = after
         .iter()
         .zip(windows)
         .all(|(arrival, window)| *arrival <= latest(window));
-    let kept = if allowed { &after } else { &before };
+    let kept = |at| if allowed { after[at] } else { before(at) };
     let standings = windows.iter().enumerate().map(|(at, window)| {
-        let remaining = latest(window).saturating_sub(kept[at]) / window.interval();
+        let remaining = latest(window).saturating_sub(kept(at)) / window.interval();
         let excess = after[at].saturating_sub(latest(window));
         Standing {
             remaining: u32::try_from(remaining).unwrap_or(u32::MAX),
-            reset_after: (kept[at] - now).div_ceil(1_000),
+            reset_after: (kept(at) - now).div_ceil(1_000),
             retry_after: if allowed { 0 } else { excess.div_ceil(1_000) },
         }
     });

@@ -9,7 +9,7 @@ use tidegate_sdk::{Filter, Flow, Hooks, Request, Response, filter, limits, probl
 #[derive(Clone, Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Typical {
-    /// How many requests a client may send in a second.
+    /// How many requests a client may send in an hour.
     limit: u32,
     /// Whether responses are marked.
     #[serde(default)]
@@ -38,7 +38,7 @@ impl Filter for Typical {
         }
         let window = limits::Window {
             limit: self.limit,
-            seconds: 1,
+            seconds: 3_600,
         };
         let options = limits::Options::empty();
         let verdict = limits::take("typical", &request.client(), &[window], 1, options);

@@ -43,14 +43,13 @@ static TALLIES: RwLock<Option<HashMap<String, Arc<Tally>>>> = RwLock::new(None);
 
 /// Counts what became of a cost, and reports refusals of a dry run: a line a second and limit.
 pub(crate) fn tally(name: &str, taken: Taken) {
-    let tally = find(name).unwrap_or_else(|| make(name));
-    let count = tally.counts[taken as usize].fetch_add(1, Ordering::Relaxed) + 1;
-    if taken == Taken::DryRun && tally.may_report() {
-        tracing::info!(
-            limit = name,
-            count,
-            "requests would have been refused (dry run)"
-        );
+    let tallies = TALLIES.read().unwrap_or_else(PoisonError::into_inner);
+    match tallies.as_ref().and_then(|tallies| tallies.get(name)) {
+        Some(tally) => tally.count(name, taken),
+        None => {
+            drop(tallies);
+            make(name).count(name, taken);
+        }
     }
 }
 
@@ -70,11 +69,6 @@ pub fn taken() -> Vec<(String, Taken, u64)> {
     rows
 }
 
-fn find(name: &str) -> Option<Arc<Tally>> {
-    let tallies = TALLIES.read().unwrap_or_else(PoisonError::into_inner);
-    tallies.as_ref()?.get(name).cloned()
-}
-
 fn make(name: &str) -> Arc<Tally> {
     let mut tallies = TALLIES.write().unwrap_or_else(PoisonError::into_inner);
     let tallies = tallies.get_or_insert_default();
@@ -87,6 +81,17 @@ fn make(name: &str) -> Arc<Tally> {
 }
 
 impl Tally {
+    fn count(&self, name: &str, taken: Taken) {
+        let count = self.counts[taken as usize].fetch_add(1, Ordering::Relaxed) + 1;
+        if taken == Taken::DryRun && self.may_report() {
+            tracing::info!(
+                limit = name,
+                count,
+                "requests would have been refused (dry run)"
+            );
+        }
+    }
+
     /// Whether nothing was said of this limit within the running second.
     fn may_report(&self) -> bool {
         let since = SystemTime::now()
