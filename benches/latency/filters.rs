@@ -39,6 +39,7 @@ pub(crate) fn benches(criterion: &mut Criterion) {
         keyvalue: KeyValue::in_memory(1 << 20, Clock::system()),
         egress: Arc::new(Egress::new(HeaderValue::from_static("1.1 bench"))),
         metrics: GuestMetrics::default(),
+        clock: Clock::system(),
     });
     group.bench_function("on-request", |bencher| {
         bencher.iter_custom(|rounds| {

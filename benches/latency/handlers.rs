@@ -75,6 +75,7 @@ fn handler(guest: &str, reuse: u32) -> Handler {
         keyvalue: KeyValue::in_memory(1 << 20, Clock::system()),
         egress: Arc::new(Egress::new(HeaderValue::from_static("1.1 bench"))),
         metrics: GuestMetrics::default(),
+        clock: Clock::system(),
     });
     Handlers::load(sources, tidegate_plugins::spin::ALL)
         .and_then(|handlers| handlers.prepare(&route, &used))

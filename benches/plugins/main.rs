@@ -130,6 +130,7 @@ impl Bench {
                 keyvalue: KeyValue::in_memory(1 << 20, Clock::system()),
                 egress: Arc::new(Egress::new(HeaderValue::from_static("1.1 bench"))),
                 metrics: GuestMetrics::default(),
+                clock: Clock::system(),
             }),
             subject: subject(),
         }

@@ -45,6 +45,7 @@ pub use crate::wasm::{
 
 use std::sync::Arc;
 
+use crate::clock::Clock;
 use crate::egress::Egress;
 use crate::keyvalue::KeyValue;
 use crate::telemetry::GuestMetrics;
@@ -62,4 +63,6 @@ pub struct Capabilities {
     pub egress: Arc<Egress>,
     /// What the capability `metrics` counts in.
     pub metrics: GuestMetrics,
+    /// What the capability `clock` tells the time of day by.
+    pub clock: Clock,
 }

@@ -58,8 +58,7 @@ use respond::serves;
 pub use yours::Yours;
 
 /// An origin would answer behind the filters of one route what another one guards.
-const AMBIGUOUS: &str =
-    "the path may be read as that of two routes: write it without \"..\" and %2F";
+const AMBIGUOUS: &str = "the path may be read as another route's, or none's: begin it with one slash, without \"..\" and %2F";
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 

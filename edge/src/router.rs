@@ -45,11 +45,12 @@ impl<T> Router<T> {
     pub fn new(routes: impl IntoIterator<Item = (String, String, T)>) -> Router<T> {
         let routes = routes.into_iter().map(|(host, path, route)| {
             let host = host.to_ascii_lowercase();
+            let host = host.strip_suffix('.').unwrap_or(&host);
             let host = match host.strip_prefix('*') {
                 Some("") => HostPattern::Any,
                 // Without its dot, `*example.org` would fit a name that is somebody else's.
                 Some(suffix) if suffix.starts_with('.') => HostPattern::Below(suffix.to_owned()),
-                _ => HostPattern::Exactly(host),
+                _ => HostPattern::Exactly(host.to_owned()),
             };
             Routed {
                 host,
@@ -69,6 +70,8 @@ impl<T> Router<T> {
     /// When there is none.
     pub fn find(&self, authority: &str, path: &str) -> Result<&T, Unrouted> {
         let host = without_port(authority);
+        // A name that ends at the root of all names is the same name (RFC 1034 §3.1).
+        let host = host.strip_suffix('.').unwrap_or(host);
         let is_plain = path::is_plain(path);
         let normal = match is_plain {
             true => Cow::Borrowed(path),
@@ -111,6 +114,18 @@ impl HostPattern {
                 host.len() > suffix.len() && host.ends_with(suffix.as_str())
             }
         }
+    }
+}
+
+/// What is behind a route's prefix in the normal form of a path that takes the route; all of it where the
+/// path does not fit the prefix.
+pub fn behind(prefix: &str, path: &str) -> String {
+    let prefix = path::normal(prefix, EncodedSlash::Data);
+    let prefix = prefix.strip_suffix('/').unwrap_or(&prefix);
+    let path = path::normal(path, EncodedSlash::Data);
+    match path.strip_prefix(prefix) {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => rest.to_owned(),
+        _ => path,
     }
 }
 
@@ -183,7 +198,8 @@ mod tests {
             "/members/1",
             "/%6dembers",
             "/%6D%65mbers/1",
-            "//members",
+            "/members//1",
+            "/.//members",
             "///members//1",
             "/./members",
             "/%2e/members/./1",
@@ -219,6 +235,11 @@ mod tests {
             // RFC 3986 to the letter goes up from the empty segment, others from the one before it.
             "/members//../x",
             "/x/../members//../y",
+            "/members/../x/%2e%2e/%2e%2e/members",
+            // As a reference, the path of a host: "/" of "members", "/members" of "x".
+            "//members",
+            "//members/x",
+            "//x/members",
         ] {
             let found = router.find("a", path);
             assert_eq!(found, Err(Unrouted::Ambiguous), "{path}");
@@ -226,6 +247,22 @@ mod tests {
         // Of several routes alone: where all readings lead to one, it is taken.
         let one = Router::new([("*".to_owned(), "/".to_owned(), "one")]);
         assert_eq!(one.find("a", "/x/../members//..%2F"), Ok(&"one"));
+    }
+
+    #[test]
+    fn a_name_is_the_same_with_the_dot_of_the_root() {
+        let routes = [("a.test", 1), ("b.test.", 2), ("*.c.test", 3), ("*", 4)];
+        let router = Router::new(routes.map(|(host, at)| (host.to_owned(), "/".to_owned(), at)));
+        for (host, expected) in [
+            ("a.test.", 1),
+            ("a.test.:8080", 1),
+            ("b.test", 2),
+            ("x.c.test.", 3),
+            ("a.test..", 4),
+            (".", 4),
+        ] {
+            assert_eq!(router.find(host, "/x"), Ok(&expected), "{host}");
+        }
     }
 
     #[test]

@@ -107,6 +107,7 @@ impl Step {
             Arc::clone(&self.granted),
             Arc::clone(&self.lines),
         );
+        let mut alive = Alive::count(&self.quota);
         let mut store = self.compiled.machine.store(state);
         let hook = Hook {
             is_request: false,
@@ -115,12 +116,13 @@ impl Step {
         };
         store.data_mut().begin(Subject::default(), &hook);
         store.set_epoch_deadline(1);
-        let guest = self.compiled.linked.instantiate(&mut store).await?;
+        let guest = self.compiled.linked.instantiate(&mut store).await;
+        let guest = guest.inspect_err(|error| alive.failed(error))?;
         Ok(Instance {
             store,
             guest,
             served: 0,
-            _alive: Alive::count(&self.quota),
+            _alive: alive,
         })
     }
 
@@ -177,16 +179,7 @@ impl Chain {
 
     /// The hooks that any of them has, by their names in the WIT package.
     pub fn hooks(&self) -> impl Iterator<Item = &'static str> + use<> {
-        let hooks = self.route.version.load().hooks;
-        let named = [
-            (HookSet::ON_REQUEST, "on-request"),
-            (HookSet::ON_ORIGIN_RESPONSE, "on-origin-response"),
-            (HookSet::ON_RESPONSE, "on-response"),
-        ];
-        let named = named
-            .into_iter()
-            .filter(move |(hook, _)| hooks.contains(*hook));
-        named.map(|(_, name)| name)
+        names(self.route.version.load().hooks)
     }
 
     /// The filters for one exchange, which keeps their versions until it ends. Nothing is
@@ -199,6 +192,17 @@ impl Chain {
             Arc::clone(capabilities),
         )
     }
+}
+
+/// The names of hooks in the WIT package.
+pub(super) fn names(hooks: HookSet) -> impl Iterator<Item = &'static str> {
+    let all = [
+        (HookSet::ON_REQUEST, "on-request"),
+        (HookSet::ON_ORIGIN_RESPONSE, "on-origin-response"),
+        (HookSet::ON_RESPONSE, "on-response"),
+    ];
+    let named = all.into_iter();
+    named.filter_map(move |(hook, name)| hooks.contains(hook).then_some(name))
 }
 
 /// Steps that like their configurations.

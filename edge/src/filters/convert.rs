@@ -82,15 +82,18 @@ pub(super) fn put_field(
     value: HeaderValue,
     append: bool,
 ) -> Result<(), Refusal> {
-    already.lines += 1;
-    already.bytes += name.as_str().len() + value.len();
-    if already.lines > MOST_FIELDS || already.bytes > MOST_FIELD_BYTES {
+    let after = Put {
+        lines: already.lines + 1,
+        bytes: already.bytes + name.as_str().len() + value.len(),
+    };
+    if after.lines > MOST_FIELDS || after.bytes > MOST_FIELD_BYTES {
         if !append {
             // Nobody else's value stands in for the guest's.
             headers.remove(name);
         }
         return Err(Refusal::TooLarge);
     }
+    *already = after;
     let put = if append {
         headers.try_append(name, value).map(drop)
     } else {
@@ -333,6 +336,9 @@ mod tests {
             put_field(headers, &mut already, user.clone(), value, append)
         };
         let value = HeaderValue::from_static("guest");
+        // What was refused counts for nothing.
+        let long = HeaderValue::from_str(&"a".repeat(MOST_FIELD_BYTES)).unwrap();
+        assert_eq!(put(&mut headers, long, true), Err(Refusal::TooLarge));
         assert_eq!(put(&mut headers, value.clone(), false), Ok(()));
         assert_eq!(headers[&user], "guest");
         for _ in 1..MOST_FIELDS {

@@ -1,4 +1,4 @@
-//! The one engine of the process: how guests are compiled, laid out in memory and interrupted.
+//! The one engine of all filters: how they are compiled, laid out in memory and interrupted.
 //!
 //! A thread raises the epoch every millisecond, from the first plugin on. A guest that notices
 //! lets its worker do something else, and ends when it has used the ticks its hook was given. So

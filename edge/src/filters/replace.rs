@@ -3,17 +3,10 @@
 use std::sync::{Arc, PoisonError};
 
 use super::bindings::tidegate::plugin::types::HookSet;
-use super::chain::{Route, Step, Version, configured};
+use super::chain::{Route, Step, Version, configured, names};
 use super::error::PluginError;
 use super::plugin::{Compiled, Loaded, Plugin, Plugins};
 use crate::wasm::{Binary, Facts, Kind, Publish};
-
-/// The names of the hooks, as in the WIT package.
-const HOOKS: [(HookSet, &str); 3] = [
-    (HookSet::ON_REQUEST, "on-request"),
-    (HookSet::ON_ORIGIN_RESPONSE, "on-origin-response"),
-    (HookSet::ON_RESPONSE, "on-response"),
-];
 
 impl Kind for Plugins {
     fn facts(&self, plugin: &str) -> Option<Facts> {
@@ -24,12 +17,11 @@ impl Kind for Plugins {
             let own = version.steps.iter().filter(|step| *step.plugin == *plugin);
             has = own.fold(has, |has, step| has | step.hooks);
         }
-        let hooks = HOOKS.iter().filter(|(hook, _)| has.contains(*hook));
         let needs = loaded.compiled.needs.iter();
         Some(Facts {
             sha256: loaded.sha256,
             kind: "filter",
-            hooks: hooks.map(|(_, name)| *name).collect(),
+            hooks: names(has).collect(),
             needs: needs.map(|grant| grant.name()).collect(),
         })
     }

@@ -196,7 +196,7 @@ impl Step {
     fn miss(&self, stage: Stage, subject: &mut Subject) {
         match stage {
             Stage::Request => subject.bypass_cache |= self.compiled.may.change_requests,
-            Stage::OriginResponse => subject.refuse_storing |= self.compiled.may.shape_storing,
+            Stage::OriginResponse => subject.has_missed |= self.compiled.may.shape_storing,
             Stage::Response => {}
         }
     }

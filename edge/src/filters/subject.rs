@@ -47,6 +47,8 @@ pub struct Subject {
     pub tags: Vec<String>,
     /// Keep the response out of the cache.
     pub refuse_storing: bool,
+    /// A filter that might have said so has failed.
+    pub has_missed: bool,
     /// How far the database had got when the origin answered, where that is known.
     pub lsn: Option<Lsn>,
 }
@@ -73,6 +75,7 @@ impl Default for Subject {
             stale_if_error: None,
             tags: Vec::new(),
             refuse_storing: false,
+            has_missed: false,
             lsn: None,
         }
     }

@@ -27,6 +27,8 @@ const MODULES: u32 = 8;
 const STACK: usize = 512 << 10;
 /// What the edge needs of a stack below that, in bytes.
 const STACK_BELOW: usize = 512 << 10;
+/// What one call may carry from a guest to the edge, in bytes.
+const MOST_CARRIED: usize = 16 << 20;
 /// How much of an instance's memory is cleared by hand for the next one, which is cheaper than
 /// giving it back.
 const KEPT_MEMORY: usize = 256 << 10;
@@ -66,6 +68,8 @@ impl Machine {
     pub(super) fn store(&self, state: State) -> Store<State> {
         let mut store = Store::new(&self.engine, state);
         store.limiter(|state| state);
+        // Looked at before anything is copied out of the guest's memory.
+        store.set_hostcall_fuel(MOST_CARRIED);
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|_| Ok(UpdateDeadline::Yield(1)));
         store

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
-use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
 use crate::wasm::{Line, Lines};
 
@@ -129,8 +129,9 @@ impl AsyncWrite for Printed {
         _: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.gathered().take(bytes);
-        Poll::Ready(Ok(bytes.len()))
+        let taken = &bytes[..bytes.len().min(CHUNK)];
+        self.gathered().take(taken);
+        Poll::Ready(Ok(taken.len()))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -144,6 +145,9 @@ impl AsyncWrite for Printed {
 
 impl OutputStream for Printed {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        if bytes.len() > CHUNK {
+            return Err(StreamError::trap("printed more at once than it may"));
+        }
         self.gathered().take(&bytes);
         Ok(())
     }

@@ -140,14 +140,16 @@ impl Prepared {
 
     async fn instance(&self, reach: &Arc<Reach>) -> wasmtime::Result<Instance> {
         let compiled = Arc::clone(&self.handling.loaded.load().compiled);
+        let mut alive = Alive::count(&self.quota);
         let mut store = compiled.machine.store(State::new(Arc::clone(reach)));
-        let guest = compiled.instantiate(&mut store).await?;
+        let guest = compiled.instantiate(&mut store).await;
+        let guest = guest.inspect_err(|error| alive.failed(error))?;
         Ok(Instance {
             store,
             guest,
             compiled,
             served: 0,
-            _alive: Alive::count(&self.quota),
+            _alive: alive,
         })
     }
 
@@ -201,6 +203,7 @@ mod tests {
             keyvalue: KeyValue::in_memory(1, Clock::system()),
             egress: Arc::new(Egress::new(HeaderValue::from_static("1.1 test"))),
             metrics: GuestMetrics::default(),
+            clock: Clock::system(),
         };
         let prepared = handlers
             .prepare(&toml::from_str("").unwrap(), &used)

@@ -23,7 +23,9 @@ use crate::wasm::Exceeded;
 /// The most entries of an instance's tables of functions.
 pub(super) const TABLE_ENTRIES: usize = 20_000;
 /// The most resources of the edge that an instance may hold: fields, bodies, streams.
-const RESOURCES: usize = 10_000;
+const RESOURCES: usize = 1_000;
+/// The most random bytes that a guest gets in one call, which nothing interrupts.
+const RANDOM: u64 = 64 << 10;
 
 /// The data of a guest's store.
 pub(super) struct State {
@@ -46,7 +48,8 @@ impl State {
         let mut wasi = WasiCtxBuilder::new();
         wasi.wall_clock(Wall(reach.clock.clone()))
             .allow_tcp(false)
-            .allow_udp(false);
+            .allow_udp(false)
+            .max_random_size(RANDOM);
         let printed = reach
             .grants(Grant::Log)
             .then(|| Printed::of(&reach.used.name, &reach.lines));

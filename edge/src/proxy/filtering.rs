@@ -35,6 +35,8 @@ pub(super) struct Wishes {
     pub(super) given: Given,
     pub(super) tags: Vec<String>,
     pub(super) refuse_storing: bool,
+    /// A filter that might have refused it has failed.
+    pub(super) has_missed: bool,
 }
 
 impl Proxy {
@@ -125,6 +127,7 @@ impl Proxy {
                 },
                 tags: subject.tags,
                 refuse_storing: subject.refuse_storing,
+                has_missed: subject.has_missed,
             }),
         }
     }

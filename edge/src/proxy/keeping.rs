@@ -97,6 +97,8 @@ impl Place {
             Err(NotStored::UnknownCoding)
         } else if wishes.refuse_storing {
             Err(NotStored::Plugin)
+        } else if wishes.has_missed {
+            Err(NotStored::PluginFailed)
         } else if length.is_some_and(|length| length > self.proxy.settings.max_entry as u64) {
             Err(NotStored::TooLarge)
         } else if all_tags.len() > policy.max_tags {

@@ -92,6 +92,8 @@ impl Proxy {
                 && let Ok(body) = lent.take_back()
             {
                 exchange.body = body;
+                // It may have been going to take away what must not be shared.
+                exchange.bypass_cache = true;
                 return self.surround(exchange, Arc::clone(&route), at + 1).await;
             }
             let mut response = self.finish(self.failed(failure), &route);

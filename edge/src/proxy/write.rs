@@ -97,7 +97,7 @@ impl Proxy {
             Ok(passing) => passing,
             Err(refused) => return *refused,
         };
-        if route.caches && exchange.method == Method::POST {
+        if route.caches && !exchange.bypass_cache && exchange.method == Method::POST {
             let key = self.cache.key(&key_parts(exchange, route));
             passing.place = Some(Place::of(self, key, exchange, route));
         }

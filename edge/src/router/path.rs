@@ -1,9 +1,10 @@
 //! How a path is read: in its normal form (RFC 3986 §6.2.2), and in the other ways in which an origin
 //! may read it.
 //!
-//! Nearly all origins take `/%6dembers` and `//members` for `/members`. Of a path that goes up (`..`)
+//! Nearly all origins take `/%6dembers` and `/./members` for `/members`. Of a path that goes up (`..`)
 //! or has an encoded slash that is not known: one origin takes `/a/../b` for `/b`, another finds `/a`
-//! at its beginning.
+//! at its beginning. So it is of one that begins with two slashes: as a reference, `//a/b` is the path
+//! `/b` of the host `a` (RFC 3986 §4.2).
 
 use std::borrow::Cow;
 
@@ -65,6 +66,19 @@ pub(super) fn other_readings(path: &str) -> Vec<(String, EncodedSlash)> {
         decoded(path, EncodedSlash::Slash),
     );
     let mut readings = Vec::new();
+    if let Some(reference) = path.strip_prefix("//") {
+        let behind = reference.find('/').map_or("/", |slash| &reference[slash..]);
+        for slash in [EncodedSlash::Data, EncodedSlash::Slash] {
+            readings.push((normal(behind, slash), slash));
+        }
+    }
+    if path.contains('%') && path.split('/').any(|segment| segment == "..") {
+        // Gone up before anything is decoded.
+        let gone_up = resolved(path, Up::Segment);
+        for slash in [EncodedSlash::Data, EncodedSlash::Slash] {
+            readings.push((resolved(&decoded(&gone_up, slash), Up::Nothing), slash));
+        }
+    }
     let mut go_up = |decoded: &str, slash| {
         if decoded.split('/').any(|segment| segment == "..") {
             for up in [Up::AnySegment, Up::Nothing] {
@@ -223,6 +237,13 @@ mod tests {
     fn what_goes_up_or_has_an_encoded_slash_can_be_read_otherwise() {
         for (path, expected) in [
             ("/%6d//a/./b", &[][..]),
+            ("//a/%62", &["/b", "/b"]),
+            ("//a", &["/", "/"]),
+            ("///a", &["/a", "/a"]),
+            (
+                "/s/../a/%2e%2e/s",
+                &["/a/../s", "/a/../s", "/s", "/s/../a/../s"],
+            ),
             ("/a%2fb", &["/a/b"]),
             ("/a/../b", &["/b", "/a/../b"]),
             ("/a//../b", &["/a/b", "/a/../b"]),

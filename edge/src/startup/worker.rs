@@ -70,6 +70,7 @@ impl Shared {
             keyvalue,
             egress: Arc::new(Egress::new(self.settings.via.clone())),
             metrics: self.metrics.guests.clone(),
+            clock: self.clock.clone(),
         });
         let ready = self.guests.chains.iter().zip(&self.key_policies);
         let ready = ready.zip(&self.guests.handlers);

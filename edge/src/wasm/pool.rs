@@ -83,6 +83,9 @@ impl<I: Send + 'static> Pool<I> {
         let mut shard = lock(&self.shards[self.own()]);
         if shard.len() < MOST_IDLE {
             shard.push(Idle { instance, since });
+            drop(shard);
+            // Who waits for room drops it.
+            self.quota.tell_of_idle();
         }
     }
 

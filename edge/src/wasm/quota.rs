@@ -58,6 +58,11 @@ impl Quota {
         std::ptr::eq(self.room, room)
     }
 
+    /// Wakes those who wait for room in the engine, for which an idle instance can be dropped.
+    pub(crate) fn tell_of_idle(&self) {
+        self.room.made();
+    }
+
     /// Whether there are as many instances as there may be, those included that are idle.
     pub(crate) fn is_full(&self) -> bool {
         self.alive.load(Ordering::Relaxed) >= self.most
@@ -65,19 +70,34 @@ impl Quota {
 }
 
 /// An instance counts as long as it has this. To be dropped after the instance's memory.
-pub(crate) struct Alive(Arc<Quota>);
+pub(crate) struct Alive {
+    quota: Arc<Quota>,
+    takes_room: bool,
+}
 
 impl Alive {
+    /// To be called before the instance is made, which may fail or be given up half-way.
     pub(crate) fn count(quota: &Arc<Quota>) -> Alive {
         quota.alive.fetch_add(1, Ordering::Relaxed);
-        Alive(Arc::clone(quota))
+        Alive {
+            quota: Arc::clone(quota),
+            takes_room: true,
+        }
+    }
+
+    /// The instance was not made. Where there was no room for it, dropping this makes none: who waits
+    /// for room would wake itself.
+    pub(crate) fn failed(&mut self, error: &wasmtime::Error) {
+        self.takes_room = !error.is::<wasmtime::PoolConcurrencyLimitError>();
     }
 }
 
 impl Drop for Alive {
     fn drop(&mut self) {
-        self.0.alive.fetch_sub(1, Ordering::Relaxed);
-        self.0.room.made();
+        self.quota.alive.fetch_sub(1, Ordering::Relaxed);
+        if self.takes_room {
+            self.quota.room.made();
+        }
     }
 }
 

@@ -131,6 +131,7 @@ impl Reach {
             keyvalue: KeyValue::in_memory(1 << 20, Clock::system()),
             egress: Arc::new(Egress::new(HeaderValue::from_static("1.1 edge.test"))),
             metrics: GuestMetrics::default(),
+            clock: Clock::system(),
         });
         Reach {
             capabilities,

@@ -180,6 +180,16 @@ async fn a_middleware_that_fails_is_left_out_where_the_route_is_open() {
 }
 
 #[tokio::test]
+async fn what_a_middleware_was_left_out_of_is_not_shared() {
+    let origin = Origin::always(fresh("x"));
+    let edge = gated(&origin, "open-unshared", "on_failure = \"open\"").start();
+    let left_out = edge.request("GET", "/a").with("gate", "trap");
+    assert_eq!(left_out.send().await.cache_status(), "fwd=bypass");
+    assert_eq!(edge.get("/a").await.cache_status(), "fwd=uri-miss");
+    assert_eq!(edge.get("/a").await.cache_status(), "hit");
+}
+
+#[tokio::test]
 async fn a_middleware_that_fails_is_a_503_where_the_route_is_closed() {
     for (number, (order, settings, kind)) in [
         ("trap", "", FailureKind::Trap),

@@ -2,6 +2,7 @@
 
 use tidegate_services::Redis;
 
+use crate::filters_support::scripted;
 use crate::support::client::Connection;
 use crate::support::redis::{recorded, started};
 use crate::support::{Answer, Edge, Gate, Origin, Way, answer, fresh, patiently};
@@ -212,6 +213,23 @@ async fn a_write_at_one_edge_reaches_the_others() {
             while there.request("HEAD", path).send().await.cache_status() == "hit" {}
         })
         .await;
+    }
+}
+
+/// A part that is refused would have kept it apart.
+#[tokio::test]
+async fn what_a_post_brings_is_not_stored_where_a_filter_sends_it_past_the_cache() {
+    for steps in [
+        "on_request = [\"bypass\"]",
+        "on_request = [{ key = \"$x-tenant\" }]",
+    ] {
+        let origin = Origin::always(fresh("made by a post").with("content-location", "/a"));
+        let edge = scripted(&origin, &[("scripted", steps)]).start();
+        let tenant = "a".repeat(2_000);
+        let posting = edge.request("POST", "/a").with("x-tenant", &tenant);
+        let posted = posting.body("new").send().await;
+        assert_eq!(posted.cache("stored"), None, "{steps}");
+        assert_ne!(edge.get("/a").await.cache_status(), "hit", "{steps}");
     }
 }
 

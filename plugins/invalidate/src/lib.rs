@@ -20,7 +20,7 @@ mod template;
 
 use serde::Deserialize;
 use tidegate_sdk::purge::{Order, purge};
-use tidegate_sdk::{Filter, Hooks, Request, Response, Storing, filter};
+use tidegate_sdk::{Filter, Hooks, Request, Response, Storing, filter, normalized_path};
 
 use rule::Rule;
 
@@ -55,7 +55,7 @@ impl Filter for Invalidate {
         }
         let order = self.order(&method, &request.path());
         if !order.tags.is_empty() || !order.urls.is_empty() {
-            // The edge itself logs and counts a purge that it could not record.
+            // The edge itself logs a purge that it refuses or could not record.
             let _ = purge(&order);
         }
     }
@@ -64,13 +64,14 @@ impl Filter for Invalidate {
 impl Invalidate {
     /// Everything that the rules name for a write, each once.
     fn order(&self, method: &str, path: &str) -> Order {
+        let path = normalized_path(path);
         let mut order = Order {
             tags: Vec::new(),
             urls: Vec::new(),
             soft: self.soft,
         };
         for rule in &self.rules {
-            if let Some((tags, urls)) = rule.names(method, path) {
+            if let Some((tags, urls)) = rule.names(method, &path) {
                 order.tags.extend(tags);
                 order.urls.extend(urls);
             }
@@ -112,6 +113,10 @@ mod tests {
         assert_eq!(
             invalidate.order("DELETE", "/courses/7").tags,
             ["course:7", "courses", "stats"]
+        );
+        assert_eq!(
+            invalidate.order("PUT", "/x/..//%63ourses/%37").tags,
+            ["course:7", "courses"]
         );
         assert!(invalidate.order("PUT", "/elsewhere").tags.is_empty());
     }

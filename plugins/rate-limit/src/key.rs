@@ -2,9 +2,11 @@
 
 use std::fmt::Write;
 
+use tidegate_sdk::normalized_path;
+
 use crate::config::{By, Without};
 use crate::seen::Seen;
-use crate::{cookie, network, path};
+use crate::{cookie, network};
 
 /// What a request lacks that it is to be counted by, on a route that then refuses it.
 #[derive(Debug, PartialEq)]
@@ -51,7 +53,7 @@ fn name(by: &By) -> String {
 fn value(by: &By, seen: &impl Seen) -> Option<Vec<u8>> {
     match by {
         By::Client => Some(client(seen)),
-        By::Path => Some(path::normalized(&seen.path()).into_bytes()),
+        By::Path => Some(normalized_path(&seen.path()).into_bytes()),
         By::Header(name) => only(seen.header(name)),
         By::Cookie(name) => only(cookie::values(name, &seen.header("cookie"))),
         By::Claim(name) => seen.claim(name).map(String::into_bytes),

@@ -18,7 +18,6 @@ mod fields;
 mod jwt;
 mod key;
 mod network;
-mod path;
 mod reply;
 mod seen;
 #[cfg(feature = "claims")]
@@ -72,7 +71,10 @@ impl Filter for RateLimit {
         };
         let windows: Vec<limits::Window> = config.windows.iter().map(Into::into).collect();
         let verdict = limits::take(&config.name, &key, &windows, config.cost, options(config))
-            .expect("the windows were checked with the configuration");
+            // A cost that cannot be counted is a failure, about which the route decides.
+            .expect(
+                "the windows were checked with the configuration, and are not too many of one name",
+            );
         if config.tells() {
             self.standing = Some([
                 ("ratelimit-policy", fields::policy(config)),

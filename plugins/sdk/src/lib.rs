@@ -41,6 +41,7 @@
 mod arena;
 mod filter;
 mod instance;
+mod path;
 mod reply;
 pub mod values;
 
@@ -104,4 +105,5 @@ pub use bindings::tidegate::plugin::{
 };
 pub use filter::{Filter, from_json};
 pub use instance::Instance;
+pub use path::normalized_path;
 pub use reply::problem;

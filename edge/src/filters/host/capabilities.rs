@@ -1,13 +1,14 @@
 //! The capabilities behind a guest's imports.
 
 use std::sync::LazyLock;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use super::super::bindings::tidegate::plugin::{clock, config, limits, log, purge};
 use super::super::convert;
 use super::super::limits::{Take, Taken, tally};
 use super::super::purge::PurgeOrder;
 use super::{State, wait};
+use crate::clock::Clock;
 use crate::wasm::Line;
 
 /// The longest log line, in bytes.
@@ -65,7 +66,7 @@ impl purge::Host for State {
             ));
         };
         let order = convert::purge_order(order, self.subject.scheme, &self.subject.authority);
-        Ok(match order {
+        let purged = match order {
             Ok(order) if order.tags.is_empty() && order.urls.is_empty() => Ok(String::new()),
             Ok(order) => {
                 let lsn = self.subject.lsn;
@@ -73,7 +74,14 @@ impl purge::Host for State {
                 wait(&mut self.has_waited, purged).await
             }
             Err(reason) => Err(reason),
-        })
+        };
+        if let Err(reason) = &purged
+            && self.lines.admit() == Line::Written
+        {
+            let plugin = &*self.plugin;
+            tracing::warn!(plugin, reason, "a plugin's purge is not in force");
+        }
+        Ok(purged)
     }
 }
 
@@ -128,10 +136,9 @@ static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 impl clock::Host for State {
     fn now(&mut self) -> wasmtime::Result<u64> {
         self.enter()?;
-        let since = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        Ok(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+        let capabilities = self.capabilities.as_ref();
+        let now = capabilities.map_or_else(|| Clock::system().now(), |these| these.clock.now());
+        Ok(now.0)
     }
 
     fn monotonic(&mut self) -> wasmtime::Result<u64> {

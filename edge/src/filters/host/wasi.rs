@@ -9,6 +9,9 @@ use wasmtime_wasi::{
 
 use super::State;
 
+/// The most random bytes that a guest gets in one call, which nothing interrupts.
+const RANDOM: u64 = 64 << 10;
+
 /// The WASI that a guest built with the standard library asks for: linked, and inert. There is
 /// nothing to read, nothing to reach, and time stands still.
 pub(super) struct Wasi {
@@ -23,6 +26,7 @@ impl Wasi {
             .monotonic_clock(Still)
             .allow_tcp(false)
             .allow_udp(false)
+            .max_random_size(RANDOM)
             .build();
         Box::new(Wasi {
             context,

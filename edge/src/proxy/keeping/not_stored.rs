@@ -9,6 +9,8 @@ pub(in crate::proxy) enum NotStored {
     Refused(Refusal),
     /// A filter did not want it stored.
     Plugin,
+    /// A filter that might not have wanted it stored, or not like this, has failed.
+    PluginFailed,
     /// Its body is larger than the cache keeps.
     TooLarge,
     /// It depends on the client's address, which we tell the origin and nobody selects by.
@@ -23,6 +25,7 @@ impl NotStored {
         match self {
             NotStored::Refused(refusal) => refusal.name(),
             NotStored::Plugin => "plugin",
+            NotStored::PluginFailed => "plugin-failed",
             NotStored::TooLarge => "too-large",
             NotStored::VaryOnAddress => "vary-on-address",
             NotStored::UnknownCoding => "transfer-coding",
@@ -34,9 +37,10 @@ impl NotStored {
     pub(in crate::proxy) fn holds_for_everybody(self) -> bool {
         !matches!(
             self,
-            NotStored::Refused(
-                Refusal::Authorization | Refusal::RequestNoStore | Refusal::PartialContent
-            )
+            NotStored::PluginFailed
+                | NotStored::Refused(
+                    Refusal::Authorization | Refusal::RequestNoStore | Refusal::PartialContent
+                )
         )
     }
 }

@@ -1,9 +1,14 @@
 //! One spelling for a path (RFC 3986 §6.2.2).
 
 /// A path with its unreserved characters decoded, the rest of its percent-encoding in capitals, its
-/// slashes merged and its dot segments removed, so that nobody gets a quota more by spelling a path
-/// another way. An encoded slash stays what it is: a character of its segment.
-pub(crate) fn normalized(path: &str) -> String {
+/// slashes merged and its dot segments removed: for filters that go by paths, so that nobody gets
+/// around them by spelling a path another way. An encoded slash stays what it is: a character of its
+/// segment.
+///
+/// ```
+/// assert_eq!(tidegate_sdk::normalized_path("//a/./%62/%2e%2e/c%2f"), "/a/c%2F");
+/// ```
+pub fn normalized_path(path: &str) -> String {
     without_dots(&decoded_once(path))
 }
 
@@ -60,7 +65,7 @@ fn decoded(digits: &str) -> Option<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::normalized;
+    use super::normalized_path;
 
     #[test]
     fn spellings_of_a_path_are_one() {
@@ -84,7 +89,7 @@ mod tests {
             ("/a%2f..", "/a%2F.."),
             ("/.well-known/...", "/.well-known/..."),
         ] {
-            assert_eq!(normalized(path), expected);
+            assert_eq!(normalized_path(path), expected);
         }
     }
 }
