@@ -22,7 +22,7 @@ pub use failure::{Failure, FailureKind, failures};
 pub use library::Library;
 pub use lines::lines_left_out;
 pub(crate) use lines::{Line, Lines};
-pub(crate) use quota::{Alive, Quota, Room};
+pub(crate) use quota::{Alive, Quota, Room, is_exhausted};
 pub(crate) use roster::{Facts, Kind, Publish};
 pub use roster::{Kept, Listed, ReloadError, Reloaded, Roster};
 pub use source::{Binary, Builtin, SourceError, read_component};

@@ -1,6 +1,5 @@
 //! What an exchange holds while it has a filter's instance to itself.
 
-use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::sync::OwnedSemaphorePermit;
@@ -8,13 +7,13 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::Capabilities;
 use super::chain::{Instance, Step};
 use super::engine::ROOM;
-use crate::wasm::{Exceeded, pool};
+use crate::wasm::{Exceeded, is_exhausted, pool};
 
 /// An instance in an exchange's hands. The place that it takes is free when it is dropped or
 /// [given back](Step::give_back).
 pub(super) struct Held {
     pub(super) instance: Box<Instance>,
-    _place: OwnedSemaphorePermit,
+    place: OwnedSemaphorePermit,
 }
 
 impl Step {
@@ -29,22 +28,33 @@ impl Step {
         capabilities: &Arc<Capabilities>,
         slices: u64,
     ) -> wasmtime::Result<Held> {
-        let Some(place) = self.quota.try_enter() else {
-            return self.take_in_turn(None, capabilities, slices).await;
+        let place = match self.quota.try_enter() {
+            Some(place) => match self.instance_for(capabilities, slices).await {
+                Ok(instance) => return Ok(Held { instance, place }),
+                Err(error) if !is_exhausted(&error) => return Err(error),
+                Err(_) => Some(place),
+            },
+            None => None,
         };
-        match self.occupy(place, capabilities, slices).await {
-            Err((error, place)) if is_exhausted(&error) => {
-                self.take_in_turn(Some(place), capabilities, slices).await
-            }
-            taken => taken.map_err(|(error, _)| error),
-        }
+        let taken = async {
+            let place = match place {
+                Some(place) => place,
+                None => self.quota.enter().await,
+            };
+            let make = || self.instance_for(capabilities, slices);
+            let instance = pool::make_in(&ROOM, make).await?;
+            Ok(Held { instance, place })
+        };
+        tokio::time::timeout(self.quota.wait, taken)
+            .await
+            .unwrap_or_else(|_| Err(wasmtime::Error::new(Exceeded::Instances)))
     }
 
     /// Takes an instance back after the exchange's last hook, for the next exchange or for good.
     pub(super) fn give_back(&self, held: Held) {
         let Held {
             mut instance,
-            _place: place,
+            place,
         } = held;
         instance.served += 1;
         match &self.pool {
@@ -58,67 +68,24 @@ impl Step {
         drop(place);
     }
 
-    async fn take_in_turn(
+    /// An instance for an exchange that has a place.
+    async fn instance_for(
         &self,
-        place: Option<OwnedSemaphorePermit>,
         capabilities: &Arc<Capabilities>,
         slices: u64,
-    ) -> wasmtime::Result<Held> {
-        let taken = async {
-            let mut place = match place {
-                Some(place) => place,
-                None => self.quota.enter().await,
-            };
-            let room = ROOM.wait();
-            loop {
-                let mut more = pin!(room.more());
-                more.as_mut().enable();
-                match self.occupy(place, capabilities, slices).await {
-                    Err((error, free)) if is_exhausted(&error) => place = free,
-                    taken => return taken.map_err(|(error, _)| error),
-                }
-                if !pool::evict_in(&ROOM) {
-                    more.await;
-                }
-            }
-        };
-        tokio::time::timeout(self.quota.wait, taken)
-            .await
-            .unwrap_or_else(|_| Err(wasmtime::Error::new(Exceeded::Instances)))
-    }
-
-    /// Fills a place that this exchange has; where that fails, the place comes back.
-    async fn occupy(
-        &self,
-        place: OwnedSemaphorePermit,
-        capabilities: &Arc<Capabilities>,
-        slices: u64,
-    ) -> Result<Held, (wasmtime::Error, OwnedSemaphorePermit)> {
+    ) -> wasmtime::Result<Box<Instance>> {
         if let Some(mut instance) = self.pool.as_ref().and_then(|pool| pool.take()) {
             instance.store.data_mut().assign(Arc::clone(capabilities));
-            return Ok(Held {
-                instance,
-                _place: place,
-            });
+            return Ok(instance);
         }
         if self.quota.is_full() {
             // One that is idle elsewhere, since this exchange's place is not taken yet: in another
             // worker's shard that is locked, or of the version before a reload.
             pool::evict_of(&self.quota);
         }
-        match self.instance(Some(Arc::clone(capabilities)), slices).await {
-            Ok(instance) => Ok(Held {
-                instance: Box::new(instance),
-                _place: place,
-            }),
-            Err(error) => Err((error, place)),
-        }
+        let made = self.instance(Some(Arc::clone(capabilities)), slices).await;
+        made.map(Box::new)
     }
-}
-
-/// Whether it was the engine that had no room for an instance.
-fn is_exhausted(error: &wasmtime::Error) -> bool {
-    error.is::<wasmtime::PoolConcurrencyLimitError>()
 }
 
 #[cfg(test)]

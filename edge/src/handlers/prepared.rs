@@ -1,7 +1,6 @@
 //! A plugin as one route has it for a handler or a middleware, and where an exchange's instance comes
 //! from: one that has served others, or a new one, as soon as there is room.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -111,19 +110,12 @@ impl Prepared {
             // worker's shard that is locked.
             pool::evict_of(quota);
         }
-        let room = ROOM.wait();
-        loop {
-            let mut more = pin!(room.more());
-            more.as_mut().enable();
-            match self.instance(reach).await {
-                Err(error) if error.is::<wasmtime::PoolConcurrencyLimitError>() => {}
-                made => return made.map(Box::new),
-            }
-            let left = quota.wait.saturating_sub(began.elapsed());
-            if !pool::evict_in(&ROOM) && tokio::time::timeout(left, more).await.is_err() {
-                return Err(wasmtime::Error::new(Exceeded::Instances));
-            }
-        }
+        let made = pool::make_in(&ROOM, || self.instance(reach));
+        let left = quota.wait.saturating_sub(began.elapsed());
+        tokio::time::timeout(left, made)
+            .await
+            .unwrap_or_else(|_| Err(wasmtime::Error::new(Exceeded::Instances)))
+            .map(Box::new)
     }
 
     /// Takes back an instance that has served well, for the next exchange or for good.

@@ -5,11 +5,12 @@
 //! an instance elsewhere.
 
 use std::cell::Cell;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, Weak};
 use std::time::Duration;
 
-use super::quota::{Quota, Room};
+use super::quota::{Quota, Room, is_exhausted};
 
 /// The most idle instances of a shard.
 const MOST_IDLE: usize = 64;
@@ -135,9 +136,30 @@ pub(crate) fn clear(quota: &Quota) {
     }
 }
 
-/// Drops an idle instance of any plugin, for those who wait here. Whether there was one.
-pub(crate) fn evict_in(room: &Room) -> bool {
-    evict(|of| of.is_in(room))
+/// Makes an instance in an engine whose room is this. Where it is full, an idle instance of any plugin in it is
+/// dropped; where there is none, this waits for as long as it takes.
+///
+/// # Errors
+/// Those of `make` that mean something else than a full engine.
+pub(crate) async fn make_in<I, Making>(
+    room: &Room,
+    make: impl Fn() -> Making,
+) -> wasmtime::Result<I>
+where
+    Making: Future<Output = wasmtime::Result<I>>,
+{
+    let waiting = room.wait();
+    loop {
+        let mut more = pin!(waiting.more());
+        more.as_mut().enable();
+        match make().await {
+            Err(error) if is_exhausted(&error) => {}
+            made => return made,
+        }
+        if !evict(|quota| quota.is_in(room)) {
+            more.await;
+        }
+    }
 }
 
 fn evict(is_meant: impl Fn(&Quota) -> bool) -> bool {

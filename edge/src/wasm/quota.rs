@@ -88,8 +88,13 @@ impl Alive {
     /// The instance was not made. Where there was no room for it, dropping this makes none: who waits
     /// for room would wake itself.
     pub(crate) fn failed(&mut self, error: &wasmtime::Error) {
-        self.takes_room = !error.is::<wasmtime::PoolConcurrencyLimitError>();
+        self.takes_room = !is_exhausted(error);
     }
+}
+
+/// Whether it was the engine that had no room for an instance.
+pub(crate) fn is_exhausted(error: &wasmtime::Error) -> bool {
+    error.is::<wasmtime::PoolConcurrencyLimitError>()
 }
 
 impl Drop for Alive {
