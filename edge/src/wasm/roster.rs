@@ -174,8 +174,10 @@ impl Roster {
     /// Looks whether files have changed, and reloads what has, once it has not changed any more
     /// between two looks: it may be being written.
     pub fn look(&self) {
-        for (name, entry) in &self.plugins {
-            if entry.is_due() {
+        let files = self.plugins.iter();
+        let files = files.filter(|(_, entry)| entry.source.builtin().is_none());
+        for (name, entry) in files {
+            if entry.is_due(Stamp::of(&entry.source)) {
                 // It is told and kept where it is found.
                 let _ = self.reload(name);
             }
