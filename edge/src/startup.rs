@@ -27,7 +27,7 @@ use tokio::sync::watch;
 use crate::cache::{Cache, KeyPolicy, Memory};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::filters::{Builtin, CacheError, LocalLimits, PluginError};
+use crate::filters::{Builtin, CacheError, Library, LocalLimits, PluginError};
 use crate::handlers::HandlerError;
 use crate::keyvalue::KeyValue;
 use crate::proxy::Settings;
@@ -267,7 +267,8 @@ impl Shared {
         let via = HeaderValue::try_from(format!("1.1 {}", config.server.name))
             .map_err(|_| StartError::Config("server.name is no token".to_owned()))?;
         let limits_clock = clock.clone();
-        let guests = Guests::load(&config, options, &metrics)?;
+        let library = Library::open(options.builtin_plugins, &config.wasm)?;
+        let guests = Guests::load(&config, library, clock.clone(), &metrics)?;
         Ok(Shared {
             cache: Cache::new(keys, memory.clone(), config.cache.hot),
             guests,
