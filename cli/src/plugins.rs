@@ -114,8 +114,10 @@ fn reload(arguments: &Arguments, admin: &Admin, name: Option<&str>) -> Result<()
     let (text, refused) = match answer {
         Ok((status @ (StatusCode::UNPROCESSABLE_ENTITY | StatusCode::NOT_FOUND), text)) => {
             let problem: Value = serde_json::from_str(&text).unwrap_or_default();
-            let why = problem["detail"].as_str().map(plain);
-            let why = why.unwrap_or_else(|| format!("it answered {status}"));
+            let Some(why) = problem["detail"].as_str().map(plain) else {
+                // Somebody else than an edge, whose page says little.
+                return Err(Failure::failed(format!("{edge} answered {status}")));
+            };
             (text, Some(Failure::failed(format!("{edge}: {why}"))))
         }
         answer => (successful(edge, answer)?.1, None),
