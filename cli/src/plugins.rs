@@ -77,7 +77,8 @@ struct Refusal {
 struct Reloaded {
     plugin: String,
     changed: bool,
-    version: u64,
+    /// None where no route uses it.
+    version: Option<u64>,
     sha256: String,
 }
 
@@ -190,11 +191,12 @@ fn listed(plugins: &[Plugin], now: u64) -> String {
 
 fn reloaded(plugins: &[Reloaded]) -> String {
     let lines = plugins.iter().map(|plugin| {
-        let (name, version) = (plain(&plugin.plugin), plugin.version);
+        let name = plain(&plugin.plugin);
         let sum: String = plain(&plugin.sha256).chars().take(DIGITS).collect();
-        match plugin.changed {
-            true => format!("{name}: version {version} is used now ({sum})\n"),
-            false => format!("{name}: unchanged, version {version} ({sum})\n"),
+        match (plugin.version, plugin.changed) {
+            (None, _) => format!("{name}: no route uses it ({sum})\n"),
+            (Some(version), true) => format!("{name}: version {version} is used now ({sum})\n"),
+            (Some(version), false) => format!("{name}: unchanged, version {version} ({sum})\n"),
         }
     });
     lines.collect()

@@ -192,6 +192,19 @@ fn what_was_reloaded_is_told_beside_what_was_not() {
 }
 
 #[test]
+fn what_no_route_uses_is_said_to_be_used_by_none() {
+    let edge = Edge::start_with(6, "[plugins.idle]\nfile = \"idle.wasm\"");
+    fs::write(edge.folder.path().join("idle.wasm"), "half of a").unwrap();
+    let reloaded = edge.plugins(&["reload", "idle"]);
+    assert_eq!(reloaded.code, Some(0), "{}", reloaded.err);
+    assert!(
+        reloaded.out.starts_with("idle: no route uses it ("),
+        "{}",
+        reloaded.out
+    );
+}
+
+#[test]
 fn an_answer_of_something_else_than_an_edge_is_shown() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let other = listener.local_addr().unwrap().to_string();

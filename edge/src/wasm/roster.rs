@@ -69,7 +69,9 @@ pub struct Reloaded {
     pub plugin: String,
     /// Whether there is a new version: otherwise what was read is what is used already.
     pub changed: bool,
-    pub version: u64,
+    /// The one that is used; none where no route uses the plugin, which is read then and no more.
+    pub version: Option<u64>,
+    /// The sum of what was read.
     pub sha256: String,
 }
 
@@ -143,10 +145,11 @@ impl Roster {
                     self.metrics.count_reload(plugin, "changed");
                     tracing::info!(plugin, version, %sha256, "plugin reloaded");
                 }
+                let is_used = !self.facts(plugin).is_empty();
                 Ok(Reloaded {
                     plugin: plugin.to_owned(),
                     changed,
-                    version,
+                    version: is_used.then_some(version),
                     sha256: sha256.to_string(),
                 })
             }
