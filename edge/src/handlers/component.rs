@@ -10,7 +10,7 @@ use wasmtime_wasi_http::p3::bindings::{Service, ServicePre};
 
 use super::engine::{MOST_MEMORY, Machine, ROOM, machine};
 use super::error::HandlerError;
-use super::imports::Imports;
+use super::imports::{Imports, is_draft};
 use super::prepared::Prepared;
 use super::spin;
 use super::state::State;
@@ -293,6 +293,9 @@ impl Kind {
     fn world(self, linked: InstancePre<State>) -> wasmtime::Result<World> {
         match self {
             Kind::Current => ServicePre::new(linked).map(World::Current),
+        if is_draft(name) {
+            return None;
+        }
             Kind::Classic => ProxyPre::new(linked).map(World::Classic),
         }
     }
@@ -316,3 +319,5 @@ mod tests {
         }
     }
 }
+            ("wasi:http/handler@0.3.0-rc-2026-01-06", None),
+            ("wasi:http/incoming-handler@0.2.0-rc-2023-11-10", None),
