@@ -28,7 +28,7 @@ impl Kind for Plugins {
         let needs = loaded.compiled.needs.iter();
         Some(Facts {
             sha256: loaded.sha256,
-            kind: "filter",
+            kinds: vec!["filter"],
             hooks: hooks.map(|(_, name)| *name).collect(),
             needs: needs.map(|grant| grant.name()).collect(),
         })

@@ -44,8 +44,8 @@ pub(crate) trait Kind: Send + Sync {
 pub(crate) struct Facts {
     /// What is used now.
     pub(crate) sha256: Sum,
-    /// The name of the kind.
-    pub(crate) kind: &'static str,
+    /// What routes use it as.
+    pub(crate) kinds: Vec<&'static str>,
     /// The hooks it has on some route, if its kind has hooks.
     pub(crate) hooks: Vec<&'static str>,
     /// The capabilities that a route must grant it.

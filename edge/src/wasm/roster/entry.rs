@@ -100,7 +100,7 @@ impl Entry {
             file: self.source.file.clone(),
             sha256: facts.first().map(|facts| facts.sha256.to_string()),
             pinned: self.source.sha256.is_some(),
-            kinds: facts.iter().map(|facts| facts.kind).collect(),
+            kinds: of_all(|facts| &facts.kinds),
             hooks: of_all(|facts| &facts.hooks),
             needs: of_all(|facts| &facts.needs),
             routes: self.routes.clone(),
