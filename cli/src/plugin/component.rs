@@ -44,10 +44,6 @@ impl Kind {
     pub(super) fn is_filter(self) -> bool {
         matches!(self, Kind::Filter | Kind::FilterValues)
     }
-
-    pub(super) fn is_handler(self) -> bool {
-        matches!(self, Kind::Handler | Kind::ClassicHandler)
-    }
 }
 
 impl Component {
@@ -174,6 +170,10 @@ mod tests {
             ),
             (
                 &[],
+                &["wasi:http/incoming-handler@0.2.3"],
+                Kind::ClassicHandler,
+            ),
+            (&[], &["wasi:cli/run@0.2.3"], Kind::Unknown),
             (
                 &[],
                 &["wasi:http/handler@0.3.0-rc-2026-01-06"],
@@ -189,10 +189,6 @@ mod tests {
                 &["wasi:http/incoming-handler@0.2.0-rc-2023-11-10"],
                 Kind::Unknown,
             ),
-                &["wasi:http/incoming-handler@0.2.3"],
-                Kind::ClassicHandler,
-            ),
-            (&[], &["wasi:cli/run@0.2.3"], Kind::Unknown),
         ] {
             assert_eq!(component(imports, exports).kind(), kind, "{exports:?}");
         }

@@ -179,6 +179,25 @@ fn a_handler_can_do_without_some_of_what_it_imports() {
     let folder = folder();
     let spin = tidegate_plugins::spin::ALL.iter();
     let (_, bytes) = spin
+#[test]
+fn a_middleware_is_tested_before_the_origin() {
+    let folder = folder();
+    let component = file(&folder, "gate.wasm", tidegate_plugins::spin::GATE);
+    let scenario = r#"
+        [origin]
+        "/a" = { headers = { x-secret = "1" }, body = "hello" }
+        [[steps]]
+        request = { path = "/a" }
+        expect = { status = 200, body = "hello", headers = { x-gate = "1", x-secret = false }, origin = { requests = 1 } }
+        [[steps]]
+        request = { path = "/a", headers = { gate = "deny" } }
+        expect = { status = 401, origin = { requests = 0 } }
+    "#;
+    let scenario = file(&folder, "scenario.toml", scenario);
+    let tested = plugin(&[&"test", &component, &scenario]);
+    assert_eq!(tested.code, Some(0), "{}{}", tested.out, tested.err);
+}
+
         .clone()
         .find(|(name, _)| *name == "misfit")
         .expect("it is built");
