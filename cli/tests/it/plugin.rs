@@ -103,6 +103,11 @@ fn what_makes_no_sense_ends_with_2_and_is_named() {
         ("grants = [\"limits\"]", "grants = []", "limits"),
         ("status = 429,", "state = 429,", "unknown field `state`"),
         ("advance = \"10s\"", "advance = \"soon\"", "soon"),
+        (
+            "advance = \"10s\"",
+            "advance = \"99999999999999999d\"",
+            "longer than 100 years",
+        ),
         ("cache-control =", "\"cache control\" =", "cache control"),
         ("status = 503 }", "status = 99 }", "99"),
         (
@@ -175,11 +180,6 @@ fn a_component_is_inspected() {
 }
 
 #[test]
-fn a_handler_can_do_without_some_of_what_it_imports() {
-    let folder = folder();
-    let spin = tidegate_plugins::spin::ALL.iter();
-    let (_, bytes) = spin
-#[test]
 fn a_middleware_is_tested_before_the_origin() {
     let folder = folder();
     let component = file(&folder, "gate.wasm", tidegate_plugins::spin::GATE);
@@ -198,6 +198,11 @@ fn a_middleware_is_tested_before_the_origin() {
     assert_eq!(tested.code, Some(0), "{}{}", tested.out, tested.err);
 }
 
+#[test]
+fn a_handler_can_do_without_some_of_what_it_imports() {
+    let folder = folder();
+    let spin = tidegate_plugins::spin::ALL.iter();
+    let (_, bytes) = spin
         .clone()
         .find(|(name, _)| *name == "misfit")
         .expect("it is built");
