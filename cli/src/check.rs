@@ -18,7 +18,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
     let file = arguments.file.display();
     let config = Config::from_file(&arguments.file).map_err(Failure::refused)?;
-    startup::check(config.clone(), tidegate_plugins::ALL)
+    startup::check(&config, tidegate_plugins::ALL)
         .map_err(|error| Failure::refused(format!("{file}: {error}")))?;
     println!(
         "{file}: good ({}, {}, {})",

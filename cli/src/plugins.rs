@@ -77,7 +77,8 @@ struct Refusal {
 struct Reloaded {
     plugin: String,
     changed: bool,
-    version: u64,
+    /// None where no route uses it.
+    version: Option<u64>,
     sha256: String,
 }
 
@@ -114,8 +115,10 @@ fn reload(arguments: &Arguments, admin: &Admin, name: Option<&str>) -> Result<()
     let (text, refused) = match answer {
         Ok((status @ (StatusCode::UNPROCESSABLE_ENTITY | StatusCode::NOT_FOUND), text)) => {
             let problem: Value = serde_json::from_str(&text).unwrap_or_default();
-            let why = problem["detail"].as_str().map(plain);
-            let why = why.unwrap_or_else(|| format!("it answered {status}"));
+            let Some(why) = problem["detail"].as_str().map(plain) else {
+                // Somebody else than an edge, whose page says little.
+                return Err(Failure::failed(format!("{edge} answered {status}")));
+            };
             (text, Some(Failure::failed(format!("{edge}: {why}"))))
         }
         answer => (successful(edge, answer)?.1, None),
@@ -188,11 +191,12 @@ fn listed(plugins: &[Plugin], now: u64) -> String {
 
 fn reloaded(plugins: &[Reloaded]) -> String {
     let lines = plugins.iter().map(|plugin| {
-        let (name, version) = (plain(&plugin.plugin), plugin.version);
+        let name = plain(&plugin.plugin);
         let sum: String = plain(&plugin.sha256).chars().take(DIGITS).collect();
-        match plugin.changed {
-            true => format!("{name}: version {version} is used now ({sum})\n"),
-            false => format!("{name}: unchanged, version {version} ({sum})\n"),
+        match (plugin.version, plugin.changed) {
+            (None, _) => format!("{name}: no route uses it ({sum})\n"),
+            (Some(version), true) => format!("{name}: version {version} is used now ({sum})\n"),
+            (Some(version), false) => format!("{name}: unchanged, version {version} ({sum})\n"),
         }
     });
     lines.collect()

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
 use tidegate_edge::config::Config;
-use tidegate_edge::startup::{Edge, Options, StartError};
+use tidegate_edge::startup::{Cancel, Edge, Options, StartError};
 
 use crate::failure::Failure;
 use crate::stop::{Stop, runtime};
@@ -34,19 +34,28 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
     let config = configuration(arguments)?;
     let runtime = runtime(1)?;
     let mut stop = Stop::listen(&runtime)?;
-    // Compiling may take minutes, and whoever wants this to stop shall not wait for that.
-    let starting = runtime.spawn_blocking(move || start(config));
+    let cancel = Cancel::default();
+    let options = options(cancel.clone());
+    let mut starting = runtime.spawn_blocking(move || Edge::start(config, options));
     let started = runtime.block_on(async {
         tokio::select! {
             biased;
-            started = starting => Some(started),
-            () = stop.asked() => None,
+            started = &mut starting => Some(started),
+            // Compiling may take minutes, and whoever wants this to stop shall not wait for that.
+            () = stop.asked() => match cancel.cancel() {
+                true => None,
+                false => Some(starting.await),
+            },
         }
     });
-    if let Some(started) = started {
-        let edge = started.map_err(|_| Failure::failed("the edge panicked as it started"))??;
-        runtime.block_on(stop.asked());
-        edge.drain();
+    let started = started.unwrap_or(Ok(Err(StartError::Cancelled)));
+    match started.map_err(|_| Failure::failed("the edge panicked as it started"))? {
+        Ok(edge) => {
+            runtime.block_on(stop.asked());
+            edge.drain();
+        }
+        Err(StartError::Cancelled) => {}
+        Err(error) => return Err(failure(error)),
     }
     tracing::info!("edge stopped");
     runtime.shutdown_background();
@@ -55,19 +64,29 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
 
 /// Starts an edge with the plugins that ship with the binary.
 pub(crate) fn start(config: Config) -> Result<Edge, Failure> {
-    let options = Options {
+    Edge::start(config, options(Cancel::default())).map_err(failure)
+}
+
+fn options(cancel: Cancel) -> Options {
+    Options {
         builtin_plugins: tidegate_plugins::ALL,
+        cancel,
         ..Options::default()
-    };
-    Edge::start(config, options).map_err(|error| match error {
+    }
+}
+
+fn failure(error: StartError) -> Failure {
+    match error {
         StartError::Config(_)
         | StartError::CodeCache(_)
         | StartError::Plugins(_)
         | StartError::Plugin(..)
         | StartError::Handlers(_)
         | StartError::Handler(..) => Failure::refused(error),
-        StartError::Listen { .. } | StartError::Worker(_) => Failure::failed(error),
-    })
+        StartError::Listen { .. } | StartError::Worker(_) | StartError::Cancelled => {
+            Failure::failed(error)
+        }
+    }
 }
 
 fn configuration(arguments: Arguments) -> Result<Config, Failure> {

@@ -32,7 +32,7 @@ mod told;
 pub use component::Handlers;
 pub use drive::{Handler, Middleware};
 pub use error::HandlerError;
-pub use imports::{can_use, needs};
+pub use imports::{can_use, is_draft, needs};
 pub use lent::{Lent, Read};
 pub use next::{Next, NotPassed, Onward};
 pub use prepared::Prepared;

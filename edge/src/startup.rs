@@ -5,6 +5,7 @@
 //! Redis connection and hot entries; the memory tier, the purge index, the compiled plugins and
 //! the metrics are shared.
 
+mod cancel;
 mod control;
 mod guests;
 mod sweeper;
@@ -26,13 +27,14 @@ use tokio::sync::watch;
 use crate::cache::{Cache, KeyPolicy, Memory};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::filters::{Builtin, CacheError, LocalLimits, PluginError};
+use crate::filters::{Builtin, CacheError, Library, LocalLimits, PluginError};
 use crate::handlers::HandlerError;
 use crate::keyvalue::KeyValue;
 use crate::proxy::Settings;
 use crate::purge::{Followed, Index, Log, Orders, Own, Seal, Stream};
 use crate::server::{self, Handler};
 use crate::telemetry::Metrics;
+pub use cancel::Cancel;
 use guests::Guests;
 pub use guests::check;
 use sweeper::Sweeper;
@@ -55,6 +57,8 @@ pub struct Options {
     pub builtin_plugins: Builtin,
     /// The size of the purge index: 2^slots cells a row.
     pub index_slots: u32,
+    /// Calls the start off.
+    pub cancel: Cancel,
 }
 
 impl Default for Options {
@@ -63,6 +67,7 @@ impl Default for Options {
             clock: Clock::system(),
             builtin_plugins: &[],
             index_slots: 20,
+            cancel: Cancel::default(),
         }
     }
 }
@@ -89,6 +94,8 @@ pub enum StartError {
     Config(String),
     #[error("cannot start a worker: {0}")]
     Worker(io::Error),
+    #[error("the start was called off")]
+    Cancelled,
 }
 
 /// A running edge. Dropped, it drains.
@@ -126,6 +133,9 @@ impl Edge {
         let admin_address = admin
             .as_ref()
             .and_then(|listener| listener.local_addr().ok());
+        if !options.cancel.may_be_seen() {
+            return Err(StartError::Cancelled);
+        }
         let (drain, draining) = watch::channel(false);
         let (ended, ending) = watch::channel(false);
         let mut edge = Edge {
@@ -142,7 +152,11 @@ impl Edge {
         edge.control = Some(shared.start_control(admin, draining.clone(), ending, followed)?);
         // A thread that failed has told why; then there is nothing to wait for.
         if let Ok(followed) = following.recv() {
-            shared.wait_for_log(followed);
+            shared.wait_for_log(followed, &options.cancel);
+        }
+        // Dropped, the edge takes its leave. What comes from here on takes seconds at most.
+        if options.cancel.is_cancelled() {
+            return Err(StartError::Cancelled);
         }
         let listeners = listen(config.server.listen, workers)?;
         edge.address = listeners[0].local_addr().map_err(StartError::Worker)?;
@@ -253,7 +267,8 @@ impl Shared {
         let via = HeaderValue::try_from(format!("1.1 {}", config.server.name))
             .map_err(|_| StartError::Config("server.name is no token".to_owned()))?;
         let limits_clock = clock.clone();
-        let guests = Guests::load(&config, options, &metrics)?;
+        let library = Library::open(options.builtin_plugins, &config.wasm)?;
+        let guests = Guests::load(&config, library, clock.clone(), &metrics)?;
         Ok(Shared {
             cache: Cache::new(keys, memory.clone(), config.cache.hot),
             guests,
@@ -278,9 +293,9 @@ impl Shared {
         })
     }
 
-    fn wait_for_log(&self, mut followed: Followed) {
+    fn wait_for_log(&self, mut followed: Followed, cancel: &Cancel) {
         let until = Instant::now() + LOG_PATIENCE;
-        while !*followed.borrow_and_update() {
+        while !*followed.borrow_and_update() && !cancel.is_cancelled() {
             if Instant::now() > until {
                 tracing::warn!(
                     "the purge log cannot be reached: starting without trust in the cache"

@@ -44,10 +44,6 @@ impl Kind {
     pub(super) fn is_filter(self) -> bool {
         matches!(self, Kind::Filter | Kind::FilterValues)
     }
-
-    pub(super) fn is_handler(self) -> bool {
-        matches!(self, Kind::Handler | Kind::ClassicHandler)
-    }
 }
 
 impl Component {
@@ -96,8 +92,12 @@ impl Component {
     }
 
     pub(super) fn kind(&self) -> Kind {
-        let exports = |name: &str| self.exports.iter().any(|export| export.starts_with(name));
-        let imports = |name: &str| self.imports.iter().any(|import| import.starts_with(name));
+        let has = |names: &[String], wanted: &str| {
+            let mut names = names.iter();
+            names.any(|name| name.starts_with(wanted) && !handlers::is_draft(name))
+        };
+        let exports = |wanted: &str| has(&self.exports, wanted);
+        let imports = |wanted: &str| has(&self.imports, wanted);
         if exports("on-request") && exports("configure") {
             // Only the world of handles borrows them.
             if imports("tidegate:plugin/exchange@") {
@@ -174,6 +174,21 @@ mod tests {
                 Kind::ClassicHandler,
             ),
             (&[], &["wasi:cli/run@0.2.3"], Kind::Unknown),
+            (
+                &[],
+                &["wasi:http/handler@0.3.0-rc-2026-01-06"],
+                Kind::Unknown,
+            ),
+            (
+                &["wasi:http/handler@0.3.0-rc-2026-01-06"],
+                &["wasi:http/handler@0.3.0"],
+                Kind::Handler,
+            ),
+            (
+                &[],
+                &["wasi:http/incoming-handler@0.2.0-rc-2023-11-10"],
+                Kind::Unknown,
+            ),
         ] {
             assert_eq!(component(imports, exports).kind(), kind, "{exports:?}");
         }

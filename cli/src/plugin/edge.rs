@@ -28,10 +28,16 @@ pub(super) fn config(
     let mut plugin = plugin.clone();
     plugin.insert("name".to_owned(), NAME.into());
     let mut route = route.clone();
-    if kind.is_handler() {
-        route.insert("handler".to_owned(), plugin.into());
+    let place = match kind {
+        Kind::Handler | Kind::ClassicHandler => "handler",
+        Kind::Middleware => "middleware",
+        Kind::Filter | Kind::FilterValues => "plugins",
+        Kind::Unknown => return Err("this component is no plugin".to_owned()),
+    };
+    if place == "handler" {
+        route.insert(place.to_owned(), plugin.into());
     } else {
-        route.insert("plugins".to_owned(), Value::Array(vec![plugin.into()]));
+        route.insert(place.to_owned(), Value::Array(vec![plugin.into()]));
         route.insert("origin".to_owned(), "origin".into());
     }
     let file = component.display().to_string();

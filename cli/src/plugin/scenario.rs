@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
+/// The furthest that a step moves the clock: 100 years.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
 /// A scenario file, in TOML.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -166,8 +169,18 @@ fn optional_duration<'de, D: Deserializer<'de>>(
         "d" => 86_400_000,
         _ => return Err(wrong()),
     };
-    let number: u64 = number.parse().map_err(|_| wrong())?;
-    Ok(Some(Duration::from_millis(number.saturating_mul(millis))))
+    // What has too many digits for a number is too long all the same.
+    let number: Option<u64> = match number {
+        "" => return Err(wrong()),
+        digits => digits.parse().ok(),
+    };
+    let total = number.and_then(|number| number.checked_mul(millis));
+    match total.map(Duration::from_millis) {
+        Some(total) if total <= LONGEST => Ok(Some(total)),
+        _ => Err(serde::de::Error::custom(format!(
+            "{text:?} is longer than 100 years"
+        ))),
+    }
 }
 
 #[cfg(test)]

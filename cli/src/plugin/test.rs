@@ -1,6 +1,6 @@
 //! `tidegate plugin test`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use clap::Args;
@@ -9,7 +9,7 @@ use tidegate_edge::clock::Clock;
 use tidegate_edge::startup::{Edge, Options};
 use tidegate_semantics::Timestamp;
 
-use super::component::{Component, Kind};
+use super::component::Kind;
 use super::expect::differences;
 use super::origin::Origin;
 use super::scenario::{Answer, Scenario, Step};
@@ -32,7 +32,12 @@ pub(crate) struct Arguments {
 
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     let (component, _) = inspect::read(&arguments.file)?;
-    let kind = kind(&arguments.file, &component)?;
+    let kind = component.kind();
+    if kind == Kind::Unknown {
+        let file = arguments.file.display();
+        let what = kind.described();
+        return Err(Failure::refused(format!("{file}: its kind is {what}")));
+    }
     let refused =
         |why: String| Failure::refused(format!("{}: {why}", arguments.scenario.display()));
     let text =
@@ -83,19 +88,6 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         Ok(())
     } else {
         Err(Failure::failed(format!("{failed} of {steps} steps failed")))
-    }
-}
-
-/// What kind of plugin is to be tested.
-fn kind(file: &Path, component: &Component) -> Result<Kind, Failure> {
-    let kind = component.kind();
-    if kind.is_filter() || kind.is_handler() {
-        Ok(kind)
-    } else {
-        let (file, what) = (file.display(), kind.described());
-        Err(Failure::refused(format!(
-            "{file}: its kind is {what}; filters and handlers can be tested"
-        )))
     }
 }
 

@@ -1,6 +1,7 @@
 //! `tidegate check` says what is wrong with a configuration, where, and by its exit code.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 
 use crate::command::{Ended, finish, repository, tidegate};
 
@@ -204,4 +205,46 @@ fn wrong_arguments_end_with_2() {
         "{}",
         unknown_level.err
     );
+}
+
+#[test]
+fn a_folder_for_compiled_code_is_checked_and_not_used() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let code = folder.path().join("code");
+    let checked = || {
+        check(&format!(
+            "[wasm]\ncache = {code:?}\n[plugins.limit]\nfile = \"builtin:rate-limit\"\n{GOOD}"
+        ))
+    };
+    // It would be made, by whoever runs the edge.
+    assert_eq!(checked().code, Some(0));
+    assert!(!code.exists());
+    fs::create_dir(&code).expect("the folder is ours");
+    let with_mode = |path, mode| {
+        fs::set_permissions(path, Permissions::from_mode(mode)).expect("it is ours");
+    };
+    with_mode(&code, 0o777);
+    let refused = checked();
+    assert_eq!(refused.code, Some(2), "{}", refused.out);
+    assert!(
+        refused.err.contains("others than its owner may write"),
+        "{}",
+        refused.err
+    );
+    with_mode(&code, 0o700);
+    let key = code.join("key");
+    fs::write(&key, "a key that was cut short").expect("the folder is ours");
+    with_mode(&key, 0o644);
+    let refused = checked();
+    assert_eq!(refused.code, Some(2), "{}", refused.out);
+    assert!(
+        refused.err.contains("others may read it"),
+        "{}",
+        refused.err
+    );
+    with_mode(&key, 0o600);
+    assert_eq!(checked().code, Some(0));
+    let left = fs::read_dir(&code).expect("it is ours");
+    let left: Vec<_> = left.flatten().map(|entry| entry.file_name()).collect();
+    assert_eq!(left, ["key"]);
 }

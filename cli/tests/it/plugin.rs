@@ -103,6 +103,11 @@ fn what_makes_no_sense_ends_with_2_and_is_named() {
         ("grants = [\"limits\"]", "grants = []", "limits"),
         ("status = 429,", "state = 429,", "unknown field `state`"),
         ("advance = \"10s\"", "advance = \"soon\"", "soon"),
+        (
+            "advance = \"10s\"",
+            "advance = \"99999999999999999d\"",
+            "longer than 100 years",
+        ),
         ("cache-control =", "\"cache control\" =", "cache control"),
         ("status = 503 }", "status = 99 }", "99"),
         (
@@ -172,6 +177,25 @@ fn a_component_is_inspected() {
         "{}",
         inspected.out
     );
+}
+
+#[test]
+fn a_middleware_is_tested_before_the_origin() {
+    let folder = folder();
+    let component = file(&folder, "gate.wasm", tidegate_plugins::spin::GATE);
+    let scenario = r#"
+        [origin]
+        "/a" = { headers = { x-secret = "1" }, body = "hello" }
+        [[steps]]
+        request = { path = "/a" }
+        expect = { status = 200, body = "hello", headers = { x-gate = "1", x-secret = false }, origin = { requests = 1 } }
+        [[steps]]
+        request = { path = "/a", headers = { gate = "deny" } }
+        expect = { status = 401, origin = { requests = 0 } }
+    "#;
+    let scenario = file(&folder, "scenario.toml", scenario);
+    let tested = plugin(&[&"test", &component, &scenario]);
+    assert_eq!(tested.code, Some(0), "{}{}", tested.out, tested.err);
 }
 
 #[test]

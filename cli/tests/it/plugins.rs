@@ -1,6 +1,8 @@
 //! `tidegate plugins`: an edge lists its plugins, and replaces them on order, without growing by it.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -187,6 +189,52 @@ fn what_was_reloaded_is_told_beside_what_was_not() {
     let json: serde_json::Value = serde_json::from_str(&json.out).unwrap();
     assert_eq!(json["plugins"][0]["plugin"], "the limit");
     assert_eq!(json["kept"][0]["plugin"], "idle");
+}
+
+#[test]
+fn what_no_route_uses_is_said_to_be_used_by_none() {
+    let edge = Edge::start_with(6, "[plugins.idle]\nfile = \"idle.wasm\"");
+    fs::write(edge.folder.path().join("idle.wasm"), "half of a").unwrap();
+    let reloaded = edge.plugins(&["reload", "idle"]);
+    assert_eq!(reloaded.code, Some(0), "{}", reloaded.err);
+    assert!(
+        reloaded.out.starts_with("idle: no route uses it ("),
+        "{}",
+        reloaded.out
+    );
+}
+
+#[test]
+fn an_answer_of_something_else_than_an_edge_is_shown() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let other = listener.local_addr().unwrap().to_string();
+    let served = std::thread::spawn(move || {
+        for _ in 0..2 {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"{}") {
+                let mut part = [0; 1024];
+                let count = stream.read(&mut part).unwrap();
+                assert_ne!(count, 0, "the request ended early");
+                request.extend_from_slice(&part[..count]);
+            }
+            let page = "<h1>Not here</h1>";
+            let head = format!("HTTP/1.1 404 Not Found\r\ncontent-length: {}", page.len());
+            write!(stream, "{head}\r\nconnection: close\r\n\r\n{page}").unwrap();
+        }
+    });
+    for more in [&[][..], &["--json"]] {
+        let mut command = tidegate();
+        let command = command.args(["plugins", "reload", "--admin", &other]);
+        let reloaded = finish(command.args(more));
+        assert_eq!((reloaded.code, &*reloaded.out), (Some(1), ""));
+        assert!(
+            reloaded.err.contains("404 Not Found") && !reloaded.err.contains("list of plugins"),
+            "{}",
+            reloaded.err
+        );
+    }
+    served.join().unwrap();
 }
 
 #[test]

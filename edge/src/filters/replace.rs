@@ -20,7 +20,7 @@ impl Kind for Plugins {
         let needs = loaded.compiled.needs.iter();
         Some(Facts {
             sha256: loaded.sha256,
-            kind: "filter",
+            kinds: vec!["filter"],
             hooks: names(has).collect(),
             needs: needs.map(|grant| grant.name()).collect(),
         })

@@ -10,7 +10,7 @@ use wasmtime_wasi_http::p3::bindings::{Service, ServicePre};
 
 use super::engine::{MOST_MEMORY, Machine, ROOM, machine};
 use super::error::HandlerError;
-use super::imports::Imports;
+use super::imports::{Imports, is_draft};
 use super::prepared::Prepared;
 use super::spin;
 use super::state::State;
@@ -151,6 +151,16 @@ pub(super) enum Place {
     Around,
 }
 
+impl Place {
+    /// What a guest in that place is called.
+    pub(super) fn kind(self) -> &'static str {
+        match self {
+            Place::Destination => "handler",
+            Place::Around => "middleware",
+        }
+    }
+}
+
 impl Loaded {
     /// Compiles what was read of a plugin.
     ///
@@ -283,6 +293,9 @@ impl Kind {
 
     fn of_export(name: &str) -> Option<Kind> {
         let (interface, version) = name.split_once('@')?;
+        if is_draft(name) {
+            return None;
+        }
         match interface {
             "wasi:http/handler" if version.starts_with("0.3.") => Some(Kind::Current),
             "wasi:http/incoming-handler" if version.starts_with("0.2.") => Some(Kind::Classic),
@@ -309,6 +322,8 @@ mod tests {
             ("wasi:http/incoming-handler@0.2.0", Some(Kind::Classic)),
             ("wasi:http/incoming-handler@0.2.10", Some(Kind::Classic)),
             ("wasi:http/handler@1.0.0", None),
+            ("wasi:http/handler@0.3.0-rc-2026-01-06", None),
+            ("wasi:http/incoming-handler@0.2.0-rc-2023-11-10", None),
             ("wasi:http/handler", None),
             ("wasi:cli/run@0.2.0", None),
         ] {

@@ -91,14 +91,18 @@ pub fn can_use<'a>(imports: impl IntoIterator<Item = &'a str>) -> BTreeSet<Grant
     imports.into_iter().filter_map(used).collect()
 }
 
+/// Whether an import or export is of a version that is still to be one, and so not what it became.
+pub fn is_draft(name: &str) -> bool {
+    let version = name.split_once('@').map_or("", |(_, version)| version);
+    version.contains("rc") || version.contains("draft")
+}
+
 impl Import {
     /// What an import of that name is.
     pub(super) fn of(name: &str) -> Import {
         let (interface, version) = name.split_once('@').unwrap_or((name, ""));
         let package = interface.split('/').next().unwrap_or_default();
-        // A draft is not what it became.
-        let is_draft = version.contains("rc") || version.contains("draft");
-        let is = |first: &str| version.starts_with(first) && !is_draft;
+        let is = |first: &str| version.starts_with(first) && !is_draft(name);
         match (package, interface) {
             (_, "wasi:http/handler") if is("0.3.") => Import::Next,
             ("wasi:http", _) if is("0.2.") || is("0.3.") => Import::Given,

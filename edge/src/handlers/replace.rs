@@ -1,5 +1,6 @@
 //! How a handler is replaced on the routes that use it, while requests pass.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 
 use super::component::{Handlers, Loaded};
@@ -10,13 +11,13 @@ impl Kind for Handlers {
     fn facts(&self, plugin: &str) -> Option<Facts> {
         let loaded = self.by_name.get(plugin)?.loaded.load_full();
         let imports = &loaded.compiled.imports;
+        // What comes next may be imported and never asked: what a component is, its routes say.
+        let uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
+        let uses = uses.iter().filter(|placed| placed.used.name == plugin);
+        let kinds: BTreeSet<_> = uses.map(|placed| placed.place.kind()).collect();
         Some(Facts {
             sha256: loaded.sha256,
-            kind: if imports.has_next {
-                "middleware"
-            } else {
-                "handler"
-            },
+            kinds: kinds.into_iter().collect(),
             hooks: Vec::new(),
             needs: imports.needs().into_iter().map(Grant::name).collect(),
         })

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Options, StartError};
+use super::StartError;
+use crate::clock::Clock;
 use crate::config::{Config, Source};
 use crate::filters::{Builtin, Chain, Library, PluginError, Plugins};
 use crate::handlers::{Handlers, Prepared};
@@ -33,26 +34,22 @@ pub(super) struct Surroundings {
 ///
 /// # Errors
 /// What is wrong with a component or with its use.
-pub fn check(mut config: Config, builtin: Builtin) -> Result<(), StartError> {
-    config.wasm.cache = None;
-    let options = Options {
-        builtin_plugins: builtin,
-        ..Options::default()
-    };
-    Guests::load(&config, &options, &Metrics::default()).map(drop)
+pub fn check(config: &Config, builtin: Builtin) -> Result<(), StartError> {
+    let library = Library::check(builtin, &config.wasm)?;
+    Guests::load(config, library, Clock::system(), &Metrics::default()).map(drop)
 }
 
 impl Guests {
-    /// Reads, compiles and asks all of them.
+    /// Reads, compiles and asks all of them, out of this library.
     ///
     /// # Errors
     /// What is wrong with a component or with its use.
     pub(super) fn load(
         config: &Config,
-        options: &Options,
+        library: Library,
+        clock: Clock,
         metrics: &Metrics,
     ) -> Result<Guests, StartError> {
-        let library = Library::open(options.builtin_plugins, &config.wasm)?;
         for (name, source) in unused(config) {
             library.read(name, source).map_err(PluginError::from)?;
             tracing::warn!(plugin = name, "no route uses this plugin");
@@ -67,13 +64,7 @@ impl Guests {
         let chains = chains.collect::<Result<_, _>>()?;
         let (handlers, of_routes) = handlers(config, library.clone())?;
         let kinds = vec![Arc::new(plugins) as _, Arc::new(handlers) as _];
-        let roster = Roster::new(
-            config,
-            library,
-            kinds,
-            options.clock.clone(),
-            metrics.clone(),
-        );
+        let roster = Roster::new(config, library, kinds, clock, metrics.clone());
         Ok(Guests {
             chains,
             handlers: of_routes,

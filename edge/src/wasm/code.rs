@@ -71,6 +71,21 @@ impl CodeCache {
         })
     }
 
+    /// Says of a folder what opening it would, and makes nothing. One that is not there is good.
+    ///
+    /// # Errors
+    /// As [`CodeCache::open`].
+    pub fn check(folder: &Path, secret: Option<&Secret>) -> Result<(), CacheError> {
+        if matches!(folder.try_exists(), Ok(false)) {
+            return Ok(());
+        }
+        let folder = Folder::open_existing(folder)?;
+        match secret {
+            Some(_) => Ok(()),
+            None => key::check(&folder),
+        }
+    }
+
     /// The component: from a file, or compiled now and written to one.
     ///
     /// # Errors

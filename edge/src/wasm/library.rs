@@ -34,14 +34,21 @@ impl Library {
     pub fn open(builtin: Builtin, settings: &Wasm) -> Result<Library, CacheError> {
         let open =
             |folder| CodeCache::open(folder, settings.cache_key.as_ref(), settings.cache_files);
-        let cache = match settings.cache.as_deref().map(open).transpose() {
-            Err(error @ CacheError::Unusable { .. }) => {
-                tracing::warn!(%error, "compiled code is not kept");
-                None
-            }
-            opened => opened?,
-        };
+        let opened = settings.cache.as_deref().map(open).transpose();
+        let cache = or_without(opened)?;
         Ok(Library { builtin, cache })
+    }
+
+    /// One that keeps no compiled code, where one that does could be opened, or would have none to
+    /// keep it in.
+    ///
+    /// # Errors
+    /// As [`Library::open`].
+    pub fn check(builtin: Builtin, settings: &Wasm) -> Result<Library, CacheError> {
+        let check = |folder| CodeCache::check(folder, settings.cache_key.as_ref());
+        let checked = settings.cache.as_deref().map(check).transpose();
+        or_without(checked)?;
+        Ok(Library::from(builtin))
     }
 
     /// Reads what a source names, and compares it with its pin.
@@ -62,5 +69,16 @@ impl Library {
             Some(cache) => cache.component(engine, bytes),
             None => Component::from_binary(engine, bytes),
         }
+    }
+}
+
+/// What was opened; nothing, and a word in the log, where the folder cannot be used.
+fn or_without<T>(opened: Result<Option<T>, CacheError>) -> Result<Option<T>, CacheError> {
+    match opened {
+        Err(error @ CacheError::Unusable { .. }) => {
+            tracing::warn!(%error, "compiled code is not kept");
+            Ok(None)
+        }
+        opened => opened,
     }
 }

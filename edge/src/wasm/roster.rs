@@ -44,8 +44,8 @@ pub(crate) trait Kind: Send + Sync {
 pub(crate) struct Facts {
     /// What is used now.
     pub(crate) sha256: Sum,
-    /// The name of the kind.
-    pub(crate) kind: &'static str,
+    /// What routes use it as.
+    pub(crate) kinds: Vec<&'static str>,
     /// The hooks it has on some route, if its kind has hooks.
     pub(crate) hooks: Vec<&'static str>,
     /// The capabilities that a route must grant it.
@@ -69,7 +69,9 @@ pub struct Reloaded {
     pub plugin: String,
     /// Whether there is a new version: otherwise what was read is what is used already.
     pub changed: bool,
-    pub version: u64,
+    /// The one that is used; none where no route uses the plugin, which is read then and no more.
+    pub version: Option<u64>,
+    /// The sum of what was read.
     pub sha256: String,
 }
 
@@ -143,10 +145,11 @@ impl Roster {
                     self.metrics.count_reload(plugin, "changed");
                     tracing::info!(plugin, version, %sha256, "plugin reloaded");
                 }
+                let is_used = !self.facts(plugin).is_empty();
                 Ok(Reloaded {
                     plugin: plugin.to_owned(),
                     changed,
-                    version,
+                    version: is_used.then_some(version),
                     sha256: sha256.to_string(),
                 })
             }
@@ -174,8 +177,10 @@ impl Roster {
     /// Looks whether files have changed, and reloads what has, once it has not changed any more
     /// between two looks: it may be being written.
     pub fn look(&self) {
-        for (name, entry) in &self.plugins {
-            if entry.is_due() {
+        let files = self.plugins.iter();
+        let files = files.filter(|(_, entry)| entry.source.builtin().is_none());
+        for (name, entry) in files {
+            if entry.is_due(Stamp::of(&entry.source)) {
                 // It is told and kept where it is found.
                 let _ = self.reload(name);
             }

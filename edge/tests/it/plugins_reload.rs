@@ -420,3 +420,27 @@ async fn a_handler_is_replaced_with_the_instances_that_it_kept() {
         );
     }
 }
+
+#[tokio::test]
+async fn what_a_component_is_listed_as_is_what_routes_use_it_for() {
+    let origin = Origin::answers("x");
+    let around =
+        "[[routes]]\npath = \"/around\"\norigin = \"app\"\nmiddleware = [{ name = \"both\" }]";
+    let instead = "[[routes]]\npath = \"/instead\"\nhandler = { name = \"both\" }";
+    for (routes, kinds) in [
+        (vec![around], serde_json::json!(["middleware"])),
+        (vec![instead], serde_json::json!(["handler"])),
+        (
+            vec![around, instead],
+            serde_json::json!(["handler", "middleware"]),
+        ),
+    ] {
+        let edge = Edge::before(&origin)
+            .with(&format!(
+                "[plugins.both]\nfile = \"builtin:gate\"\n{}",
+                routes.join("\n")
+            ))
+            .start();
+        assert_eq!(listed(&edge).await["kinds"], kinds);
+    }
+}

@@ -97,6 +97,14 @@ async fn a_plugin_that_no_route_uses_stops_nothing() {
     }
     let told = edge.admin("POST", "/plugins/reload").send().await;
     assert_eq!(told.status, 200, "{}", told.text());
+    // It is of no version, since nothing of it is used.
+    let told: Value = serde_json::from_str(told.text()).unwrap();
+    for plugin in told["plugins"].as_array().unwrap() {
+        assert_eq!(
+            (&plugin["changed"], &plugin["version"]),
+            (&json!(false), &Value::Null)
+        );
+    }
 }
 
 #[tokio::test]

@@ -38,6 +38,15 @@ impl Folder {
             .mode(0o700)
             .create(path)
             .map_err(unusable)?;
+        Folder::open_existing(path)
+    }
+
+    /// Opens a folder that is there.
+    pub(super) fn open_existing(path: &Path) -> Result<Folder, CacheError> {
+        let unusable = |source| CacheError::Unusable {
+            path: path.to_owned(),
+            source,
+        };
         // Told by a file that we make: it belongs to who we are.
         let mut folder = Folder {
             path: path.to_owned(),

@@ -23,7 +23,8 @@ pub(super) fn kept_in(folder: &Folder) -> Result<[u8; 32], CacheError> {
         path: path.clone(),
         source,
     };
-    if let Some(key) = read(folder).map_err(unusable)?? {
+    check(folder)?;
+    if let Some(key) = read(folder).map_err(unusable)? {
         return Ok(key);
     }
     let mut key = [0; 32];
@@ -32,25 +33,37 @@ pub(super) fn kept_in(folder: &Folder) -> Result<[u8; 32], CacheError> {
         .map_err(unusable)?;
     // Of several processes that start together one makes the key, and all have the same.
     folder.write_first(FILE, &[&key]).map_err(unusable)?;
-    match read(folder).map_err(unusable)?? {
+    check(folder)?;
+    match read(folder).map_err(unusable)? {
         Some(kept) => Ok(kept),
         None => Err(unusable(io::Error::other("it is no key"))),
     }
 }
 
+/// Whether the key, if there is one, is known to us alone. It stays so: nobody else writes to the
+/// folder.
+///
+/// # Errors
+/// [`CacheError::Unsafe`].
+pub(super) fn check(folder: &Folder) -> Result<(), CacheError> {
+    match fs::symlink_metadata(folder.file(FILE)) {
+        Ok(found) if found.is_file() && !folder.is_secret(&found) => {
+            Err(folder.not_safe("its key belongs to another user, or others may read it"))
+        }
+        // What is no file is never read.
+        _ => Ok(()),
+    }
+}
+
 /// The key, if there is one.
-fn read(folder: &Folder) -> io::Result<Result<Option<[u8; 32]>, CacheError>> {
+fn read(folder: &Folder) -> io::Result<Option<[u8; 32]>> {
     let path = folder.file(FILE);
     let Some(bytes) = folder::read(&path)? else {
-        return Ok(Ok(None));
+        return Ok(None);
     };
-    if !folder.is_secret(&fs::symlink_metadata(&path)?) {
-        let why = "its key belongs to another user, or others may read it";
-        return Ok(Err(folder.not_safe(why)));
-    }
     match bytes.try_into() {
-        Ok(key) => Ok(Ok(Some(key))),
+        Ok(key) => Ok(Some(key)),
         // Cut short, by a full disk perhaps: whatever it vouched for is written again.
-        Err(_) => fs::remove_file(&path).map(|()| Ok(None)),
+        Err(_) => fs::remove_file(&path).map(|()| None),
     }
 }

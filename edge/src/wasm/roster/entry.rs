@@ -100,7 +100,7 @@ impl Entry {
             file: self.source.file.clone(),
             sha256: facts.first().map(|facts| facts.sha256.to_string()),
             pinned: self.source.sha256.is_some(),
-            kinds: facts.iter().map(|facts| facts.kind).collect(),
+            kinds: of_all(|facts| &facts.kinds),
             hooks: of_all(|facts| &facts.hooks),
             needs: of_all(|facts| &facts.needs),
             routes: self.routes.clone(),
@@ -134,9 +134,11 @@ impl Entry {
         state.version
     }
 
-    /// Whether its file has changed since it was last read, and is at rest.
-    pub(super) fn is_due(&self) -> bool {
-        self.source.builtin().is_none() && self.state().look.is_due(Stamp::of(&self.source))
+    /// Whether its file, which is as this stamp says now, has changed since it was last read, and
+    /// is at rest. The stamp is taken by the caller: a file system may take its time for it, in
+    /// which nobody else shall wait for the state.
+    pub(super) fn is_due(&self, now: Stamp) -> bool {
+        self.state().look.is_due(now)
     }
 
     /// Notes as what its file was read, if that can be told.

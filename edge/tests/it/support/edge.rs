@@ -225,6 +225,7 @@ impl Builder {
             clock: self.clock,
             builtin_plugins: &BUILTIN,
             index_slots: 12,
+            ..Options::default()
         };
         startup::Edge::start(config, options)
     }
