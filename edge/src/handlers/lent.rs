@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use crate::body::{Arriving, Body, BodyError};
+use crate::body::{Arriving, BodyError};
 
 /// A body that is lent.
 pub struct Lent(Arc<Mutex<Loan>>);
@@ -19,17 +19,15 @@ struct Loan {
 
 impl Lent {
     /// Lends a body, where there is one.
-    pub fn out(body: Option<Arriving>) -> (Lent, Body) {
+    pub fn out(body: Option<Arriving>) -> (Lent, Option<Arriving>) {
         let is_empty = body.is_none();
         let loan = Arc::new(Mutex::new(Loan {
             body,
             is_read: false,
         }));
         let lent = Lent(Arc::clone(&loan));
-        if is_empty {
-            return (lent, Body::Empty);
-        }
-        (lent, Body::stream(Borrowed(loan)))
+        let borrowed = (!is_empty).then(|| Arriving::guest(Borrowed(loan)));
+        (lent, borrowed)
     }
 
     /// The body as it was lent.

@@ -7,6 +7,7 @@
 //! Interim responses, upgrades and trailers do not go through it.
 
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
@@ -65,7 +66,19 @@ impl Proxy {
             let Some(middleware) = route.middleware.get(at) else {
                 return self.respond(exchange, route).await;
             };
+            let limit = self.settings.max_body;
+            let announced = exchange.body.as_ref().map(http_body::Body::size_hint);
+            if announced.is_some_and(|announced| announced.lower() > limit as u64) {
+                let mut response = self.finish(self.failed(Failure::BodyTooLarge(limit)), &route);
+                close(&mut response, &exchange);
+                return response;
+            }
             let (lent, body) = Lent::out(exchange.body.take());
+            let is_too_large = Arc::<AtomicBool>::default();
+            let body = body.map_or(Body::Empty, |body| {
+                let received = Received::new(body, middleware.timeout(), limit);
+                Body::stream(received.flagging(Arc::clone(&is_too_large)))
+            });
             let behind = Arc::new(Behind {
                 proxy: Arc::clone(&self),
                 route: Arc::clone(&route),
@@ -77,6 +90,11 @@ impl Proxy {
             let next = Arc::clone(&behind) as Arc<dyn Next>;
             let answered = middleware.answer(request, next).await;
             let answered = answered.and_then(|response| passable(response, &exchange, middleware));
+            // Whatever the middleware makes of a body that it was not sent to its end.
+            let answered = match is_too_large.load(Ordering::Relaxed) {
+                true => Err(Failure::BodyTooLarge(limit)),
+                false => answered,
+            };
             let failure = match answered {
                 Ok(mut response) => {
                     if !behind.was_asked() {
@@ -87,7 +105,8 @@ impl Proxy {
                 }
                 Err(failure) => failure,
             };
-            if middleware.is_fail_open()
+            if matches!(failure, Failure::Plugin { .. })
+                && middleware.is_fail_open()
                 && behind.becomes(Fate::LeftOut)
                 && let Ok(body) = lent.take_back()
             {
@@ -235,7 +254,13 @@ fn answered_itself(response: Response<Body>) -> Answer {
 
 /// An announced body that nobody read would be taken for the next request.
 fn close_if_unread(response: &mut Response<Body>, exchange: &Exchange, lent: &Lent) {
-    if exchange.expects_continue && exchange.version < Version::HTTP_2 && lent.is_untouched() {
+    if exchange.expects_continue && lent.is_untouched() {
+        close(response, exchange);
+    }
+}
+
+fn close(response: &mut Response<Body>, exchange: &Exchange) {
+    if exchange.version < Version::HTTP_2 {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(CONNECTION, close);
     }
