@@ -248,6 +248,19 @@ async fn a_middleware_is_sent_no_more_of_a_body_than_the_edge_takes() {
 }
 
 #[tokio::test]
+async fn the_length_of_a_body_passes_a_middleware_whatever_the_method() {
+    let origin = Origin::answers("x");
+    let edge = gated(&origin, "lengths", "").start();
+    for method in ["POST", "DELETE", "GET"] {
+        edge.request(method, "/a").body("12345").send().await;
+        let asked = origin.last();
+        assert_eq!((&*asked.method, &*asked.body), (method, &b"12345"[..]));
+        assert_eq!(asked.get("content-length"), Some("5"), "{method}");
+        assert_eq!(asked.get("transfer-encoding"), None, "{method}");
+    }
+}
+
+#[tokio::test]
 async fn a_middleware_whose_request_was_refused_has_asked_nothing() {
     for order in ["elsewhere", "connect"] {
         let origin = Origin::answers("x");
