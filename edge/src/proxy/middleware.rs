@@ -15,7 +15,7 @@ use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use tidegate_semantics::{CacheStatus, strip_hop_by_hop};
 
-use super::{Answer, Proxy, Route};
+use super::{Answer, CACHE_STATUS, Proxy, Route};
 use crate::body::{Arriving, Body, Received, is_about_its_body, unless_empty};
 use crate::error::Failure;
 use crate::exchange::{Exchange, MAX_TARGET, canonical, join_cookies, rooted};
@@ -99,6 +99,10 @@ impl Proxy {
                 Ok(mut response) => {
                     if !behind.was_asked() {
                         response = self.finish(answered_itself(response), &route);
+                    } else if !response.headers().contains_key(CACHE_STATUS) {
+                        // What was asked is counted, but this is not its answer.
+                        let told = by_plugin().to_header_value(&self.settings.name);
+                        response.headers_mut().append(CACHE_STATUS, told);
                     }
                     close_if_unread(&mut response, &exchange, &lent);
                     return response;
@@ -243,12 +247,16 @@ fn passable(
 fn answered_itself(response: Response<Body>) -> Answer {
     Answer {
         response,
-        status: CacheStatus {
-            detail: Some("plugin"),
-            ..CacheStatus::default()
-        },
+        status: by_plugin(),
         is_told: false,
         outcome: Outcome::Filtered,
+    }
+}
+
+fn by_plugin() -> CacheStatus {
+    CacheStatus {
+        detail: Some("plugin"),
+        ..CacheStatus::default()
     }
 }
 

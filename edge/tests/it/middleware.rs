@@ -261,6 +261,16 @@ async fn the_length_of_a_body_passes_a_middleware_whatever_the_method() {
 }
 
 #[tokio::test]
+async fn what_a_middleware_answers_instead_says_what_the_cache_did_not() {
+    let origin = Origin::answers("x");
+    let edge = gated(&origin, "instead", "").start();
+    let response = ordered(&edge, "instead").await;
+    assert_eq!(response.text(), "something else");
+    assert_eq!(response.cache("detail"), Some("plugin"));
+    assert_eq!(origin.requests(), 1);
+}
+
+#[tokio::test]
 async fn a_middleware_whose_request_was_refused_has_asked_nothing() {
     for order in ["elsewhere", "connect"] {
         let origin = Origin::answers("x");
