@@ -23,6 +23,9 @@ use crate::forward::{say_who_asked, unsay_who_asked};
 use crate::handlers::{Lent, Middleware, Next, NotPassed, Onward};
 use crate::telemetry::Outcome;
 
+/// Bytes of a body that the server reads behind an answer, so that its connection stays.
+const READ_AT_ONCE: u64 = 8 << 10;
+
 /// What is behind a middleware.
 struct Behind {
     proxy: Arc<Proxy>,
@@ -260,9 +263,11 @@ fn by_plugin() -> CacheStatus {
     }
 }
 
-/// An announced body that nobody read would be taken for the next request.
+/// Says that the connection closes where nobody has read the body. One that was announced would be
+/// taken for the next request, and for more of it than it reads at once the server does not wait.
 fn close_if_unread(response: &mut Response<Body>, exchange: &Exchange, lent: &Lent) {
-    if exchange.expects_continue && lent.is_untouched() {
+    let is_announced = exchange.expects_continue && lent.is_untouched();
+    if is_announced || lent.is_left_with_over(READ_AT_ONCE) {
         close(response, exchange);
     }
 }

@@ -248,6 +248,24 @@ async fn a_middleware_is_sent_no_more_of_a_body_than_the_edge_takes() {
 }
 
 #[tokio::test]
+async fn who_is_answered_early_is_told_that_the_connection_closes() {
+    let origin = Origin::answers("never");
+    let edge = gated(&origin, "early", "").start();
+    for (announced, sent, expected) in [(100_000, 100, Some("close")), (100, 100, None)] {
+        let mut connection = edge.connect().await;
+        let head = format!(
+            "POST /a HTTP/1.1\r\nhost: edge.test\r\ngate: deny\r\ncontent-length: {announced}\r\n\r\n"
+        );
+        connection
+            .write((head + &"x".repeat(sent)).as_bytes())
+            .await;
+        let head = connection.head().await;
+        assert_eq!(head.status, 401);
+        assert_eq!(head.get("connection"), expected, "{announced}");
+    }
+}
+
+#[tokio::test]
 async fn the_length_of_a_body_passes_a_middleware_whatever_the_method() {
     let origin = Origin::answers("x");
     let edge = gated(&origin, "lengths", "").start();
