@@ -66,8 +66,9 @@ impl Egress {
 
     /// Sends a request for an absolute URL, without following redirects, and waits for the head of
     /// the response. Fields that belong to the connection are ours, whatever the request says.
-    /// The head must be there within `timeout`, connecting and sending included; each part of the
-    /// body within `timeout` of the one before.
+    /// The head must be there within `timeout`, connecting and sending included, but not the second at
+    /// most that is given to a guest to say whether its GET has a body; each part of the body within
+    /// `timeout` of the one before.
     ///
     /// # Errors
     /// [`EgressError`].
@@ -80,12 +81,10 @@ impl Egress {
         let target = Target::of(request.method(), request.uri(), allowed)?;
         let to = target.authority.to_string();
         let upstream = self.pools.upstream(&target.authority)?;
-        let sent = async {
-            let request = without_empty_body(request).await;
-            let request = self.outbound(request, target.path, &target.host);
-            upstream.send(request).await
-        };
-        let response = match tokio::time::timeout(timeout, sent).await {
+        // The guest's time, not the server's.
+        let request = without_empty_body(request).await;
+        let request = self.outbound(request, target.path, &target.host);
+        let response = match tokio::time::timeout(timeout, upstream.send(request)).await {
             Ok(response) => response.map_err(|failure| EgressError::of(failure, &to, timeout))?,
             Err(_) => {
                 return Err(EgressError::Timeout {

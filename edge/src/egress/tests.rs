@@ -3,17 +3,20 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Request};
+use http_body::Frame;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::{AllowedHosts, Egress, EgressError};
-use crate::body::Body;
+use crate::body::{Body, BodyError};
 
 /// Longer than any test takes.
 const PATIENT: Duration = Duration::from_secs(30);
@@ -127,6 +130,37 @@ async fn the_fields_of_the_connection_are_ours_and_the_others_are_the_guests() {
     ] {
         assert!(!sent.contains(ours), "{ours} in {sent}");
     }
+}
+
+/// A body of which nothing is known before it comes.
+struct Later(tokio::sync::oneshot::Receiver<Bytes>);
+
+impl http_body::Body for Later {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.0.is_terminated() {
+            return Poll::Ready(None);
+        }
+        let part = Pin::new(&mut self.0).poll(context);
+        part.map(|part| part.ok().map(|part| Ok(Frame::data(part))))
+    }
+}
+
+#[tokio::test]
+async fn a_body_may_follow_when_the_head_of_the_response_is_there() {
+    let server = Server::answering(ECHO).await;
+    let (part, later) = tokio::sync::oneshot::channel();
+    let request = Request::get(server.url("/")).body(Body::stream(Later(later)));
+    let short = Duration::from_millis(500);
+    let (egress, allowed) = (egress(), server.allowed());
+    let response = egress.send(&allowed, request.unwrap(), short).await;
+    assert_eq!(response.unwrap().status(), 200);
+    part.send(Bytes::from("late")).unwrap();
 }
 
 #[tokio::test]

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 
-use crate::body::{Arriving, Body, BodyError};
+use crate::body::{Arriving, BodyError};
 
 /// A body that is lent.
 pub struct Lent(Arc<Mutex<Loan>>);
@@ -15,21 +15,22 @@ pub struct Lent(Arc<Mutex<Loan>>);
 struct Loan {
     body: Option<Arriving>,
     is_read: bool,
+    /// The borrower has let go of it.
+    is_let_go: bool,
 }
 
 impl Lent {
     /// Lends a body, where there is one.
-    pub fn out(body: Option<Arriving>) -> (Lent, Body) {
+    pub fn out(body: Option<Arriving>) -> (Lent, Option<Arriving>) {
         let is_empty = body.is_none();
         let loan = Arc::new(Mutex::new(Loan {
             body,
             is_read: false,
+            is_let_go: false,
         }));
         let lent = Lent(Arc::clone(&loan));
-        if is_empty {
-            return (lent, Body::Empty);
-        }
-        (lent, Body::stream(Borrowed(loan)))
+        let borrowed = (!is_empty).then(|| Arriving::guest(Borrowed(loan)));
+        (lent, borrowed)
     }
 
     /// The body as it was lent.
@@ -49,6 +50,14 @@ impl Lent {
         let loan = lock(&self.0);
         loan.body.is_some() && !loan.is_read
     }
+
+    /// Whether nobody will read the rest of the body, and that is, or may be, over `most` bytes.
+    pub fn is_left_with_over(&self, most: u64) -> bool {
+        let loan = lock(&self.0);
+        let mut rest = loan.body.iter().filter(|body| !body.is_end_stream());
+        let is_over = |rest: SizeHint| rest.upper().is_none_or(|rest| rest > most);
+        loan.is_let_go && rest.any(|rest| is_over(rest.size_hint()))
+    }
 }
 
 /// Some of a body was read, and is gone.
@@ -60,6 +69,12 @@ struct Borrowed(Arc<Mutex<Loan>>);
 
 fn lock(loan: &Mutex<Loan>) -> MutexGuard<'_, Loan> {
     loan.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Drop for Borrowed {
+    fn drop(&mut self) {
+        lock(&self.0).is_let_go = true;
+    }
 }
 
 impl http_body::Body for Borrowed {
@@ -84,14 +99,14 @@ impl http_body::Body for Borrowed {
         lock(&self.0)
             .body
             .as_ref()
-            .is_none_or(http_body::Body::is_end_stream)
+            .is_none_or(Arriving::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
         let loan = lock(&self.0);
         loan.body
             .as_ref()
-            .map(http_body::Body::size_hint)
+            .map(Arriving::size_hint)
             .unwrap_or_default()
     }
 }

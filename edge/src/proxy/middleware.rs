@@ -7,6 +7,7 @@
 //! Interim responses, upgrades and trailers do not go through it.
 
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
@@ -14,13 +15,16 @@ use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use tidegate_semantics::{CacheStatus, strip_hop_by_hop};
 
-use super::{Answer, Proxy, Route};
+use super::{Answer, CACHE_STATUS, Proxy, Route};
 use crate::body::{Arriving, Body, Received, is_about_its_body, unless_empty};
 use crate::error::Failure;
 use crate::exchange::{Exchange, MAX_TARGET, canonical, join_cookies, rooted};
 use crate::forward::{say_who_asked, unsay_who_asked};
 use crate::handlers::{Lent, Middleware, Next, NotPassed, Onward};
 use crate::telemetry::Outcome;
+
+/// Bytes of a body that the server reads behind an answer, so that its connection stays.
+const READ_AT_ONCE: u64 = 8 << 10;
 
 /// What is behind a middleware.
 struct Behind {
@@ -65,7 +69,19 @@ impl Proxy {
             let Some(middleware) = route.middleware.get(at) else {
                 return self.respond(exchange, route).await;
             };
+            let limit = self.settings.max_body;
+            let announced = exchange.body.as_ref().map(http_body::Body::size_hint);
+            if announced.is_some_and(|announced| announced.lower() > limit as u64) {
+                let mut response = self.finish(self.failed(Failure::BodyTooLarge(limit)), &route);
+                close(&mut response, &exchange);
+                return response;
+            }
             let (lent, body) = Lent::out(exchange.body.take());
+            let is_too_large = Arc::<AtomicBool>::default();
+            let body = body.map_or(Body::Empty, |body| {
+                let received = Received::new(body, middleware.timeout(), limit);
+                Body::stream(received.flagging(Arc::clone(&is_too_large)))
+            });
             let behind = Arc::new(Behind {
                 proxy: Arc::clone(&self),
                 route: Arc::clone(&route),
@@ -77,17 +93,27 @@ impl Proxy {
             let next = Arc::clone(&behind) as Arc<dyn Next>;
             let answered = middleware.answer(request, next).await;
             let answered = answered.and_then(|response| passable(response, &exchange, middleware));
+            // Whatever the middleware makes of a body that it was not sent to its end.
+            let answered = match is_too_large.load(Ordering::Relaxed) {
+                true => Err(Failure::BodyTooLarge(limit)),
+                false => answered,
+            };
             let failure = match answered {
                 Ok(mut response) => {
                     if !behind.was_asked() {
                         response = self.finish(answered_itself(response), &route);
+                    } else if !response.headers().contains_key(CACHE_STATUS) {
+                        // What was asked is counted, but this is not its answer.
+                        let told = by_plugin().to_header_value(&self.settings.name);
+                        response.headers_mut().append(CACHE_STATUS, told);
                     }
                     close_if_unread(&mut response, &exchange, &lent);
                     return response;
                 }
                 Err(failure) => failure,
             };
-            if middleware.is_fail_open()
+            if matches!(failure, Failure::Plugin { .. })
+                && middleware.is_fail_open()
                 && behind.becomes(Fate::LeftOut)
                 && let Ok(body) = lent.take_back()
             {
@@ -226,18 +252,30 @@ fn passable(
 fn answered_itself(response: Response<Body>) -> Answer {
     Answer {
         response,
-        status: CacheStatus {
-            detail: Some("plugin"),
-            ..CacheStatus::default()
-        },
+        status: by_plugin(),
         is_told: false,
         outcome: Outcome::Filtered,
     }
 }
 
-/// An announced body that nobody read would be taken for the next request.
+fn by_plugin() -> CacheStatus {
+    CacheStatus {
+        detail: Some("plugin"),
+        ..CacheStatus::default()
+    }
+}
+
+/// Says that the connection closes where nobody has read the body. One that was announced would be
+/// taken for the next request, and for more of it than it reads at once the server does not wait.
 fn close_if_unread(response: &mut Response<Body>, exchange: &Exchange, lent: &Lent) {
-    if exchange.expects_continue && exchange.version < Version::HTTP_2 && lent.is_untouched() {
+    let is_announced = exchange.expects_continue && lent.is_untouched();
+    if is_announced || lent.is_left_with_over(READ_AT_ONCE) {
+        close(response, exchange);
+    }
+}
+
+fn close(response: &mut Response<Body>, exchange: &Exchange) {
+    if exchange.version < Version::HTTP_2 {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(CONNECTION, close);
     }

@@ -228,6 +228,77 @@ async fn a_middleware_is_not_left_out_once_it_has_read_or_asked() {
 }
 
 #[tokio::test]
+async fn a_middleware_is_sent_no_more_of_a_body_than_the_edge_takes() {
+    let length = "content-length: 2000\r\n\r\n".to_owned() + &"x".repeat(2_000);
+    let chunks = "transfer-encoding: chunked\r\n\r\n".to_owned()
+        + &format!("3e8\r\n{}\r\n", "x".repeat(1_000)).repeat(2)
+        + "0\r\n\r\n";
+    for on_failure in ["open", "closed"] {
+        for order in ["", "read-trap"] {
+            for body in [&length, &chunks] {
+                let origin = Origin::answers("x");
+                let settings = format!("on_failure = \"{on_failure}\"");
+                let edge = gated(&origin, "bounded", &settings)
+                    .with("server.max_body_bytes = \"1KiB\"")
+                    .start();
+                let mut connection = edge.connect().await;
+                let head = format!("POST /a HTTP/1.1\r\nhost: edge.test\r\ngate: {order}\r\n");
+                connection.write((head + body).as_bytes()).await;
+                let answer = connection.answer_to("POST").await.expect("an answer");
+                assert_eq!(answer.status, 413, "{on_failure} {order:?}");
+            }
+        }
+    }
+    for kind in [FailureKind::Answer, FailureKind::Trap] {
+        assert!(
+            counted("bounded", kind) <= 2,
+            "those are not asked that are over by announcement"
+        );
+    }
+}
+
+#[tokio::test]
+async fn who_is_answered_early_is_told_that_the_connection_closes() {
+    let origin = Origin::answers("never");
+    let edge = gated(&origin, "early", "").start();
+    for (announced, sent, expected) in [(100_000, 100, Some("close")), (100, 100, None)] {
+        let mut connection = edge.connect().await;
+        let head = format!(
+            "POST /a HTTP/1.1\r\nhost: edge.test\r\ngate: deny\r\ncontent-length: {announced}\r\n\r\n"
+        );
+        connection
+            .write((head + &"x".repeat(sent)).as_bytes())
+            .await;
+        let head = connection.head().await;
+        assert_eq!(head.status, 401);
+        assert_eq!(head.get("connection"), expected, "{announced}");
+    }
+}
+
+#[tokio::test]
+async fn the_length_of_a_body_passes_a_middleware_whatever_the_method() {
+    let origin = Origin::answers("x");
+    let edge = gated(&origin, "lengths", "").start();
+    for method in ["POST", "DELETE", "GET"] {
+        edge.request(method, "/a").body("12345").send().await;
+        let asked = origin.last();
+        assert_eq!((&*asked.method, &*asked.body), (method, &b"12345"[..]));
+        assert_eq!(asked.get("content-length"), Some("5"), "{method}");
+        assert_eq!(asked.get("transfer-encoding"), None, "{method}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_middleware_answers_instead_says_what_the_cache_did_not() {
+    let origin = Origin::answers("x");
+    let edge = gated(&origin, "instead", "").start();
+    let response = ordered(&edge, "instead").await;
+    assert_eq!(response.text(), "something else");
+    assert_eq!(response.cache("detail"), Some("plugin"));
+    assert_eq!(origin.requests(), 1);
+}
+
+#[tokio::test]
 async fn a_middleware_whose_request_was_refused_has_asked_nothing() {
     for order in ["elsewhere", "connect"] {
         let origin = Origin::answers("x");

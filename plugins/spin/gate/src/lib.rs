@@ -95,6 +95,8 @@ async fn handle(mut request: Request) -> anyhow::Result<impl IntoResponse> {
     response.headers_mut().remove("x-secret");
     Ok(match order {
         "trap-after" => panic!("as asked"),
+        // A response of its own, with nothing of what came.
+        "instead" => return Ok(Response::new(text("something else"))),
         "status" => {
             *response.status_mut() = StatusCode::IM_A_TEAPOT;
             response.map(box_body)
