@@ -22,6 +22,10 @@ use std::time::Instant;
 use client::Client;
 use edge::{Child, WAYS, Way};
 
+/// As the edge has it that is shipped.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Clients that ask at once, each waiting for its answer.
 const CLIENTS: usize = 16;
 

@@ -28,7 +28,12 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use failure::Failure;
+use mimalloc::MiMalloc;
 use table::plain_lines;
+
+/// What a request allocates is small, short-lived and often given back by another thread than took it.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// A programmable HTTP cache for the edge, and the origin behind it.
 #[derive(Parser)]
