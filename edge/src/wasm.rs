@@ -16,7 +16,7 @@ mod words;
 
 pub use code::{CacheError, CodeCache};
 pub(crate) use compiled::{InUse, with_each};
-pub(crate) use engine::{Layout, TICK, tick, ticks};
+pub(crate) use engine::{Layout, MOST_RANDOM, TICK, tick, ticks};
 pub(crate) use failure::{Exceeded, count};
 pub use failure::{Failure, FailureKind, failures};
 pub use library::Library;

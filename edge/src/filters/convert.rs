@@ -72,9 +72,9 @@ pub(super) struct Put {
     bytes: usize,
 }
 
-/// Sets a field (`append` keeps what it has), where not too much has been put already. Where it has, a field
-/// that was to be replaced is gone all the same. What the message came with counts for nothing, so that nobody but the
-/// guest can fill what it may put.
+/// Sets a field (`append` keeps what it has), where not too much has been put already. Where it has, a
+/// field that was to be replaced is gone all the same. What the message came with counts for nothing,
+/// so that nobody but the guest can fill what it may put.
 pub(super) fn put_field(
     headers: &mut HeaderMap,
     already: &mut Put,

@@ -175,7 +175,24 @@ impl Pollable for Printed {
 mod tests {
     use std::sync::Arc;
 
-    use super::{LINES, Lines, Printed};
+    use std::future::poll_fn;
+    use std::pin::Pin;
+
+    use bytes::Bytes;
+    use tokio::io::AsyncWrite;
+    use wasmtime_wasi::p2::OutputStream;
+
+    use super::{CHUNK, LINES, Lines, Printed};
+
+    #[tokio::test]
+    async fn no_more_is_taken_at_once_than_a_guest_was_told_that_it_may_print() {
+        let mut printed = Printed::of("m", &Arc::new(Lines::new("m")));
+        assert!(printed.write(Bytes::from(vec![b'x'; CHUNK])).is_ok());
+        assert!(printed.write(Bytes::from(vec![b'x'; CHUNK + 1])).is_err());
+        let much = vec![b'x'; 10 * CHUNK];
+        let taken = poll_fn(|context| Pin::new(&mut printed).poll_write(context, &much)).await;
+        assert_eq!(taken.ok(), Some(CHUNK));
+    }
 
     #[test]
     fn what_an_exchange_leaves_open_is_no_part_of_the_next_ones_lines() {

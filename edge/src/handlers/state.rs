@@ -18,14 +18,12 @@ use super::outbound::Outbound;
 use super::reach::Reach;
 use crate::clock::Clock;
 use crate::config::Grant;
-use crate::wasm::Exceeded;
+use crate::wasm::{Exceeded, MOST_RANDOM};
 
 /// The most entries of an instance's tables of functions.
 pub(super) const TABLE_ENTRIES: usize = 20_000;
 /// The most resources of the edge that an instance may hold: fields, bodies, streams.
 const RESOURCES: usize = 1_000;
-/// The most random bytes that a guest gets in one call, which nothing interrupts.
-const RANDOM: u64 = 64 << 10;
 
 /// The data of a guest's store.
 pub(super) struct State {
@@ -49,7 +47,7 @@ impl State {
         wasi.wall_clock(Wall(reach.clock.clone()))
             .allow_tcp(false)
             .allow_udp(false)
-            .max_random_size(RANDOM);
+            .max_random_size(MOST_RANDOM);
         let printed = reach
             .grants(Grant::Log)
             .then(|| Printed::of(&reach.used.name, &reach.lines));

@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use wasmtime::{Config, Engine, PoolingAllocationConfig};
 
+/// The most random bytes that a guest gets in one call of WASI, which nothing interrupts.
+pub(crate) const MOST_RANDOM: u64 = 64 << 10;
+
 /// How long a guest runs without looking up.
 pub(crate) const TICK: Duration = Duration::from_millis(1);
 

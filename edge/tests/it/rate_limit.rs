@@ -206,6 +206,13 @@ async fn a_claim_counts_only_from_a_token_that_is_signed_and_in_its_time() {
             let answer = ask(&edge, "/", &fields).await;
             assert_eq!(answer.status, forged, "{token}");
         }
+        // By the edge's own clock.
+        edge.clock
+            .advance(crate::support::secs(80 * 366 * 24 * 3_600));
+        let bearer = format!("Bearer {UNTIL_2100}");
+        let late = ask(&edge, "/", &[("authorization", bearer.as_str())]).await;
+        let nobody = if without == "client" { 200 } else { 401 };
+        assert_eq!(late.status, nobody, "{without}");
     }
 }
 

@@ -11,24 +11,35 @@ fn echoing() -> Origin {
     Origin::by(|asked| fresh(&asked.target))
 }
 
-/// Two routes: everything below `/members` goes through a filter with these steps.
-fn guarded(origin: &Origin, steps: &str) -> Builder {
-    Edge::before(origin).with(&format!(
+/// Two routes: what takes `guarded` goes through a filter with these steps, and stands before or behind
+/// what takes `open`. Both are keys of a route, in TOML.
+fn routes(origin: &Origin, guarded: &str, steps: &str, open: &str, is_first: bool) -> Builder {
+    let guarded = format!(
         r#"
-        [plugins.scripted]
-        file = "builtin:scripted"
         [[routes]]
-        path = "/members"
         origin = "app"
+        {guarded}
         [[routes.plugins]]
         name = "scripted"
         grants = ["purge"]
         deadline = "5s"
         config = {{ {steps} }}
-        [[routes]]
-        origin = "app"
         "#
+    );
+    let open = format!("[[routes]]\norigin = \"app\"\n{open}\n");
+    let (first, second) = if is_first {
+        (guarded, open)
+    } else {
+        (open, guarded)
+    };
+    Edge::before(origin).with(&format!(
+        "[plugins.scripted]\nfile = \"builtin:scripted\"\n{first}{second}"
     ))
+}
+
+/// Everything below `/members` goes through a filter with these steps.
+fn guarded(origin: &Origin, steps: &str) -> Builder {
+    routes(origin, "path = \"/members\"", steps, "", true)
 }
 
 const CLOSED: &str = "on_request = [{ respond = 403 }]";
@@ -89,24 +100,7 @@ async fn a_path_cannot_leave_a_guarded_route_on_its_way_to_the_origin() {
 #[tokio::test]
 async fn an_open_route_does_not_lead_around_a_gate_on_everything_else() {
     let origin = echoing();
-    let edge = Edge::before(&origin)
-        .with(&format!(
-            r#"
-            [plugins.scripted]
-            file = "builtin:scripted"
-            [[routes]]
-            path = "/static"
-            origin = "app"
-            [[routes]]
-            origin = "app"
-            [[routes.plugins]]
-            name = "scripted"
-            grants = ["purge"]
-            deadline = "5s"
-            config = {{ {CLOSED} }}
-            "#
-        ))
-        .start();
+    let edge = routes(&origin, "", CLOSED, "path = \"/static\"", false).start();
     assert_eq!(edge.get("/static/a").await.status, 200);
     for (path, status) in [
         ("//static/admin", 400),
@@ -125,25 +119,8 @@ async fn an_open_route_does_not_lead_around_a_gate_on_everything_else() {
 #[tokio::test]
 async fn a_name_that_ends_in_a_dot_is_the_same_name() {
     let origin = echoing();
-    let edge = Edge::before(&origin)
-        .with(&format!(
-            r#"
-            [plugins.scripted]
-            file = "builtin:scripted"
-            [[routes]]
-            host = "members.test"
-            origin = "app"
-            [[routes.plugins]]
-            name = "scripted"
-            grants = ["purge"]
-            deadline = "5s"
-            config = {{ {CLOSED} }}
-            [[routes]]
-            host = "open.test."
-            origin = "app"
-            "#
-        ))
-        .start();
+    let (members, open) = ("host = \"members.test\"", "host = \"open.test.\"");
+    let edge = routes(&origin, members, CLOSED, open, true).start();
     for (host, status) in [
         ("members.test", 403),
         ("members.test.", 403),

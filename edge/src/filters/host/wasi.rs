@@ -8,9 +8,7 @@ use wasmtime_wasi::{
 };
 
 use super::State;
-
-/// The most random bytes that a guest gets in one call, which nothing interrupts.
-const RANDOM: u64 = 64 << 10;
+use crate::wasm::MOST_RANDOM;
 
 /// The WASI that a guest built with the standard library asks for: linked, and inert. There is
 /// nothing to read, nothing to reach, and time stands still.
@@ -26,7 +24,7 @@ impl Wasi {
             .monotonic_clock(Still)
             .allow_tcp(false)
             .allow_udp(false)
-            .max_random_size(RANDOM)
+            .max_random_size(MOST_RANDOM)
             .build();
         Box::new(Wasi {
             context,
