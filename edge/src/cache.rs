@@ -112,6 +112,11 @@ impl Cache {
         }
     }
 
+    /// Whether there is a tier beyond this process.
+    pub fn has_region(&self) -> bool {
+        self.regional.is_some()
+    }
+
     /// The key of a request in this process.
     pub fn key(&self, parts: &KeyParts<'_>) -> Key {
         parts.key(self.keys)

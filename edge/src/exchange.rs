@@ -1,5 +1,6 @@
 //! One request on its way through the edge: what it asks for, checked once at the door.
 
+mod fields;
 mod upgrade;
 
 use std::net::IpAddr;
@@ -10,6 +11,7 @@ use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 use hyper::body::{Body as _, Incoming};
 use tidegate_semantics::{Timestamp, strip_nominated};
+pub use fields::Fields;
 pub use upgrade::{Upgrade, is_asked as asks_to_upgrade};
 
 use crate::body::Arriving;
@@ -42,7 +44,7 @@ pub struct Exchange {
     /// Lower-case, without the default port.
     pub authority: Authority,
     pub path_and_query: PathAndQuery,
-    pub headers: HeaderMap,
+    pub headers: Fields,
     /// `None` where the request has no body.
     pub body: Option<Arriving>,
     /// Whether the client waits for 100 (Continue) before it sends the body.
@@ -89,7 +91,7 @@ impl Exchange {
         let upgrade = Upgrade::asked(&mut request);
         let (parts, body) = request.into_parts();
         let mut exchange = Exchange::of(parts, connection, now)?;
-        exchange.body = (!body.is_end_stream()).then_some(Arriving::Connection(body));
+        exchange.body = (!body.is_end_stream()).then(|| Arriving::from(body));
         exchange.upgrade = upgrade;
         Ok(exchange)
     }
@@ -135,7 +137,7 @@ impl Exchange {
             scheme,
             authority,
             path_and_query,
-            headers,
+            headers: Fields::from(headers),
             body: None,
             expects_continue,
             upgrade: None,

@@ -29,7 +29,7 @@ pub struct Outbound {
 impl Outbound {
     /// The client's request as an origin shall see it; `via` is our name in `Via`.
     pub fn of(exchange: &Exchange, via: &HeaderValue) -> Outbound {
-        let mut headers = exchange.headers.clone();
+        let mut headers = HeaderMap::clone(&exchange.headers);
         strip_hop_by_hop(&mut headers);
         // The body's own size decides the framing, never what was received.
         headers.remove(CONTENT_LENGTH);
@@ -76,15 +76,15 @@ impl Outbound {
             .insert(TE, HeaderValue::from_static("trailers"));
     }
 
-    /// The message for the connection.
-    pub fn with_body(self, body: Body) -> Request<Body> {
+    /// A message for the connection.
+    pub fn request(&self, body: Body) -> Request<Body> {
         let mut request = Request::new(body);
         let is_chunked =
             request.body().size_hint().exact().is_none() || self.headers.contains_key(TRAILER);
-        *request.method_mut() = self.method;
-        *request.uri_mut() = Uri::from(self.path_and_query);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = Uri::from(self.path_and_query.clone());
         *request.version_mut() = Version::HTTP_11;
-        *request.headers_mut() = self.headers;
+        *request.headers_mut() = self.headers.clone();
         if is_chunked {
             // Left to itself, hyper leaves the body of such a GET behind.
             request

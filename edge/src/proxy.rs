@@ -13,6 +13,7 @@
 //! how answers are encoded for those who take them so in `encoding`.
 
 mod choosing;
+mod driven;
 mod encoding;
 mod explaining;
 mod fetch;
@@ -31,6 +32,7 @@ mod write;
 mod yours;
 
 use std::borrow::Cow;
+use std::pin::pin;
 use std::sync::Arc;
 
 use http::header::{CONNECTION, HeaderName, IF_MATCH, IF_UNMODIFIED_SINCE};
@@ -185,10 +187,13 @@ impl Proxy {
     async fn respond(self: Arc<Self>, mut exchange: Exchange, route: Arc<Route>) -> Response<Body> {
         let informer = exchange.informer.clone();
         let must_close = exchange.expects_continue && exchange.body.is_some();
-        let answer = self.answer(&mut exchange, &route);
-        let mut answer = match informer {
-            Some(informer) => informer.drive(answer).await,
-            None => answer.await,
+        let mut answer = {
+            // In one place: it is large.
+            let answer = pin!(self.answer(&mut exchange, &route));
+            match informer {
+                Some(informer) => informer.drive(answer).await,
+                None => answer.await,
+            }
         };
         if self.settings.tells_key {
             let url = purge_url(&exchange);
@@ -226,7 +231,7 @@ impl Proxy {
 
     async fn answer(self: &Arc<Self>, exchange: &mut Exchange, route: &Arc<Route>) -> Answer {
         if exchange.method.as_str() == "PURGE" {
-            return self.purge(exchange).await;
+            return Box::pin(self.purge(exchange)).await;
         }
         let mut filters = route.chain.begin(&self.capabilities);
         let mut route = Cow::Borrowed(route);
@@ -267,14 +272,13 @@ impl Proxy {
                 Method::GET | Method::HEAD => Forwarded::Bypass,
                 _ => Forwarded::Method,
             };
-            return self
-                .forward(exchange, route, filters, None, why, ahead)
-                .await;
+            let forwarded = self.forward(exchange, route, filters, None, why, ahead);
+            return Box::pin(forwarded).await;
         }
         if is_guarded(exchange) {
-            return self
-                .forward(exchange, route, filters, None, Forwarded::Request, ahead)
-                .await;
+            let why = Forwarded::Request;
+            let forwarded = self.forward(exchange, route, filters, None, why, ahead);
+            return Box::pin(forwarded).await;
         }
         let parts = key_parts(exchange, route);
         let own = self.cache.key(&parts);
@@ -301,9 +305,8 @@ impl Proxy {
         }
         if exchange.method == Method::HEAD {
             let Missing { stale, why, .. } = missing;
-            return self
-                .forward(exchange, route, filters, stale, why, ahead)
-                .await;
+            let forwarded = self.forward(exchange, route, filters, stale, why, ahead);
+            return Box::pin(forwarded).await;
         }
         let is_for_one = match &missing.stale {
             Some(stale) => stale.entry.terms.always_validate,

@@ -43,7 +43,7 @@ pub(super) struct Place {
     client_url: Option<String>,
     path_and_query: PathAndQuery,
     /// The client's own fields, which select the variant.
-    pub(super) request: HeaderMap,
+    pub(super) request: Arc<HeaderMap>,
     /// Held while others of the region wait for what comes of this.
     pub(super) lease: Option<Lease>,
 }
@@ -72,7 +72,7 @@ impl Place {
             url: purge_url(exchange),
             client_url: client_url(exchange),
             path_and_query: exchange.path_and_query.clone(),
-            request: exchange.headers.clone(),
+            request: exchange.headers.shared(),
             lease: None,
         }
     }
@@ -188,7 +188,7 @@ impl Place {
     /// and after the bytes that arrive. The lead is held until the response is stored, so that
     /// those who come late still join.
     pub(super) async fn fill(
-        mut self,
+        &mut self,
         head: Arc<Head>,
         times: Times,
         gap: Option<Gap>,
@@ -251,7 +251,9 @@ impl Place {
         let entry = entry(stored, &self.url, &self.proxy, asked_at);
         self.keep(&entry);
         drop(lead);
-        self.keep_in_region(&entry).await;
+        if self.proxy.cache.has_region() {
+            Box::pin(self.keep_in_region(&entry)).await;
+        }
     }
 
     /// What is asked about, unless it was purged since it was found: then nothing of it is used any

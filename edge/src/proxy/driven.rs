@@ -1,0 +1,47 @@
+//! A fetch is driven by the client that began it, and goes on in a task of its own when that client
+//! has its answer, or has left.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Work that is not dropped with whoever waits for it.
+struct Driven(Option<Work>);
+
+impl Drop for Driven {
+    fn drop(&mut self) {
+        // What has panicked does not go on.
+        if let Some(work) = self.0.take()
+            && !std::thread::panicking()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            runtime.spawn(work);
+        }
+    }
+}
+
+/// Does `work` until it has delivered. What is left of it then, or when this is dropped, becomes a
+/// task.
+///
+/// # Errors
+/// The work ended without delivering.
+pub(super) async fn drive<T>(
+    work: Work,
+    delivery: oneshot::Receiver<T>,
+) -> Result<T, oneshot::error::RecvError> {
+    let mut driven = Driven(Some(work));
+    let mut delivery = pin!(delivery);
+    poll_fn(|context| {
+        if let Some(work) = &mut driven.0
+            && work.as_mut().poll(context).is_ready()
+        {
+            driven.0 = None;
+        }
+        delivery.as_mut().poll(context)
+    })
+    .await
+}
