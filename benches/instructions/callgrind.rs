@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, Stdio};
 
+use crate::profile::total;
 use crate::servers::{self, Server};
 
 /// How the files begin that callgrind writes.
@@ -105,44 +106,4 @@ fn number(name: &str) -> Option<usize> {
         .strip_prefix('.')?
         .split_once('-')?;
     number.parse().ok()
-}
-
-/// The instructions of a file that callgrind wrote.
-fn total(text: &str) -> Option<u64> {
-    let summary = text
-        .lines()
-        .rev()
-        .find_map(|line| line.strip_prefix("totals: "));
-    summary?.trim().parse().ok()
-}
-
-/// The functions in which most instructions are spent, from what `callgrind_annotate` prints: a line for each, with
-/// instructions for each of so many requests.
-pub(crate) fn top(file: &Path, is_inclusive: bool, requests: usize, rows: usize) -> Vec<String> {
-    let output = Command::new("callgrind_annotate")
-        .arg(if is_inclusive {
-            "--inclusive=yes"
-        } else {
-            "--inclusive=no"
-        })
-        .arg("--threshold=99.9")
-        .arg(file)
-        .output()
-        .expect("callgrind_annotate comes with valgrind");
-    let text = String::from_utf8_lossy(&output.stdout);
-    let functions = text.lines().filter_map(|line| function(line, requests));
-    functions.take(rows).collect()
-}
-
-fn function(line: &str, requests: usize) -> Option<String> {
-    let (count, rest) = line.trim_start().split_once(" (")?;
-    let (_, name) = rest.split_once("%)")?;
-    let count: u64 = count.replace(',', "").parse().ok()?;
-    if name.trim().starts_with("PROGRAM TOTALS") {
-        return None;
-    }
-    let name = name.rsplit_once(" [").map_or(name, |(name, _)| name);
-    let name = name.trim().trim_start_matches("???:");
-    let each = count as f64 / requests as f64;
-    Some(format!("{each:>9.0}  {name}"))
 }

@@ -5,12 +5,14 @@ mod callgrind;
 mod client;
 mod origin;
 mod paths;
+mod profile;
 mod servers;
 
 use callgrind::Counted;
 use client::{CONNECTIONS, Clients};
 use origin::Origin;
 use paths::{PATHS, Path};
+use profile::Profile;
 
 /// As the edge has it that is shipped.
 #[global_allocator]
@@ -72,12 +74,31 @@ fn count(path: &Path, profiles: bool) {
         .collect();
     println!("{:20} {:?}", path.name, each);
     if profiles {
-        for is_inclusive in [true, false] {
-            println!("{}", if is_inclusive { "inclusive" } else { "self" });
-            for line in callgrind::top(&counts[0].0, is_inclusive, requests, 60) {
-                println!("{}", line.chars().take(200).collect::<String>());
-            }
-        }
+        let text = std::fs::read_to_string(&counts[0].0).expect("callgrind wrote it");
+        print_profile(&Profile::parse(&text), requests);
     }
     let _ = std::fs::remove_dir_all(&folder);
+}
+
+/// The functions that take most, each with what it takes for one request.
+fn print_profile(profile: &Profile, requests: usize) {
+    let inclusive = profile.top(100, |function| function.inclusive);
+    for (title, functions) in [
+        ("by what they call, too", inclusive),
+        ("by themselves", profile.top(60, |function| function.own)),
+    ] {
+        println!(
+            "\nfunctions {title}; for each request:\n{:>9} {:>9} {:>7}",
+            "inclusive", "own", "calls"
+        );
+        for function in functions {
+            let each = |count: u64| count as f64 / requests as f64;
+            let (inclusive, own) = (each(function.inclusive), each(function.own));
+            let name: String = function.name.chars().take(150).collect();
+            println!(
+                "{inclusive:>9.0} {own:>9.0} {:>7.2}  {name}",
+                each(function.calls)
+            );
+        }
+    }
 }
