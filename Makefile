@@ -10,7 +10,7 @@ SECONDS ?= 30
 # A shell that was not logged in to may lack the folder that rustup put cargo in.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help run test check queries fuzz build setup
+.PHONY: help run test check profile queries fuzz build setup
 
 help:
 	@echo "make run     build in release and start the demo: Postgres, Redis, the origin and the edge"
@@ -38,6 +38,10 @@ check:
 queries:
 	@setup/prepare test
 	origin/prepare-queries --check
+
+profile:
+	@setup/prepare bench
+	cargo bench -p tidegate-benches --locked --bench instructions -- --profile $(or $(PATH_NAME),hit)
 
 fuzz:
 	@setup/prepare build
