@@ -327,17 +327,13 @@ impl Proxy {
                 .headers_mut()
                 .append(CACHE_STATUS, status.to_header_value(&self.settings.name));
         }
-        route.counters.count(answer.outcome);
-        let forwarded = status.fwd.map(Forwarded::name);
-        if let Some(reason) = forwarded {
-            Metrics::count_reason(&self.metrics.forwarded, reason);
-        }
+        route.counters.count(answer.outcome, status.fwd);
         tracing::trace!(
             target: "tidegate::access",
             route = route.name,
             status = response.status().as_u16(),
             outcome = answer.outcome.name(),
-            forwarded,
+            forwarded = status.fwd.map(Forwarded::name),
             detail = status.detail,
         );
         response

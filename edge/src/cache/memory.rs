@@ -148,7 +148,10 @@ impl Memory {
 
     /// The response to this key could not be shared: for a while nobody shall wait for another's.
     pub fn remember_pass(&self, key: Key, now: Timestamp) {
-        self.passes.insert(key, now.plus(PASS_FOR));
+        // Known for a good while yet, mostly, and looking costs less than writing.
+        if !self.passes(key, now.plus(PASS_FOR / 2)) {
+            self.passes.insert(key, now.plus(PASS_FOR));
+        }
     }
 
     /// Whether the key's response could not be shared a short while ago.

@@ -2,10 +2,12 @@
 //! has its answer, or has left.
 
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
+use std::task::Poll;
 
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use tokio::sync::oneshot::Receiver;
+use tokio::sync::oneshot::error::TryRecvError;
 
 type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -29,19 +31,19 @@ impl Drop for Driven {
 ///
 /// # Errors
 /// The work ended without delivering.
-pub(super) async fn drive<T>(
-    work: Work,
-    delivery: oneshot::Receiver<T>,
-) -> Result<T, oneshot::error::RecvError> {
+pub(super) async fn drive<T>(work: Work, mut delivery: Receiver<T>) -> Result<T, TryRecvError> {
     let mut driven = Driven(Some(work));
-    let mut delivery = pin!(delivery);
     poll_fn(|context| {
         if let Some(work) = &mut driven.0
             && work.as_mut().poll(context).is_ready()
         {
             driven.0 = None;
         }
-        delivery.as_mut().poll(context)
+        // Looked at only, not waited for: whatever wakes the work brings us here.
+        match delivery.try_recv() {
+            Err(TryRecvError::Empty) => Poll::Pending,
+            delivered => Poll::Ready(delivered),
+        }
     })
     .await
 }

@@ -211,8 +211,10 @@ impl Proxy {
         lead: Lead,
     ) -> (Answer, Option<Filters>) {
         // The one before us may have landed between our look-up and our joining.
-        for key in [missing.own, missing.key] {
-            if missing.ahead.is_none()
+        let may_have_landed = lead.is_shared() && missing.ahead.is_none();
+        let other = (missing.key != missing.own).then_some(missing.key);
+        for key in std::iter::once(missing.own).chain(other) {
+            if may_have_landed
                 && let Found::Entry(entry, tier) = self.cache.find_here(key, &exchange.headers)
                 && let Some(Reuse::Fresh) = self.decide(exchange, route, &entry)
                 && serves(&entry, exchange)

@@ -243,8 +243,16 @@ impl Job {
             request
         };
         let answer = upstream.send(make).await;
-        let result = answer.as_ref().map_or_else(Failure::name, |_| "ok");
-        proxy.metrics.count_upstream(upstream.name(), result);
+        match &answer {
+            Ok(_) => {
+                route.counters.answered.inc();
+            }
+            Err(failure) => {
+                proxy
+                    .metrics
+                    .count_upstream(upstream.name(), failure.name());
+            }
+        }
         let times = Times {
             fence,
             requested_at,

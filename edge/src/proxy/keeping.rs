@@ -3,6 +3,7 @@
 
 mod not_stored;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,8 +14,8 @@ use http::{HeaderMap, Method, StatusCode};
 use http_body_util::BodyExt;
 use tidegate_semantics::{
     Policy, Refusal, Storable, Terms, Timestamp, Vary, are_of_one_representation, format_date,
-    merge_not_modified, merge_part, parse_content_range, storable, stored_fields,
-    strip_surrogate_fields, tags,
+    is_surrogate_field, merge_not_modified, merge_part, parse_content_range, storable,
+    stored_fields, strip_surrogate_fields, tags,
 };
 
 pub(super) use not_stored::NotStored;
@@ -377,10 +378,13 @@ impl Place {
     }
 
     /// The route's policy, with the lifetime that a filter gave.
-    fn policy(&self, given: Given) -> Policy {
-        Policy {
-            ttl: given.ttl.or(self.route.policy.ttl),
-            ..self.route.policy.clone()
+    fn policy(&self, given: Given) -> Cow<'_, Policy> {
+        match given.ttl {
+            None => Cow::Borrowed(&self.route.policy),
+            ttl => Cow::Owned(Policy {
+                ttl,
+                ..self.route.policy.clone()
+            }),
         }
     }
 
@@ -446,6 +450,9 @@ fn with_all(mut tags: Vec<String>, more: &[String]) -> Vec<String> {
 
 /// Takes out what is not for clients, and is wanted again when the response is renewed.
 pub(super) fn take_surrogate_fields(headers: &mut HeaderMap) -> HeaderMap {
+    if !headers.keys().any(|name| is_surrogate_field(name.as_str())) {
+        return HeaderMap::new();
+    }
     let mut hidden = headers.clone();
     strip_surrogate_fields(headers);
     for name in headers.keys() {

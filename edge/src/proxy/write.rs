@@ -251,8 +251,16 @@ impl Passing {
             None => upstream.send(make).await.map(|answer| (answer, None)),
             Some(_) => Box::pin(upstream.switch(make())).await,
         };
-        let result = answer.as_ref().map_or_else(Failure::name, |_| "ok");
-        self.proxy.metrics.count_upstream(upstream.name(), result);
+        match &answer {
+            Ok(_) => {
+                self.route.counters.answered.inc();
+            }
+            Err(failure) => {
+                self.proxy
+                    .metrics
+                    .count_upstream(upstream.name(), failure.name());
+            }
+        }
         let (response, tunnel) = answer.map_err(|failure| {
             if self.is_too_large.load(Ordering::Relaxed) {
                 Failure::BodyTooLarge(self.proxy.settings.max_body)

@@ -453,7 +453,7 @@ proptest! {
     fn a_cache_status_is_a_structured_field_that_says_what_was_meant(
         name in "[ -~]{1,12}",
         hit: bool,
-        fwd in proptest::option::of(one_of(Forwarded::ALL)),
+        fwd in proptest::option::of(one_of(&Forwarded::ALL)),
         status in proptest::option::of(100u16..600),
         ttl in proptest::option::of(-999_999_999_999_999i64..=999_999_999_999_999),
         (stored, collapsed) in any::<(bool, bool)>(),
