@@ -134,9 +134,14 @@ fn authority(exchange: &Exchange) -> HeaderValue {
         .expect("an authority is made of visible characters")
 }
 
-/// The client's address. Those of IPv4 are written here: the library's way is ten times as long.
 fn client(exchange: &Exchange) -> HeaderValue {
-    let text = match exchange.client {
+    HeaderValue::try_from(written(exchange.client))
+        .expect("an address is made of visible characters")
+}
+
+/// Those of IPv4 are written here: the library's way is ten times as long.
+fn written(address: IpAddr) -> String {
+    match address {
         IpAddr::V4(address) => {
             let mut text = String::with_capacity(15);
             for (place, octet) in address.octets().into_iter().enumerate() {
@@ -152,8 +157,7 @@ fn client(exchange: &Exchange) -> HeaderValue {
             text
         }
         IpAddr::V6(address) => address.to_string(),
-    };
-    HeaderValue::try_from(text).expect("an address is made of visible characters")
+    }
 }
 
 /// An origin's fields as they go on: without hop-by-hop ones, without framing, with our `Via`.
@@ -165,4 +169,19 @@ pub fn inbound(headers: &mut HeaderMap, method: &Method, via: &HeaderValue) {
         headers.remove(CONTENT_LENGTH);
     }
     headers.append(VIA, via.clone());
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[test]
+    fn an_address_is_written_as_the_library_does() {
+        for octet in 0..=255 {
+            let address = IpAddr::from(Ipv4Addr::new(octet, 255 - octet, octet / 2, octet / 26));
+            assert_eq!(written(address), address.to_string());
+        }
+    }
 }

@@ -105,3 +105,37 @@ fn known(host: &HeaderValue) -> Result<Authority, Failure> {
         Ok(authority)
     })
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    fn name(host: &str) -> Option<String> {
+        let host = HeaderValue::from_str(host).unwrap();
+        known(&host).ok().map(|authority| authority.to_string())
+    }
+
+    #[test]
+    fn a_host_is_known_by_one_spelling_however_often_and_among_whichever_it_is_asked_for() {
+        let more =
+            (0..64).map(|number| (format!("H{number}.example"), format!("h{number}.example")));
+        let hosts = [
+            ("Example.org", "example.org"),
+            ("example.org:80", "example.org"),
+            ("example.org:8080", "example.org:8080"),
+            ("[::1]:8080", "[::1]:8080"),
+        ];
+        let hosts = hosts.map(|(asked, known)| (asked.to_owned(), known.to_owned()));
+        let hosts: Vec<_> = hosts.into_iter().chain(more).collect();
+        for _ in 0..2 {
+            for (asked, known) in &hosts {
+                assert_eq!(name(asked).as_ref(), Some(known));
+                assert_eq!(name(asked).as_ref(), Some(known), "at once again");
+            }
+            for wrong in ["", "a@b", "a:x", "a:+80", "a b"] {
+                assert_eq!(name(wrong), None, "{wrong:?}");
+            }
+        }
+    }
+}
