@@ -34,7 +34,7 @@ pub use memory::Memory;
 pub use policy::KeyPolicy;
 pub use recoding::{Recoding, Shared};
 pub use redis::Regional;
-pub use tidegate_stored::{Content, Gap, Given, Parts, Stored};
+pub use tidegate_stored::{Content, Fields, Gap, Given, Parts, Stored};
 
 use crate::purge::{Index, Verdict};
 use crate::redis::Unavailable;
