@@ -37,6 +37,7 @@ pub(crate) fn run(count: usize) {
         .map(|number| format!("learn.example/c/1024/{number}"))
         .collect();
 
+    let live = Live::now();
     let bodies = part("the body", count, |_| Bytes::from(vec![b'a'; 1 << 10]));
     let fields = part("its fields", count, |_| {
         Fields::new::<&str>(&headers, &HeaderMap::new(), &[])
@@ -51,7 +52,11 @@ pub(crate) fn run(count: usize) {
         let (body, fields) = parts.next().expect("there are as many");
         Arc::new(Entry::new(stored(body, fields), &urls[at], &index))
     });
+    drop(parts);
     let weight: usize = entries.iter().map(|entry| entry.weight()).sum();
+    let taken = live.since().bytes as f64;
+    let ratio = weight as f64 / taken;
+    assert!((0.95..1.1).contains(&ratio), "it weighs {ratio} of that");
     println!(
         "what such an entry says that it weighs: {} B",
         weight / count

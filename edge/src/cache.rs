@@ -244,7 +244,7 @@ impl Cache {
     /// Stores an entry in memory: for its own URL, or for all whose queries it says are equivalent.
     pub fn keep(&self, parts: &KeyParts<'_>, entry: Arc<Entry>) {
         let own = self.key(parts);
-        let Some(variance) = &entry.variance else {
+        let Some(variance) = entry.variance() else {
             return self.insert(own, entry);
         };
         let key = self.searches.remember(parts, variance, self.keys);

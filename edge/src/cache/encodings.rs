@@ -28,20 +28,20 @@ pub enum Encoded {
     Useless,
 }
 
-/// The encoded forms kept beside one body. Boxed: most bodies have none.
+/// The encoded forms kept beside one body.
 #[derive(Clone, Debug, Default)]
-pub struct Encodings(Option<Box<[Option<Encoded>; Coding::ALL.len()]>>);
+pub struct Encodings([Option<Encoded>; Coding::ALL.len()]);
 
 impl Encodings {
     /// The form in a coding, if it was made.
     pub fn get(&self, coding: Coding) -> Option<&Encoded> {
-        self.0.as_ref()?[coding as usize].as_ref()
+        self.0[coding as usize].as_ref()
     }
 
     /// These and one more.
     pub fn with(&self, coding: Coding, encoded: Encoded) -> Encodings {
         let mut more = self.clone();
-        more.0.get_or_insert_default()[coding as usize] = Some(encoded);
+        more.0[coding as usize] = Some(encoded);
         more
     }
 
@@ -51,10 +51,7 @@ impl Encodings {
             Encoded::Bytes(bytes) => bytes.len(),
             Encoded::Useless => 0,
         };
-        self.0.as_deref().map_or(0, |forms| {
-            let bytes: usize = forms.iter().flatten().map(weigh).sum();
-            size_of_val(forms) + bytes
-        })
+        self.0.iter().flatten().map(weigh).sum()
     }
 }
 

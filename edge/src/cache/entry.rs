@@ -1,8 +1,10 @@
 //! A stored response, and the variants that share a key.
 
+use std::num::NonZeroU32;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -18,16 +20,21 @@ use crate::purge::{Index, Marks, Verdict};
 pub struct Entry {
     stored: Stored,
     pub marks: Marks,
-    /// Which other queries it is for; `None` where it is for its own alone.
-    pub variance: Option<Arc<Variance>>,
-    /// What was made of the body so far, in this process.
-    encodings: Encodings,
-    /// When the exchange began that brought it, or that confirmed it last; `None` for a copy from
-    /// another process, which knows.
-    asked_at: Option<Timestamp>,
+    /// What few entries have.
+    aside: Option<Box<Aside>>,
     /// Where [`Index::judge`] remembers the last head at which nothing matched.
     checked: AtomicU64,
+    /// How many milliseconds before it was fetched the exchange began that brought it, or that confirmed
+    /// it last, and one more; `None` for a copy from another process, which knows.
+    asked_before: Option<NonZeroU32>,
     superseded: AtomicBool,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Aside {
+    variance: Option<Arc<Variance>>,
+    /// What was made of the body so far, in this process.
+    encodings: Encodings,
 }
 
 impl Deref for Entry {
@@ -54,12 +61,15 @@ impl Entry {
         let says = stored.fields.get(&NO_VARY_SEARCH).is_some();
         let variance = says.then(|| Variance::of(&stored.headers()));
         let variance = variance.filter(|variance| !variance.is_default());
-        Entry {
-            variance: variance.map(Arc::new),
-            marks: index.marks(url, stored.fields.tags()),
-            asked_at: None,
-            stored,
+        let aside = variance.map(|variance| Aside {
+            variance: Some(Arc::new(variance)),
             encodings: Encodings::default(),
+        });
+        Entry {
+            marks: index.marks(url, stored.fields.tags()),
+            stored,
+            aside: aside.map(Box::new),
+            asked_before: None,
             checked: AtomicU64::new(0),
             superseded: AtomicBool::new(false),
         }
@@ -68,23 +78,35 @@ impl Entry {
     /// The same, brought by an exchange that began at `asked_at`.
     #[must_use]
     pub fn since(self, asked_at: Timestamp) -> Entry {
-        let asked_at = Some(asked_at);
-        Entry { asked_at, ..self }
+        let before = self.fetched_at.since(asked_at).as_millis();
+        let before = u32::try_from(before).unwrap_or(u32::MAX);
+        Entry {
+            asked_before: Some(NonZeroU32::MIN.saturating_add(before)),
+            ..self
+        }
     }
 
     /// When the exchange began that brought it, as far as it is known here.
     pub fn asked_at(&self) -> Timestamp {
-        self.asked_at.unwrap_or(self.fetched_at)
+        let before = self.asked_before.map_or(0, |before| before.get() - 1);
+        self.fetched_at.minus(Duration::from_millis(before.into()))
+    }
+
+    /// Which other queries it is for; `None` where it is for its own alone.
+    pub fn variance(&self) -> Option<&Arc<Variance>> {
+        self.aside.as_ref()?.variance.as_ref()
     }
 
     /// The same response with these encoded forms of its body.
     fn with_encodings(&self, encodings: Encodings) -> Entry {
         Entry {
             stored: self.stored.clone(),
-            variance: self.variance.clone(),
-            asked_at: self.asked_at,
             marks: self.marks.clone(),
-            encodings,
+            aside: Some(Box::new(Aside {
+                variance: self.variance().cloned(),
+                encodings,
+            })),
+            asked_before: self.asked_before,
             checked: AtomicU64::new(self.checked.load(Ordering::Relaxed)),
             superseded: AtomicBool::new(false),
         }
@@ -92,7 +114,14 @@ impl Entry {
 
     /// The encoded form of its body, if it was made.
     pub fn encoded(&self, coding: Coding) -> Option<&Encoded> {
-        self.encodings.get(coding)
+        self.aside.as_ref()?.encodings.get(coding)
+    }
+
+    fn encodings(&self) -> Encodings {
+        let aside = self.aside.as_ref();
+        aside
+            .map(|aside| aside.encodings.clone())
+            .unwrap_or_default()
     }
 
     /// Whether `body` is its own, and not only equal to it.
@@ -123,7 +152,9 @@ impl Entry {
             + allocated(self.content.len())
             + SHARED_BODY
             + allocated(of_vary.sum())
-            + self.encodings.weight()
+            + self.aside.as_ref().map_or(0, |aside| {
+                allocated(size_of::<Aside>()) + aside.encodings.weight()
+            })
     }
 
     /// Whether it is newer than one that is to take its place: its fetch began at a later position of
@@ -133,9 +164,11 @@ impl Entry {
     pub(super) fn is_newer_than(&self, other: &Entry) -> bool {
         let is_later = self.fence.seq > other.fence.seq;
         let was_overtaken = self.fence.seq == other.fence.seq
-            && match other.asked_at {
+            && match other.asked_before {
                 // A clock that was set back makes nothing newer.
-                Some(asked_at) => self.fetched_at > asked_at && self.fetched_at <= other.fetched_at,
+                Some(_) => {
+                    self.fetched_at > other.asked_at() && self.fetched_at <= other.fetched_at
+                }
                 None => self.fetched_at > other.fetched_at,
             };
         self.fence.epoch == other.fence.epoch && (is_later || was_overtaken)
@@ -196,7 +229,7 @@ impl Object {
         // Renewed, it has the body it had.
         let entry = match (same, entry.content.whole()) {
             (Some(stored), Some(body)) if stored.has_body(body) => {
-                Arc::new(entry.with_encodings(stored.encodings.clone()))
+                Arc::new(entry.with_encodings(stored.encodings()))
             }
             _ => entry,
         };
@@ -226,7 +259,7 @@ impl Object {
     pub fn with_encoded(&self, body: &Bytes, coding: Coding, encoded: Encoded) -> Option<Object> {
         let mut variants = self.variants().to_vec();
         let variant = variants.iter_mut().find(|entry| entry.has_body(body))?;
-        let encodings = variant.encodings.with(coding, encoded);
+        let encodings = variant.encodings().with(coding, encoded);
         *variant = Arc::new(variant.with_encodings(encodings));
         Object::from_variants(variants)
     }

@@ -216,7 +216,7 @@ impl Proxy {
         let Found::Entry(entry, _) = self.cache.peek(key, &exchange.headers) else {
             return None;
         };
-        self.is_for(exchange, &entry.marks, entry.variance.as_deref())
+        self.is_for(exchange, &entry.marks, entry.variance().map(|it| &**it))
             .then_some(entry)
     }
 

@@ -202,6 +202,14 @@ impl<'a> Reader<'a> {
         Some(is_there.then_some(duration))
     }
 
+    /// A field that selects a variant.
+    fn selecting(&mut self) -> Option<(HeaderName, Option<Vec<u8>>)> {
+        let name = self.name()?;
+        let is_present = self.number()? == 1;
+        let value = self.text()?.to_vec();
+        Some((name, is_present.then_some(value)))
+    }
+
     fn fields(&mut self) -> Option<HeaderMap> {
         let mut fields = HeaderMap::new();
         for _ in 0..self.count()? {
@@ -243,13 +251,10 @@ impl<'a> Reader<'a> {
         let tags = (0..self.count()?)
             .map(|_| self.string())
             .collect::<Option<Vec<_>>>()?;
-        let mut vary = Vary::default();
-        for _ in 0..self.count()? {
-            let name = self.name()?;
-            let is_present = self.number()? == 1;
-            let value = self.text()?.to_vec();
-            vary.fields.push((name, is_present.then_some(value)));
-        }
+        let fields = (0..self.count()?).map(|_| self.selecting());
+        let vary = Vary {
+            fields: fields.collect::<Option<_>>()?,
+        };
         let headers = self.fields()?;
         let hidden = self.fields()?;
         let given = Given {
@@ -297,10 +302,13 @@ mod tests {
             HeaderName::from_static("surrogate-key"),
             HeaderValue::from_static("one two"),
         )]);
-        let mut vary = Vary::default();
-        vary.fields.push((http::header::ACCEPT, None));
-        vary.fields
-            .push((http::header::ACCEPT_LANGUAGE, Some(b"de".to_vec())));
+        let fields = [
+            (http::header::ACCEPT, None),
+            (http::header::ACCEPT_LANGUAGE, Some(b"de".to_vec())),
+        ];
+        let vary = Vary {
+            fields: fields.into(),
+        };
         Stored {
             status: StatusCode::from_u16(299).expect("a status"),
             fields: Fields::new(&headers, &hidden, &["one", "two"]),
@@ -363,6 +371,24 @@ mod tests {
         let names = [http::header::ACCEPT];
         for written in [written(), encode_varies(names.iter(), recency)] {
             assert_eq!(written[RECENCY], recency.to_bytes());
+        }
+    }
+
+    #[test]
+    fn a_small_body_does_not_keep_what_was_read_with_it() {
+        for (length, is_copied) in [(5, true), (100_000, false)] {
+            let stored = Stored {
+                content: Content::Whole(vec![b'a'; length].into()),
+                ..response()
+            };
+            let written = Bytes::from(encode(&stored, "example.org/").expect("it is whole"));
+            let Some(Encoded::Response(read, _)) = decode(&written) else {
+                panic!("what was written can be read");
+            };
+            let body = read.content.whole().expect("it is whole");
+            assert_eq!(body.len(), length);
+            let is_slice = written.as_ptr_range().contains(&body.as_ptr());
+            assert_eq!(is_slice, !is_copied, "{length}");
         }
     }
 

@@ -2,76 +2,18 @@
 //!
 //! A `HeaderMap` costs 104 bytes a field and an allocation for each value; most of what is stored is
 //! looked at seldom. Here a field is the number of its name (or the name itself, where it is not among
-//! those that are well known), the length of its value and the value. A map is made of it when one is
+//! those that are well known), the length of its value and the value; a few fields that many responses
+//! have word for word are a number altogether. A map is made of it when one is
 //! needed; its values are slices of one copy.
+
+mod known;
 
 use std::fmt;
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 
-/// Names that need one byte: the place in this list. The list is this process's own.
-static KNOWN: [HeaderName; 56] = [
-    header::DATE,
-    header::CONTENT_TYPE,
-    header::CACHE_CONTROL,
-    header::ETAG,
-    header::LAST_MODIFIED,
-    header::SERVER,
-    header::EXPIRES,
-    header::VARY,
-    header::CONTENT_ENCODING,
-    header::CONTENT_LANGUAGE,
-    header::CONTENT_DISPOSITION,
-    header::CONTENT_LOCATION,
-    header::CONTENT_SECURITY_POLICY,
-    header::CONTENT_SECURITY_POLICY_REPORT_ONLY,
-    header::ACCEPT_RANGES,
-    header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
-    header::ACCESS_CONTROL_ALLOW_HEADERS,
-    header::ACCESS_CONTROL_ALLOW_METHODS,
-    header::ACCESS_CONTROL_ALLOW_ORIGIN,
-    header::ACCESS_CONTROL_EXPOSE_HEADERS,
-    header::ACCESS_CONTROL_MAX_AGE,
-    header::AGE,
-    header::ALLOW,
-    header::ALT_SVC,
-    header::CACHE_STATUS,
-    header::CDN_CACHE_CONTROL,
-    header::LINK,
-    header::LOCATION,
-    header::REFERRER_POLICY,
-    header::RETRY_AFTER,
-    header::SET_COOKIE,
-    header::STRICT_TRANSPORT_SECURITY,
-    header::VIA,
-    header::X_CONTENT_TYPE_OPTIONS,
-    header::X_DNS_PREFETCH_CONTROL,
-    header::X_FRAME_OPTIONS,
-    header::X_XSS_PROTECTION,
-    HeaderName::from_static("cache-groups"),
-    HeaderName::from_static("cache-tag"),
-    HeaderName::from_static("content-digest"),
-    HeaderName::from_static("cross-origin-embedder-policy"),
-    HeaderName::from_static("cross-origin-opener-policy"),
-    HeaderName::from_static("cross-origin-resource-policy"),
-    HeaderName::from_static("nel"),
-    HeaderName::from_static("no-vary-search"),
-    HeaderName::from_static("permissions-policy"),
-    HeaderName::from_static("repr-digest"),
-    HeaderName::from_static("report-to"),
-    HeaderName::from_static("server-timing"),
-    HeaderName::from_static("surrogate-control"),
-    HeaderName::from_static("surrogate-key"),
-    HeaderName::from_static("timing-allow-origin"),
-    HeaderName::from_static("x-cache"),
-    HeaderName::from_static("x-powered-by"),
-    HeaderName::from_static("x-request-id"),
-    HeaderName::from_static("x-robots-tag"),
-];
-
-/// Stands for a name that is written out.
-const WRITTEN_OUT: u8 = u8::MAX;
+use known::{KNOWN, Known, WHOLE, WHOLE_FROM, WRITTEN_OUT, known};
 
 /// The fields that clients get, those that they do not, and the tags.
 #[derive(Clone, PartialEq, Eq)]
@@ -91,10 +33,7 @@ impl Fields {
         let mut block = Writer(Vec::with_capacity(length));
         for (list, length) in lists.into_iter().zip(lengths) {
             block.number(length);
-            for (name, value) in list {
-                block.name(name);
-                block.text(value.as_bytes());
-            }
+            list.iter().for_each(|field| block.field(field));
         }
         for tag in tags {
             block.text(tag.as_ref().as_bytes());
@@ -178,15 +117,19 @@ fn map(list: &[u8], more: usize) -> HeaderMap {
     let shared = Bytes::copy_from_slice(list);
     let mut map = HeaderMap::with_capacity(fields_in(list) + more);
     let mut rest = Reader(&shared);
+    let slice = |value: &[u8]| {
+        let value = HeaderValue::from_maybe_shared(shared.slice_ref(value));
+        value.expect("a value's own bytes are a value")
+    };
     while !rest.0.is_empty() {
-        let name = match rest.name() {
-            Name::Known(name) => name.clone(),
-            Name::WrittenOut(text) => {
-                HeaderName::from_bytes(text).expect("a name's own text is a name")
+        let (name, value) = match rest.field() {
+            Field::Whole((name, value)) => (name.clone(), value.clone()),
+            Field::Known(name, value) => (name.clone(), slice(value)),
+            Field::WrittenOut(name, value) => {
+                let name = HeaderName::from_bytes(name).expect("a name's own text is a name");
+                (name, slice(value))
             }
         };
-        let value = shared.slice_ref(rest.text());
-        let value = HeaderValue::from_maybe_shared(value).expect("a value's own bytes are a value");
         map.append(name, value);
     }
     map
@@ -196,8 +139,7 @@ fn fields_in(list: &[u8]) -> usize {
     let mut rest = Reader(list);
     let mut count = 0;
     while !rest.0.is_empty() {
-        rest.name();
-        rest.text();
+        rest.field();
         count += 1;
     }
     count
@@ -213,16 +155,11 @@ fn text_length(length: usize) -> usize {
 }
 
 fn field_length((name, value): (&HeaderName, &HeaderValue)) -> usize {
-    let of_name = match known(name) {
-        Some(_) => 1,
-        None => 1 + text_length(name.as_str().len()),
-    };
-    of_name + text_length(value.len())
-}
-
-fn known(name: &HeaderName) -> Option<u8> {
-    let at = KNOWN.iter().position(|known| known == name)?;
-    u8::try_from(at).ok()
+    match known((name, value)) {
+        Known::Whole(_) => 1,
+        Known::Name(_) => 1 + text_length(value.len()),
+        Known::Nothing => 1 + text_length(name.as_str().len()) + text_length(value.len()),
+    }
 }
 
 struct Writer(Vec<u8>);
@@ -242,20 +179,24 @@ impl Writer {
         self.0.extend_from_slice(text);
     }
 
-    fn name(&mut self, name: &HeaderName) {
-        match known(name) {
-            Some(number) => self.0.push(number),
-            None => {
+    fn field(&mut self, (name, value): (&HeaderName, &HeaderValue)) {
+        match known((name, value)) {
+            Known::Whole(number) => return self.0.push(number),
+            Known::Name(number) => self.0.push(number),
+            Known::Nothing => {
                 self.0.push(WRITTEN_OUT);
                 self.text(name.as_str().as_bytes());
             }
         }
+        self.text(value.as_bytes());
     }
 }
 
-enum Name<'a> {
-    Known(&'static HeaderName),
-    WrittenOut(&'a [u8]),
+/// A field as it stands in a block.
+enum Field<'a> {
+    Whole(&'static (HeaderName, HeaderValue)),
+    Known(&'static HeaderName, &'a [u8]),
+    WrittenOut(&'a [u8], &'a [u8]),
 }
 
 /// Reads what [`Writer`] wrote: nothing else ever stands in a block.
@@ -287,10 +228,11 @@ impl<'a> Reader<'a> {
         text
     }
 
-    fn name(&mut self) -> Name<'a> {
+    fn field(&mut self) -> Field<'a> {
         match self.byte() {
-            WRITTEN_OUT => Name::WrittenOut(self.text()),
-            number => Name::Known(&KNOWN[usize::from(number)]),
+            WRITTEN_OUT => Field::WrittenOut(self.text(), self.text()),
+            number @ WHOLE_FROM.. => Field::Whole(&WHOLE[usize::from(number - WHOLE_FROM)]),
+            number => Field::Known(&KNOWN[usize::from(number)], self.text()),
         }
     }
 }
@@ -302,11 +244,11 @@ impl<'a> Iterator for Reader<'a> {
         if self.0.is_empty() {
             return None;
         }
-        let name = match self.name() {
-            Name::Known(name) => name.as_str(),
-            Name::WrittenOut(text) => utf8(text),
-        };
-        Some((name, self.text()))
+        Some(match self.field() {
+            Field::Whole((name, value)) => (name.as_str(), value.as_bytes()),
+            Field::Known(name, value) => (name.as_str(), value),
+            Field::WrittenOut(name, value) => (utf8(name), value),
+        })
     }
 }
 
@@ -316,6 +258,10 @@ fn utf8(text: &[u8]) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
+    use http::header;
+
     use super::*;
 
     fn headers(lines: &[(&str, &[u8])]) -> HeaderMap {
@@ -375,13 +321,21 @@ mod tests {
     }
 
     #[test]
-    fn every_known_name_is_known_once_and_takes_one_byte() {
-        for (at, name) in KNOWN.iter().enumerate() {
-            assert_eq!(known(name).map(usize::from), Some(at), "{name}");
-            let headers = HeaderMap::from_iter([(name.clone(), HeaderValue::from_static("v"))]);
+    fn what_is_known_has_a_number_of_its_own_and_takes_one_byte() {
+        let value = HeaderValue::from_static("v");
+        let of_names = KNOWN.iter().map(|name| (name, &value, 3));
+        let of_wholes = WHOLE.iter().map(|(name, value)| (name, value, 1));
+        let mut numbers = HashSet::new();
+        for (name, value, bytes) in of_names.chain(of_wholes) {
+            let (Known::Name(number) | Known::Whole(number)) = known((name, value)) else {
+                panic!("{name}: {value:?} has no number");
+            };
+            assert!(numbers.insert(number), "{name}: {value:?}");
+            let headers = HeaderMap::from_iter([(name.clone(), value.clone())]);
             let fields = Fields::new::<&str>(&headers, &HeaderMap::new(), &[]);
-            assert_eq!(fields.weight(), 1 + 3 + 1, "{name}");
+            assert_eq!(fields.weight(), 2 + bytes, "{name}: {value:?}");
             assert_eq!(fields.headers(0), headers);
         }
+        assert!(!numbers.contains(&WRITTEN_OUT));
     }
 }
