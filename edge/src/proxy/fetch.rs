@@ -112,7 +112,8 @@ impl Proxy {
                     if !entry.vary.matches(&exchange.headers) || !serves(&entry, exchange) {
                         break;
                     }
-                    let is_ours = || self.is_for(exchange, &entry.marks, entry.variance.as_deref());
+                    let is_ours =
+                        || self.is_for(exchange, &entry.marks, entry.variance().map(|it| &**it));
                     if is_by_search && !is_ours() {
                         is_by_search = false;
                         begin = missing.flight(missing.own, exchange, route);

@@ -179,7 +179,8 @@ impl Job {
         let stale = self.stale.take();
         if let Some(stale) = stale.and_then(|entry| self.place.unless_purged(entry)) {
             let mut outbound = self.outbound.clone();
-            make_conditional(&mut outbound.headers, &stale.headers);
+            let stored = stale.headers();
+            make_conditional(&mut outbound.headers, &stored);
             keep_range(&mut outbound.headers, &self.outbound.headers);
             let (response, times) = self.send(Some(&outbound), fence).await?;
             if response.status() != StatusCode::NOT_MODIFIED {
@@ -189,7 +190,7 @@ impl Job {
                 }
                 return self.sort(response, times, None).await;
             }
-            if confirms(&stale.headers, response.headers())
+            if confirms(&stored, response.headers())
                 && let Some(entry) = self.place.renew(&stale, response.headers(), &times)
             {
                 return Ok(Asked::Validated(entry));
@@ -295,7 +296,8 @@ impl Job {
         if let Some(rest) = &rest {
             rest.complete(&mut parts);
             // What falls with a part of it falls with all of it.
-            wishes.tags.extend(rest.entry.tags.iter().cloned());
+            let tags = rest.entry.fields.tags();
+            wishes.tags.extend(tags.map(str::to_owned));
         }
         let method = &self.outbound.method;
         let admitted = self

@@ -464,7 +464,7 @@ fn freshen(mut place: Place, stale: &Entry, head: &ResponseHead, times: &Times) 
 
 /// The fields of a stored response with the length that an answer to HEAD would have.
 fn with_length(entry: &Entry) -> HeaderMap {
-    let mut headers = entry.headers.clone();
+    let mut headers = entry.fields.headers(1);
     let length = match &entry.content {
         Content::Whole(body) => Some(body.len() as u64),
         Content::Parts(parts) => parts.complete,

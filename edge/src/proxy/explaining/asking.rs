@@ -101,9 +101,9 @@ impl Proxy {
             }
         };
         if let Some(stale) = &missing.stale
-            && has_validator(&stale.entry.headers)
+            && let stored = &stale.entry.headers()
+            && has_validator(stored)
         {
-            let stored = &stale.entry.headers;
             let mut outbound = plain.clone();
             make_conditional(&mut outbound.headers, stored);
             ask_for_the_part(&mut outbound.headers);
