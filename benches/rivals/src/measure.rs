@@ -131,6 +131,10 @@ impl Bench<'_> {
             Workload::Zipf => Keys::Zipf(self.arguments.objects),
             _ => Keys::One(0),
         };
+        if workload == Workload::Http2 {
+            // What came by another protocol may be stored apart.
+            return self.h2load(subject, &["-n", "5000"]).map(drop);
+        }
         let mut load = self.load(subject, workload, keys);
         load.seconds = WARM_UP;
         load.rate = None;
@@ -138,6 +142,14 @@ impl Bench<'_> {
             // The connections are there, and so are threads for them, but the object is another.
             load.path = Workload::Hit.path().to_owned();
         }
+        // One after the other: where many ask for the same at once and nobody waits, HAProxy stores nothing for long.
+        let first = Load {
+            connections: 1,
+            requests: Some(2),
+            seconds: LONGEST_FILL,
+            ..load.clone()
+        };
+        self.generate(&first)?;
         self.generate(&load).map(drop)
     }
 
@@ -202,13 +214,18 @@ impl Bench<'_> {
     }
 
     fn put_over_http2(&self, subject: &Subject) -> Result<Outcome> {
+        // Whole seconds, as h2load has them.
+        let seconds = format!("{:.0}", self.arguments.seconds.max(1.0));
+        self.h2load(subject, &["-D", &seconds])
+    }
+
+    fn h2load(&self, subject: &Subject, length: &[&str]) -> Result<Outcome> {
         let program = self.h2load.as_ref();
         let program =
             program.ok_or_else(|| Failure::Failed("there is no h2load here".to_owned()))?;
         let mut command = self.command(program);
-        // Whole seconds, as h2load has them.
         command
-            .args(["-D", &format!("{:.0}", self.arguments.seconds.max(1.0))])
+            .args(length)
             .args(["-c", &H2_CONNECTIONS.to_string()])
             .args(["-m", &H2_STREAMS.to_string(), "-t", "1"])
             .arg(format!("http://127.0.0.1:{}/c/1024/0", subject.h2_port));

@@ -1,6 +1,7 @@
 //! A run: rounds of contenders, each started, measured and stopped.
 
 use std::collections::VecDeque;
+use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -161,7 +162,7 @@ fn start(stage: &Stage, contender: &Contender, place: &Place) -> Result<Running>
         &contender.program,
         &(contender.command_line)(place)?,
         stage.arguments.pinned().map(|cores| cores.proxy),
-        place.folder.join("log"),
+        place.folder.join("said.log"),
     )?;
     wait_until_it_answers(&mut running, place.port, "/c/128/ready")?;
     Ok(running)
@@ -211,6 +212,9 @@ fn note(sample: &Sample, findings: &mut Findings) {
     }
 }
 
+/// What the folders of runs are called, before the number of the program that made them.
+const PREFIX: &str = "tidegate-rivals-";
+
 /// In memory, where there is such a place; gone with the value.
 fn private_folder() -> Result<TempDir> {
     let memory = PathBuf::from("/dev/shm");
@@ -219,13 +223,28 @@ fn private_folder() -> Result<TempDir> {
     } else {
         std::env::temp_dir()
     };
+    remove_abandoned(&within);
     tempfile::Builder::new()
-        .prefix("tidegate-rivals-")
+        .prefix(&format!("{PREFIX}{}-", std::process::id()))
         .tempdir_in(&within)
         .map_err(Failure::to(format!(
             "make a folder in {}",
             within.display()
         )))
+}
+
+/// A run that was killed left its folder behind, and memory with it.
+fn remove_abandoned(within: &Path) {
+    for entry in fs::read_dir(within).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let owner = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(PREFIX)?.split('-').next())
+            .and_then(|number| number.parse::<u32>().ok());
+        if owner.is_some_and(|owner| !Path::new(&format!("/proc/{owner}")).exists()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 fn free_port() -> Result<u16> {

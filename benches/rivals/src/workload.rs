@@ -124,9 +124,10 @@ impl Workload {
         matches!(self, Workload::Paced | Workload::RedisPaced)
     }
 
-    /// Whether processor time and throughput mean something: a burst is over before they do, and a pace sets them.
+    /// Whether processor time and throughput mean something: a burst is over before they do, a pace sets them, and not
+    /// everybody fills from the origin.
     pub fn has_throughput(self) -> bool {
-        !self.is_paced() && self != Workload::Burst
+        !self.is_paced() && !matches!(self, Workload::Burst | Workload::Fill)
     }
 
     /// Before the key.
