@@ -255,7 +255,9 @@ mod tests {
 
     #[test]
     fn without_arguments_everything_is_measured() {
-        let all = read("").unwrap().unwrap();
+        let all = read("")
+            .expect("they make sense")
+            .expect("no help was asked for");
         assert!(all.is_everything());
         assert_eq!(all.chosen(), PROXIES);
         assert!(
@@ -270,7 +272,9 @@ mod tests {
     fn other_builds_stand_behind_ours() {
         let some =
             read("--edge before=/bin/sh --proxies nginx,before,tidegate --workloads zipf --free");
-        let some = some.unwrap().unwrap();
+        let some = some
+            .expect("they make sense")
+            .expect("no help was asked for");
         assert!(!some.is_everything());
         assert_eq!(some.chosen(), ["tidegate", "before", "nginx"]);
         assert!(some.wants(Workload::Fill) && !some.wants(Workload::Hit));

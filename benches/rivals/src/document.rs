@@ -27,15 +27,18 @@ mod tests {
     #[test]
     fn what_is_around_the_markers_stays() {
         let document = format!("before\n{BEGIN}\nold\n{END}\nafter\n");
-        let written = with_part(&document, "\nnew\n").unwrap();
+        let written = with_part(&document, "\nnew\n").expect("its markers are right");
         assert_eq!(written, format!("before\n{BEGIN}\nnew\n{END}\nafter\n"));
-        assert_eq!(with_part(&written, "new").unwrap(), written);
+        assert_eq!(
+            with_part(&written, "new").expect("its markers are right"),
+            written
+        );
     }
 
     #[test]
     fn markers_are_added_where_there_are_none() {
         assert_eq!(
-            with_part("text\n", "new").unwrap(),
+            with_part("text\n", "new").expect("its markers are right"),
             format!("text\n\n{BEGIN}\nnew\n{END}\n")
         );
         assert_eq!(with_part(&format!("{END}\n{BEGIN}"), "new"), None);

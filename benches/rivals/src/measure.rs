@@ -334,7 +334,7 @@ mod tests {
         let said = "starting benchmark...\nfinished in 2.00s, 50000.50 req/s, 54.1MB/s\n\
             requests: 100001 total, 100129 started, 100001 done, 100001 succeeded, 0 failed, 0 errored, 0 timeout\n\
             status codes: 100001 2xx, 0 3xx, 0 4xx, 0 5xx\n";
-        let outcome = read_h2load(said).unwrap();
+        let outcome = read_h2load(said).expect("it is whole");
         assert_eq!((outcome.requests, outcome.errors), (100_001, 0));
         assert!((outcome.seconds - 2.0).abs() < 1e-9);
         assert_eq!(read_h2load("it could not connect"), None);

@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn dots_lie_by_their_ratio() {
-        let scale = Scale::over([0.7, 1.0, 3.0].into_iter()).unwrap();
+        let scale = Scale::over([0.7, 1.0, 3.0].into_iter()).expect("there are ratios");
         assert_eq!(scale.marks().collect::<Vec<_>>(), [0.5, 1.0, 2.0, 4.0]);
         assert_eq!(scale.x(0.5), LABELS);
         assert_eq!(scale.x(4.0), WIDTH - RIGHT);
@@ -176,7 +176,7 @@ mod tests {
             cpu,
             ..Sample::default()
         });
-        let svg = draw(&columns, &Samples(samples.to_vec())).unwrap();
+        let svg = draw(&columns, &Samples(samples.to_vec())).expect("two are compared");
         for told in ["tidegate: 1.00", "nginx: 2.00", "hit, 1 KiB", "</svg>"] {
             assert!(svg.contains(told), "{told} in\n{svg}");
         }

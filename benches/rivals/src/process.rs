@@ -54,6 +54,8 @@ pub fn command(program: &Path, core: Option<usize>) -> Command {
 pub struct Running {
     child: Child,
     log: PathBuf,
+    /// It and what it had started when it was ready.
+    known: Vec<Identity>,
 }
 
 impl Running {
@@ -72,11 +74,20 @@ impl Running {
             .stderr(output)
             .spawn()
             .map_err(Failure::to(format!("start {}", program.display())))?;
-        Ok(Self { child, log })
+        Ok(Self {
+            child,
+            log,
+            known: Vec::new(),
+        })
     }
 
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Notes what it has started by now, which is stopped even if it ends without doing so.
+    pub fn note_ready(&mut self) {
+        self.known = processor::tree(self.child.id());
     }
 
     pub fn has_ended(&mut self) -> bool {
@@ -117,7 +128,12 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let processes = processor::tree(self.child.id());
+        // The number of one that has ended may be another's by now.
+        let processes = if self.has_ended() {
+            mem::take(&mut self.known)
+        } else {
+            processor::tree(self.child.id())
+        };
         for signal in [libc::SIGTERM, libc::SIGKILL] {
             for process in processes.iter().filter(|one| processor::is_alive(**one)) {
                 // SAFETY: takes two numbers. It is alive, and the one that descends from our child.

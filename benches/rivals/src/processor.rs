@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn a_process_is_read_whatever_its_name_is() {
         let text = "42 (a) name (x) S 7 42 42 0 -1 4194560 9 0 0 0 120 30 4 5 20 0 3 0 987 1 2 3";
-        let stat = read_stat(text).unwrap();
+        let stat = read_stat(text).expect("it is whole");
         assert_eq!(
             (stat.parent, stat.ticks, stat.ticks_of_children),
             (7, 150, 9)

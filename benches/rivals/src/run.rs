@@ -176,7 +176,10 @@ fn wait_until_it_answers(running: &mut Running, port: u16, path: &str) -> Result
         get(port, path).map(|_| true)
     })?;
     match answered {
-        Some(true) => Ok(()),
+        Some(true) => {
+            running.note_ready();
+            Ok(())
+        }
         Some(false) => Err(Failure::Failed(format!(
             "it did not start: {}",
             running.last_words()

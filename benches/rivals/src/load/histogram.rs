@@ -108,7 +108,7 @@ mod tests {
         for microseconds in 1..=1_000 {
             histogram.add(Duration::from_micros(microseconds));
         }
-        let latency = histogram.latency().unwrap();
+        let latency = histogram.latency().expect("it holds some");
         for (is, wanted) in [
             (latency.p50, 500.0),
             (latency.p99, 990.0),
