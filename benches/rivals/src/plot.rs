@@ -7,7 +7,7 @@ use crate::contender::Column;
 use crate::sample::Samples;
 use crate::workload::Workload;
 
-const LABELS: f64 = 190.0;
+const LABELS: f64 = 200.0;
 const WIDTH: f64 = 760.0;
 const RIGHT: f64 = 24.0;
 const TOP: f64 = 58.0;
@@ -45,7 +45,8 @@ pub fn draw(columns: &[Column], samples: &Samples) -> Option<String> {
         .flat_map(|(_, dots)| dots)
         .map(|(_, ratio)| *ratio);
     let scale = Scale::over(ratios)?;
-    let height = TOP + ROW * rows.len() as f64 + 12.0;
+    let bottom = TOP + ROW * rows.len() as f64 + 4.0;
+    let height = bottom + 24.0;
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" height=\"{height}\" \
          font-family=\"system-ui, sans-serif\" font-size=\"13\" fill=\"{GREY}\">\n\
@@ -61,7 +62,7 @@ pub fn draw(columns: &[Column], samples: &Samples) -> Option<String> {
                 "<line x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{:.1}\" y2=\"{:.1}\" stroke=\"{GREY}\" stroke-width=\"{stroke}\"/>\
              <text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\" font-size=\"11\">{ratio}×</text>\n",
                 TOP - 8.0,
-                height - 8.0,
+                bottom,
                 TOP - 13.0
             ),
         );
@@ -90,6 +91,15 @@ pub fn draw(columns: &[Column], samples: &Samples) -> Option<String> {
             );
         }
     }
+    push(
+        &mut svg,
+        format_args!(
+            "<text x=\"{LABELS}\" y=\"{:.1}\" font-size=\"11\">CPU for each request, beside {}'s: further left is less, and \
+             twice as much is as far everywhere</text>\n",
+            bottom + 17.0,
+            ours.title
+        ),
+    );
     svg.push_str("</svg>\n");
     Some(svg)
 }

@@ -53,6 +53,9 @@ fn carry_out() -> Result<()> {
         kernel: &machine.kernel,
     };
     let findings = run::run(&stage, &field)?;
+    if findings.samples.0.is_empty() {
+        return Err(Failure::Failed("nothing could be measured".to_owned()));
+    }
     let report = Report {
         arguments: &arguments,
         command: command_line(),
