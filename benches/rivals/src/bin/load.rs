@@ -1,6 +1,8 @@
 //! The load generator: one thread, the kernel, connections of HTTP/1.1.
 //!
-//!     rivals-load JSON        (see `tidegate_rivals::load::Load`)
+//!     rivals-load JSON
+//!
+//! The JSON is a `tidegate_rivals::load::Load`.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
