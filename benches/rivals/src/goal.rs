@@ -82,8 +82,8 @@ impl Goal {
     pub fn what(&self, title: impl Fn(&str) -> String) -> String {
         match self.measure {
             Measure::Cpu(to) => format!("CPU, to {}", title(to)),
-            Measure::CpuOf(other) => format!("CPU, to {}", other.title()),
-            Measure::MoreThan(other) => format!("CPU, µs more than {}", other.title()),
+            Measure::CpuOf(other) => format!("CPU, to \"{}\"", other.title()),
+            Measure::MoreThan(other) => format!("CPU, µs more than \"{}\"", other.title()),
             Measure::Memory => "bytes for each object".to_owned(),
             Measure::Fetches => "requests to the origin".to_owned(),
             Measure::P99 => "p99, ms".to_owned(),

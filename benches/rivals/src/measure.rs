@@ -24,6 +24,10 @@ const H2_CONNECTIONS: u32 = 16;
 const H2_STREAMS: u32 = 8;
 /// Before what is measured, of the same kind.
 const WARM_UP: f64 = 0.3;
+/// How long a proxy has after it was filled, before its memory is looked at.
+const SETTLING: Duration = Duration::from_secs(1);
+/// How long the origin may take to tell its count; on a busy machine it takes long.
+const COUNTING: Duration = Duration::from_secs(20);
 /// How long anything may take that ends by itself.
 const PATIENCE: Duration = Duration::from_secs(900);
 /// Seconds after which filling is given up: what is not filled until then makes misses later, which are seen.
@@ -73,10 +77,15 @@ impl Bench<'_> {
         let before = self.moment(subject);
         let outcome = self.put(subject, workload)?;
         let after = self.moment(subject);
-        let memory = grown.map(|before| {
-            let grown = self.size(subject).saturating_sub(before);
-            grown as f64 / outcome.requests.max(1) as f64
-        });
+        let memory = match grown {
+            Some(before) => {
+                // What was freed meanwhile is given back a little later.
+                interrupt::wait_for(SETTLING, || None::<()>)?;
+                let grown = self.size(subject).saturating_sub(before);
+                Some(grown as f64 / outcome.requests.max(1) as f64)
+            }
+            None => None,
+        };
         Ok(Sample {
             workload: Some(workload),
             requests: outcome.requests,
@@ -125,9 +134,7 @@ impl Bench<'_> {
 
     fn warm_up(&self, subject: &Subject, workload: Workload) -> Result<()> {
         let keys = match workload {
-            Workload::Fill | Workload::Miss | Workload::Redis | Workload::RedisPaced => {
-                return Ok(());
-            }
+            Workload::Miss | Workload::Redis | Workload::RedisPaced => return Ok(()),
             Workload::Zipf => Keys::Zipf(self.arguments.objects),
             _ => Keys::One(0),
         };
@@ -266,9 +273,8 @@ impl Bench<'_> {
 
     /// How many requests have reached the origin.
     fn fetches(&self) -> Result<u64> {
-        let answer = get(self.origin_port, "/_count");
-        answer
-            .and_then(|body| body.trim().parse().ok())
+        let ask = || get(self.origin_port, "/_count")?.trim().parse().ok();
+        interrupt::wait_for(COUNTING, ask)?
             .ok_or_else(|| Failure::Failed("the origin does not tell its count".to_owned()))
     }
 }

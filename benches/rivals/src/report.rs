@@ -69,9 +69,11 @@ impl Report<'_> {
             kernel,
             system,
         } = self.machine;
-        let Arguments {
-            rounds, seconds, ..
-        } = self.arguments;
+        let seconds = number(self.arguments.seconds);
+        let rounds = match self.arguments.rounds {
+            1 => "one round".to_owned(),
+            rounds => format!("medians of {rounds} rounds in turn"),
+        };
         let placed = match self.arguments.pinned() {
             Some(cores) => format!(
                 "one worker on core {}, origin and load on core {}",
@@ -89,11 +91,11 @@ impl Report<'_> {
                 .map(|version| format!("h2load {version}")),
         );
         format!(
-            "`{}`, {}, on {processor} ({cores} cores), Linux {kernel}, {system}; {placed}; medians of {rounds} rounds in \
-             turn, {} s for each workload.\n\nMeasured: {}.",
+            "`{}`, {}, on {processor} ({cores} cores), Linux {kernel}, {system}; {placed}; {rounds}, \
+             {} s for each workload.\n\nMeasured: {}.",
             self.command,
             self.date,
-            number(*seconds).trim_end_matches('0').trim_end_matches('.'),
+            seconds.trim_end_matches('0').trim_end_matches('.'),
             versions.join("; ")
         )
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Workload {
     Fill,
-    Zipf,
     Hit,
+    Zipf,
     Hit100K,
     Hit1M,
     Pass,
@@ -29,8 +29,8 @@ pub const BURST: usize = 200;
 impl Workload {
     pub const ALL: [Workload; 14] = [
         Workload::Fill,
-        Workload::Zipf,
         Workload::Hit,
+        Workload::Zipf,
         Workload::Hit100K,
         Workload::Hit1M,
         Workload::Pass,
