@@ -1,7 +1,7 @@
 # What people do here. Each target first puts on the machine what is missing (setup/prepare); where nothing is, that
 # takes a fraction of a second and needs no network.
 
-# More arguments for the program or for `cargo test`: make run ARGS="--listen 127.0.0.1:8888".
+# More arguments for the program, for `cargo test` or for the comparison: make run ARGS="--listen 127.0.0.1:8888".
 ARGS ?=
 
 # For how long make fuzz tries each target.
@@ -10,7 +10,7 @@ SECONDS ?= 30
 # A shell that was not logged in to may lack the folder that rustup put cargo in.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help run test check profile queries fuzz build setup
+.PHONY: help run test check profile queries fuzz rivals build setup
 
 help:
 	@echo "make run     build in release and start the demo: Postgres, Redis, the origin and the edge"
@@ -18,6 +18,7 @@ help:
 	@echo "make check   format, lints and documentation, with warnings as errors"
 	@echo "make queries whether the committed query data of the origin is current"
 	@echo "make fuzz    arbitrary bytes against what reads messages, SECONDS=30 for each target"
+	@echo "make rivals  beside nginx, HAProxy, Varnish and others; writes benches/RESULTS.md (ARGS=--help explains)"
 	@echo "make build   the release binary"
 	@echo "make setup   only put what is missing on this machine"
 
@@ -46,6 +47,11 @@ profile:
 fuzz:
 	@setup/prepare build
 	@fuzz/run $(SECONDS)
+
+rivals:
+	@setup/prepare build
+	@cargo build --quiet --release --locked -p tidegate-rivals
+	@exec cargo run --quiet --release --locked -p tidegate-rivals -- $(ARGS)
 
 build:
 	@setup/prepare build
