@@ -40,6 +40,10 @@ use crate::trailers;
 /// The head of a response may be this large.
 const MAX_HEAD: usize = 64 << 10;
 
+/// For how long a connection is taken for what it was left as, by a request that may be sent again: no
+/// server gives one up, or says so, any sooner.
+const BELIEVED: Duration = Duration::from_secs(1);
+
 /// One origin, as one worker reaches it.
 pub struct Upstream {
     name: String,
@@ -267,13 +271,13 @@ impl Upstream {
         Ok(Connection { sender, traffic })
     }
 
-    /// A connection that was used before. For a request that may be sent again it need not be looked
-    /// at: hyper has seen most ends by now, and a late one costs one more try.
+    /// A connection that was used before.
     fn take_idle(&self, is_repeatable: bool) -> Option<Connection> {
         loop {
-            let connection = self.idle().take(Instant::now())?;
+            let (connection, waited) = self.idle().take(Instant::now())?;
             // What lies in the socket of an idle connection is an end, or an answer to nothing.
-            if connection.sender.is_ready() && (is_repeatable || connection.traffic.is_quiet()) {
+            let is_believed = is_repeatable && waited < BELIEVED;
+            if connection.sender.is_ready() && (is_believed || connection.traffic.is_quiet()) {
                 return Some(connection);
             }
         }
