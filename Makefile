@@ -10,13 +10,15 @@ SECONDS ?= 30
 # A shell that was not logged in to may lack the folder that rustup put cargo in.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help run test check profile queries fuzz rivals build setup
+.PHONY: help run test check queries bench-check profile fuzz rivals build setup
 
 help:
 	@echo "make run     build in release and start the demo: Postgres, Redis, the origin and the edge"
 	@echo "make test    every test, against a private Postgres and a private Redis"
 	@echo "make check   format, lints and documentation, with warnings as errors"
 	@echo "make queries whether the committed query data of the origin is current"
+	@echo "make bench-check   instructions of a request on the main paths, against the baseline; ARGS=--update makes a new one"
+	@echo "make profile where they go on a path, PATH_NAME=hit"
 	@echo "make fuzz    arbitrary bytes against what reads messages, SECONDS=30 for each target"
 	@echo "make rivals  beside nginx, HAProxy, Varnish and others; writes benches/RESULTS.md (ARGS=--help explains)"
 	@echo "make build   the release binary"
@@ -40,9 +42,14 @@ queries:
 	@setup/prepare test
 	origin/prepare-queries --check
 
+# In release, under callgrind: benches/instructions.
+bench-check:
+	@setup/prepare bench
+	cargo run --release --locked -p tidegate-instructions -- $(ARGS)
+
 profile:
 	@setup/prepare bench
-	cargo bench -p tidegate-benches --locked --bench instructions -- --profile $(or $(PATH_NAME),hit)
+	cargo run --release --locked -p tidegate-instructions -- --profile $(or $(PATH_NAME),hit)
 
 fuzz:
 	@setup/prepare build

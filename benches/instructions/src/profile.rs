@@ -6,30 +6,32 @@
 
 use std::collections::HashMap;
 
+/// Where the instructions of a thread went.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Profile {
-    pub(crate) functions: Vec<Function>,
+pub struct Profile {
+    pub functions: Vec<Function>,
 }
 
 /// Instructions and calls of one function.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Function {
-    pub(crate) name: String,
-    pub(crate) own: u64,
+pub struct Function {
+    pub name: String,
+    pub own: u64,
     /// With what it calls.
-    pub(crate) inclusive: u64,
-    pub(crate) calls: u64,
+    pub inclusive: u64,
+    pub calls: u64,
 }
 
 /// The instructions of a file.
-pub(crate) fn total(text: &str) -> Option<u64> {
+pub fn total(text: &str) -> Option<u64> {
     let mut lines = text.lines().rev();
     let total = lines.find_map(|line| line.strip_prefix("totals: "))?;
     total.trim().parse().ok()
 }
 
 impl Profile {
-    pub(crate) fn parse(text: &str) -> Profile {
+    /// Reads a file.
+    pub fn parse(text: &str) -> Profile {
         let mut functions: HashMap<&str, Function> = HashMap::new();
         let (mut current, mut called) = ("", "");
         let mut calls: Option<u64> = None;
@@ -57,8 +59,8 @@ impl Profile {
         }
     }
 
-    /// The functions of which `count` is greatest, and the others never.
-    pub(crate) fn top(&self, rows: usize, count: impl Fn(&Function) -> u64) -> Vec<&Function> {
+    /// The functions of which `count` is greatest, that first.
+    pub fn top(&self, rows: usize, count: impl Fn(&Function) -> u64) -> Vec<&Function> {
         let mut functions: Vec<&Function> = self.functions.iter().collect();
         functions.sort_by_key(|function| (std::cmp::Reverse(count(function)), &function.name));
         functions.truncate(rows);
@@ -82,4 +84,81 @@ fn cost(line: &str) -> Option<u64> {
         return None;
     }
     line.split_once(' ')?.1.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `outer` was called before counting began and has not returned; it called `inner`, which calls `leaf` twice.
+    const FILE: &str = "\
+# callgrind format
+version: 1
+part: 2
+desc: Trigger: --dump-before=accept4
+positions: line
+events: Ir
+summary: 163
+
+ob=(1) /bin/program
+fl=(1) ???
+fn=(1) outer
+cfn=(2) inner <of T>
+calls=0 0 
+0 163
+
+fn=(2)
+0 100
++3 13
+cfn=(3) leaf
+calls=2 +4 
+* 50
+
+fn=(3)
+0 40
+-2 10
+
+totals: 163
+";
+
+    #[test]
+    fn a_function_takes_its_own_instructions_and_those_of_what_it_calls() {
+        let profile = Profile::parse(FILE);
+        let function = |name: &str, own, inclusive, calls| Function {
+            name: name.to_owned(),
+            own,
+            inclusive,
+            calls,
+        };
+        let expected = [
+            function("inner <of T>", 113, 163, 0),
+            function("outer", 0, 163, 0),
+            function("leaf", 50, 50, 2),
+        ];
+        let found = profile.top(9, |function| function.inclusive);
+        assert_eq!(found, expected.iter().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_functions_take_themselves_adds_up_to_the_total() {
+        let profile = Profile::parse(FILE);
+        let own: u64 = profile.functions.iter().map(|function| function.own).sum();
+        assert_eq!(total(FILE), Some(own));
+    }
+
+    #[test]
+    fn the_functions_that_take_most_come_first() {
+        let profile = Profile::parse(FILE);
+        let names = profile.top(2, |function| function.own);
+        let names: Vec<&str> = names
+            .iter()
+            .map(|function| function.name.as_str())
+            .collect();
+        assert_eq!(names, ["inner <of T>", "leaf"]);
+    }
+
+    #[test]
+    fn a_file_that_is_not_finished_has_no_total() {
+        assert_eq!(total("events: Ir\nfn=(1) outer\n0 1\n"), None);
+    }
 }

@@ -7,15 +7,22 @@ pub(crate) struct Path {
     /// Its name, also in the baseline.
     pub(crate) name: &'static str,
     pub(crate) server: Server,
+    pub(crate) protocol: Protocol,
     pub(crate) targets: Targets,
     /// More fields of the request, each with its line's end.
     pub(crate) fields: &'static str,
     /// The status of the answer.
     pub(crate) status: u16,
-    /// What is in the answer's head, in lower case.
+    /// What is in the answer's head, in lower case, where that can be read.
     pub(crate) shows: &'static str,
     /// What the same costs with nothing around it.
     pub(crate) floor: Option<&'static str>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Http1,
+    Http2,
 }
 
 /// Which targets are asked for.
@@ -37,7 +44,7 @@ impl Targets {
         }
     }
 
-    /// Requests until each target has been asked for.
+    /// Requests until each target that is asked for again has been asked for.
     pub(crate) fn count(self) -> usize {
         match self {
             Targets::InTurn(_, count) => count,
@@ -46,10 +53,27 @@ impl Targets {
     }
 }
 
+impl Path {
+    /// Whether it is there to be compared with, and not the edge's.
+    pub(crate) fn is_floor(&self) -> bool {
+        matches!(
+            self.server,
+            Server::BareHit | Server::BareHitHttp2 | Server::BarePass
+        )
+    }
+}
+
+/// As many objects as a small hot tier does not hold.
+const IN_TURN: Targets = Targets::InTurn("/stored/1024", 512);
+const ONE: Targets = Targets::One("/stored/1024/page");
+const LARGE: Targets = Targets::One("/stored/102400/page");
+const UNSTORED: Targets = Targets::One("/unstored/1024/page");
+
 const HIT: Path = Path {
     name: "hit",
     server: Server::Edge,
-    targets: Targets::One("/stored/1024/page"),
+    protocol: Protocol::Http1,
+    targets: ONE,
     fields: "",
     status: 200,
     shows: "; hit",
@@ -64,43 +88,60 @@ const BARE_HIT: Path = Path {
     ..HIT
 };
 
-/// All of them.
+/// All of them, the floors first.
 pub(crate) const PATHS: &[Path] = &[
-    HIT,
     BARE_HIT,
+    Path {
+        name: "bare-hit-in-turn",
+        targets: IN_TURN,
+        ..BARE_HIT
+    },
+    Path {
+        name: "bare-hit-100k",
+        targets: LARGE,
+        ..BARE_HIT
+    },
+    Path {
+        name: "bare-hit-http2",
+        server: Server::BareHitHttp2,
+        protocol: Protocol::Http2,
+        ..BARE_HIT
+    },
+    Path {
+        name: "bare-pass",
+        server: Server::BarePass,
+        targets: UNSTORED,
+        ..BARE_HIT
+    },
+    HIT,
     Path {
         name: "hit-in-memory",
         server: Server::EdgeWithSmallHot,
-        targets: Targets::InTurn("/stored/1024", IN_TURN),
+        targets: IN_TURN,
         floor: Some("bare-hit-in-turn"),
         ..HIT
     },
     Path {
-        name: "bare-hit-in-turn",
-        targets: Targets::InTurn("/stored/1024", IN_TURN),
-        ..BARE_HIT
-    },
-    Path {
         name: "hit-100k",
-        targets: Targets::One("/stored/102400/page"),
+        targets: LARGE,
         floor: Some("bare-hit-100k"),
         ..HIT
     },
     Path {
-        name: "bare-hit-100k",
-        targets: Targets::One("/stored/102400/page"),
-        ..BARE_HIT
+        name: "hit-http2",
+        protocol: Protocol::Http2,
+        floor: Some("bare-hit-http2"),
+        ..HIT
     },
     Path {
         name: "not-modified",
         fields: "if-none-match: \"v1\"\r\n",
         status: 304,
-        floor: None,
         ..HIT
     },
     Path {
         name: "pass",
-        targets: Targets::One("/unstored/1024/page"),
+        targets: UNSTORED,
         shows: "; fwd=",
         floor: Some("bare-pass"),
         ..HIT
@@ -112,13 +153,4 @@ pub(crate) const PATHS: &[Path] = &[
         floor: Some("bare-pass"),
         ..HIT
     },
-    Path {
-        name: "bare-pass",
-        server: Server::BarePass,
-        targets: Targets::One("/unstored/1024/page"),
-        ..BARE_HIT
-    },
 ];
-
-/// As many objects as a small hot tier does not hold.
-const IN_TURN: usize = 512;

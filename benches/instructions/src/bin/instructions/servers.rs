@@ -20,39 +20,42 @@ pub(crate) enum Server {
     EdgeWithSmallHot,
     /// hyper and moka, as if all had been stored.
     BareHit,
+    /// The same over HTTP/2.
+    BareHitHttp2,
     /// hyper, and connections to the origin that are kept.
     BarePass,
 }
 
 impl Server {
-    /// All, by the name that the variable has.
-    const ALL: [(&str, Server); 4] = [
-        ("edge", Server::Edge),
-        ("edge-small-hot", Server::EdgeWithSmallHot),
-        ("bare-hit", Server::BareHit),
-        ("bare-pass", Server::BarePass),
+    const ALL: [Server; 5] = [
+        Server::Edge,
+        Server::EdgeWithSmallHot,
+        Server::BareHit,
+        Server::BareHitHttp2,
+        Server::BarePass,
     ];
 
+    /// What the variable says.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Server::Edge => "edge",
-            Server::EdgeWithSmallHot => "edge-small-hot",
+            Server::EdgeWithSmallHot => "edge-with-small-hot",
             Server::BareHit => "bare-hit",
+            Server::BareHitHttp2 => "bare-hit-http2",
             Server::BarePass => "bare-pass",
         }
-    }
-
-    fn named(name: &str) -> Server {
-        let found = Server::ALL.iter().find(|(known, _)| *known == name);
-        found.expect("this program names a server that it has").1
     }
 }
 
 /// Runs a server until standard input is closed.
-pub(crate) fn run(server: &str, origin: &str) {
-    let origin: SocketAddr = origin.parse().expect("this program names its origin");
+pub(crate) fn run(server: &str) {
+    let origin = std::env::var(ORIGIN)
+        .ok()
+        .and_then(|origin| origin.parse().ok());
+    let origin: SocketAddr = origin.expect("this program names the origin too");
+    let server = Server::ALL.into_iter().find(|known| known.name() == server);
     let _edge;
-    let address = match Server::named(server) {
+    let address = match server.expect("this program names a server that it has") {
         Server::Edge => {
             _edge = edge(origin, "8MiB");
             _edge.addr()
@@ -62,6 +65,7 @@ pub(crate) fn run(server: &str, origin: &str) {
             _edge.addr()
         }
         Server::BareHit => bare::start_hit(),
+        Server::BareHitHttp2 => bare::start_hit_http2(),
         Server::BarePass => bare::start_pass(origin),
     };
     println!("{address}");

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::convert::Infallible;
+use std::future::ready;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -14,9 +15,9 @@ use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body_util::Full;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1::SendRequest;
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use moka::sync::Cache;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
@@ -32,17 +33,34 @@ type Store = Cache<Box<str>, Arc<Entry>>;
 /// Answers from moka; what is asked for the first time is made up.
 pub(crate) fn start_hit() -> SocketAddr {
     start(|listener| async move {
-        let store: Store = Cache::builder().max_capacity(1_000_000).build();
+        let store = store();
         loop {
             let stream = accept(&listener).await;
             let store = store.clone();
-            let answer = service_fn(move |request| {
-                let response = hit(&request, &store);
-                async { Ok::<_, Infallible>(response) }
-            });
+            let answer =
+                service_fn(move |request| ready(Ok::<_, Infallible>(hit(&request, &store))));
             tokio::task::spawn_local(http1::Builder::new().serve_connection(stream, answer));
         }
     })
+}
+
+/// The same over HTTP/2.
+pub(crate) fn start_hit_http2() -> SocketAddr {
+    start(|listener| async move {
+        let store = store();
+        loop {
+            let stream = accept(&listener).await;
+            let store = store.clone();
+            let answer =
+                service_fn(move |request| ready(Ok::<_, Infallible>(hit(&request, &store))));
+            let server = http2::Builder::new(TokioExecutor::new());
+            tokio::task::spawn_local(server.serve_connection(stream, answer));
+        }
+    })
+}
+
+fn store() -> Store {
+    Cache::builder().max_capacity(1_000_000).build()
 }
 
 fn hit(request: &Request<Incoming>, store: &Store) -> Response<Full<Bytes>> {
