@@ -21,6 +21,9 @@ const FIELDS: [(&str, &str); 6] = [
     ("etag", "\"v1-1024\""),
 ];
 
+/// Of fewer, what else the process does counts for more than a few in a hundred.
+const ENOUGH: usize = 10_000;
+
 pub(crate) fn run(count: usize) {
     let headers: HeaderMap = FIELDS
         .into_iter()
@@ -56,7 +59,8 @@ pub(crate) fn run(count: usize) {
     let weight: usize = entries.iter().map(|entry| entry.weight()).sum();
     let taken = live.since().bytes as f64;
     let ratio = weight as f64 / taken;
-    assert!((0.95..1.1).contains(&ratio), "it weighs {ratio} of that");
+    let is_near = (0.95..1.1).contains(&ratio);
+    assert!(count < ENOUGH || is_near, "it weighs {ratio} of that");
     println!(
         "what such an entry says that it weighs: {} B",
         weight / count
