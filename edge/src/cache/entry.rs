@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use tidegate_semantics::search::NO_VARY_SEARCH;
 use tidegate_semantics::{Coding, Timestamp, Variance};
-use tidegate_stored::Stored;
+use tidegate_stored::{Content, Stored};
 
 use super::encodings::{Encoded, Encodings};
 use crate::purge::{Index, Marks, Verdict};
@@ -49,9 +49,19 @@ impl Deref for Entry {
 const COUNTERS: usize = 16;
 const SHARED_BODY: usize = 32;
 
-/// What an allocation of so many bytes takes. Allocators have four sizes for each doubling, about.
+/// Bytes that go with a part of a body: its place in the list, and what its allocation is rounded by.
+const PART: usize = 96;
+
+/// What an allocation of so many bytes takes. Allocators have four sizes for each doubling, about, and
+/// ask the system for what is large, in its pages or some of them together.
 fn allocated(bytes: usize) -> usize {
-    let step = bytes.checked_ilog2().map_or(1, |power| 1 << power) / 4;
+    const KIB: usize = 1 << 10;
+    let step = match bytes / KIB {
+        0..128 => bytes.checked_ilog2().map_or(1, |power| 1 << power) / 4,
+        128..512 => 4 * KIB,
+        512..2_048 => 64 * KIB,
+        _ => 256 * KIB,
+    };
     bytes.next_multiple_of(step.max(16))
 }
 
@@ -149,12 +159,22 @@ impl Entry {
         allocated(size_of::<Entry>() + COUNTERS)
             + allocated(self.fields.weight())
             + allocated(self.marks.weight())
-            + allocated(self.content.len())
-            + SHARED_BODY
+            + self.of_content()
+            + self
+                .given
+                .as_ref()
+                .map_or(0, |given| allocated(size_of_val(&**given)))
             + allocated(of_vary.sum())
             + self.aside.as_ref().map_or(0, |aside| {
                 allocated(size_of::<Aside>()) + aside.encodings.weight()
             })
+    }
+
+    fn of_content(&self) -> usize {
+        match &self.content {
+            Content::Whole(body) => allocated(body.len()) + SHARED_BODY,
+            Content::Parts(parts) => self.content.len() + parts.ranges().count() * PART,
+        }
     }
 
     /// Whether it is newer than one that is to take its place: its fetch began at a later position of
@@ -292,7 +312,12 @@ impl Object {
 
     /// Bytes in memory, about.
     pub fn weight(&self) -> usize {
-        self.variants().iter().map(|entry| entry.weight()).sum()
+        let variants = self.variants();
+        let list = match self {
+            Object::One(_) => 0,
+            Object::Several(_) => 2 * size_of_val(variants) + 2 * COUNTERS,
+        };
+        list + variants.iter().map(|entry| entry.weight()).sum::<usize>()
     }
 
     /// Marks every variant as replaced, so that no worker keeps it among its hot ones.
@@ -300,5 +325,23 @@ impl Object {
         for variant in self.variants() {
             variant.supersede();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_allocation_takes_is_a_little_more_than_what_is_asked_for() {
+        for power in 4..30 {
+            for bytes in [1 << power, (1 << power) + 1, 3 << (power - 1)] {
+                let taken = allocated(bytes);
+                let most = bytes + bytes / if bytes >= 128 << 10 { 8 } else { 4 };
+                assert!(taken >= bytes && taken <= most.max(bytes + 16), "{bytes}");
+            }
+        }
+        assert_eq!(allocated(0), 0);
+        assert_eq!(allocated(57 << 20), 57 << 20);
     }
 }

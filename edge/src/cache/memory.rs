@@ -35,6 +35,11 @@ fn let_go(_: Arc<Key>, object: Object, cause: RemovalCause) {
     }
 }
 
+/// What an object counts for in the budget, in bytes.
+fn weight(object: &Object) -> u32 {
+    u32::try_from(object.weight() + PLACE).unwrap_or(u32::MAX)
+}
+
 /// The memory tier. Cheap to clone.
 #[derive(Clone)]
 pub struct Memory {
@@ -45,12 +50,10 @@ pub struct Memory {
 impl Memory {
     /// A tier that holds about `budget` bytes.
     pub fn new(budget: usize) -> Memory {
-        let weigh =
-            |_: &Key, object: &Object| u32::try_from(object.weight() + PLACE).unwrap_or(u32::MAX);
         Memory {
             objects: Cache::builder()
                 .max_capacity(budget as u64)
-                .weigher(weigh)
+                .weigher(|_, object| weight(object))
                 .eviction_listener(let_go)
                 .build_with_hasher(KeyState::default()),
             passes: Cache::builder()
@@ -135,7 +138,7 @@ impl Memory {
             let with =
                 |encoded| object.and_then(|object| object.with_encoded(body, coding, encoded));
             let next = match with(encoded) {
-                Some(next) if next.weight() as u64 > budget => with(Encoded::Useless),
+                Some(next) if u64::from(weight(&next)) > budget => with(Encoded::Useless),
                 next => next,
             };
             match (object, next) {

@@ -146,6 +146,9 @@ impl Writer {
     }
 }
 
+/// Lines of fields in a response: more than any peer can send, and fewer than a map has room for.
+const MOST_LINES: usize = 8_192;
+
 struct Reader<'a> {
     whole: &'a Bytes,
     rest: &'a [u8],
@@ -211,8 +214,9 @@ impl<'a> Reader<'a> {
     }
 
     fn fields(&mut self) -> Option<HeaderMap> {
+        let count = self.count().filter(|count| *count <= MOST_LINES)?;
         let mut fields = HeaderMap::new();
-        for _ in 0..self.count()? {
+        for _ in 0..count {
             // No copies: they are copied into one piece when all of them have been read.
             let value = |text| HeaderValue::from_maybe_shared(self.whole.slice_ref(text)).ok();
             let (name, value) = (self.name()?, value(self.text()?)?);
@@ -353,6 +357,24 @@ mod tests {
         assert_eq!(read.fence, stored.fence);
         assert_eq!(read.fetched_at, stored.fetched_at);
         assert_eq!(url, "example.org/a?b");
+    }
+
+    #[test]
+    fn more_lines_than_a_map_has_room_for_are_no_response() {
+        for (lines, is_read) in [(MOST_LINES, true), (MOST_LINES + 1, false), (24_574, false)] {
+            let mut headers = HeaderMap::new();
+            for _ in 0..lines {
+                headers.append("a", HeaderValue::from_static(""));
+            }
+            let mut stored = response();
+            stored.fields = Fields::new(&headers, &HeaderMap::new(), &[] as &[&str]);
+            let written = encode(&stored, "example.org/").expect("it is whole");
+            let read = decode(&written.into());
+            assert_eq!(read.is_some(), is_read, "{lines}");
+            if let Some(Encoded::Response(read, _)) = read {
+                assert_eq!(read.headers().len(), lines);
+            }
+        }
     }
 
     #[test]
