@@ -40,10 +40,6 @@ use crate::trailers;
 /// The head of a response may be this large.
 const MAX_HEAD: usize = 64 << 10;
 
-/// For how long a connection is taken for what it was left as, by a request that may be sent again: no
-/// server gives one up, or says so, any sooner.
-const BELIEVED: Duration = Duration::from_secs(1);
-
 /// One origin, as one worker reaches it.
 pub struct Upstream {
     name: String,
@@ -133,17 +129,17 @@ impl Upstream {
         let mut was_sent = false;
         loop {
             // What was sent once is repeated over a connection that cannot have died of idleness.
-            let reused = match was_sent {
-                true => None,
-                false => self.take_idle(is_repeatable),
-            };
+            let reused = if was_sent { None } else { self.take_idle() };
             let is_reused = reused.is_some();
             let Connection {
                 mut sender,
                 traffic,
             } = match reused {
                 Some(connection) => connection,
-                None => Box::pin(self.connect()).await?,
+                None => match Box::pin(self.connect()).await {
+                    Err(failure) if was_sent => return Err(self.unanswered(&failure)),
+                    connected => connected?,
+                },
             };
             let before = traffic.now();
             let answer = sender.try_send_request(request);
@@ -272,12 +268,11 @@ impl Upstream {
     }
 
     /// A connection that was used before.
-    fn take_idle(&self, is_repeatable: bool) -> Option<Connection> {
+    fn take_idle(&self) -> Option<Connection> {
         loop {
-            let (connection, waited) = self.idle().take(Instant::now())?;
+            let connection = self.idle().take(Instant::now())?;
             // What lies in the socket of an idle connection is an end, or an answer to nothing.
-            let is_believed = is_repeatable && waited < BELIEVED;
-            if connection.sender.is_ready() && (is_believed || connection.traffic.is_quiet()) {
+            if connection.sender.is_ready() && connection.traffic.is_quiet() {
                 return Some(connection);
             }
         }
@@ -319,6 +314,14 @@ impl Upstream {
         Failure::Protocol {
             origin: self.name.clone(),
             reason,
+        }
+    }
+
+    /// A request was sent, and cannot be sent again.
+    fn unanswered(&self, failure: &Failure) -> Failure {
+        Failure::Terminated {
+            origin: self.name.clone(),
+            reason: format!("the connection ended without an answer, and then: {failure}"),
         }
     }
 

@@ -2,6 +2,7 @@
 //! has its answer, or has left.
 
 use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::Poll;
 
@@ -16,9 +17,7 @@ struct Driven(Option<Work>);
 
 impl Drop for Driven {
     fn drop(&mut self) {
-        // What has panicked does not go on.
         if let Some(work) = self.0.take()
-            && !std::thread::panicking()
             && let Ok(runtime) = Handle::try_current()
         {
             runtime.spawn(work);
@@ -34,10 +33,12 @@ impl Drop for Driven {
 pub(super) async fn drive<T>(work: Work, mut delivery: Receiver<T>) -> Result<T, TryRecvError> {
     let mut driven = Driven(Some(work));
     poll_fn(|context| {
-        if let Some(work) = &mut driven.0
-            && work.as_mut().poll(context).is_ready()
-        {
-            driven.0 = None;
+        if let Some(work) = &mut driven.0 {
+            let polled = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context)));
+            // What has panicked does not go on, and is no reason to end its client's connection.
+            if !matches!(polled, Ok(Poll::Pending)) {
+                driven.0 = None;
+            }
         }
         // Looked at only, not waited for: whatever wakes the work brings us here.
         match delivery.try_recv() {
@@ -99,6 +100,17 @@ mod tests {
     async fn work_that_ends_without_delivering_is_an_error() {
         let (reply, delivery) = oneshot::channel::<u8>();
         let work = Box::pin(async move { drop(reply) });
+        assert_eq!(drive(work, delivery).await, Err(TryRecvError::Closed));
+    }
+
+    #[tokio::test]
+    async fn work_that_panics_is_an_error_and_goes_no_further() {
+        let (reply, delivery) = oneshot::channel::<u8>();
+        let work = Box::pin(async move {
+            tokio::task::yield_now().await;
+            let _reply = reply;
+            panic!("the work's own fault");
+        });
         assert_eq!(drive(work, delivery).await, Err(TryRecvError::Closed));
     }
 }

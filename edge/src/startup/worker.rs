@@ -103,6 +103,7 @@ impl Shared {
                     .ok_or_else(|| format!("route {:?}: no origin named {name:?}", route.name()))?;
                 let upstream = Destination::Origin(Arc::clone(upstream));
                 Ok::<_, String>(Arc::new(Route {
+                    counters: self.metrics.route(route.name(), upstream.name()),
                     upstream,
                     ..ready.clone()
                 }))

@@ -43,6 +43,12 @@ async fn responses_of_different_origins_never_mix() {
         let response = edge.get("/page").await;
         assert_eq!((response.text(), response.cache_status()), ("app", "hit"));
         assert_eq!((app.requests(), canary.requests()), (1, 1), "{world}");
+        let page = edge.admin("GET", "/metrics").send().await;
+        for name in ["app", "canary"] {
+            let line =
+                format!("tidegate_upstream_requests_total{{origin=\"{name}\",result=\"ok\"}} 1");
+            assert!(page.text().contains(&line), "{line} in\n{}", page.text());
+        }
     }
 }
 
