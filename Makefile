@@ -1,7 +1,7 @@
 # What people do here. Each target first puts on the machine what is missing (setup/prepare); where nothing is, that
 # takes a fraction of a second and needs no network.
 
-# More arguments for the program or for `cargo test`: make run ARGS="--listen 127.0.0.1:8888".
+# More arguments for the program, for `cargo test` or for the comparison: make run ARGS="--listen 127.0.0.1:8888".
 ARGS ?=
 
 # For how long make fuzz tries each target.
@@ -10,14 +10,17 @@ SECONDS ?= 30
 # A shell that was not logged in to may lack the folder that rustup put cargo in.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help run test check queries fuzz build setup
+.PHONY: help run test check queries bench-check profile fuzz rivals build setup
 
 help:
 	@echo "make run     build in release and start the demo: Postgres, Redis, the origin and the edge"
 	@echo "make test    every test, against a private Postgres and a private Redis"
 	@echo "make check   format, lints and documentation, with warnings as errors"
 	@echo "make queries whether the committed query data of the origin is current"
+	@echo "make bench-check   instructions of a request on the main paths, against the baseline; ARGS=--update makes a new one"
+	@echo "make profile where they go on a path, PATH_NAME=hit"
 	@echo "make fuzz    arbitrary bytes against what reads messages, SECONDS=30 for each target"
+	@echo "make rivals  beside nginx, HAProxy, Varnish and others; writes benches/RESULTS.md (ARGS=--help explains)"
 	@echo "make build   the release binary"
 	@echo "make setup   only put what is missing on this machine"
 
@@ -39,9 +42,23 @@ queries:
 	@setup/prepare test
 	origin/prepare-queries --check
 
+# In release, under callgrind: benches/instructions.
+bench-check:
+	@setup/prepare bench
+	cargo run --release --locked -p tidegate-instructions -- $(ARGS)
+
+profile:
+	@setup/prepare bench
+	cargo run --release --locked -p tidegate-instructions -- --profile $(or $(PATH_NAME),hit)
+
 fuzz:
 	@setup/prepare build
 	@fuzz/run $(SECONDS)
+
+rivals:
+	@setup/prepare build
+	@cargo build --quiet --release --locked -p tidegate-rivals
+	@exec cargo run --quiet --release --locked -p tidegate-rivals -- $(ARGS)
 
 build:
 	@setup/prepare build

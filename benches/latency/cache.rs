@@ -7,7 +7,7 @@ use bytes::Bytes;
 use criterion::Criterion;
 use http::{HeaderMap, StatusCode};
 use tidegate_edge::cache::{
-    Cache, Content, Entry, Found, Given, Key, KeyParts, Memory, Stored, Tier,
+    Cache, Content, Entry, Fields, Found, Key, KeyParts, Memory, Stored, Tier,
 };
 use tidegate_edge::purge::{Index, Position};
 use tidegate_semantics::{Policy, Vary, stored_fields};
@@ -81,7 +81,7 @@ fn lookups(criterion: &mut Criterion) {
     group.bench_function("the prepared head of a hot entry", |bencher| {
         bencher.iter(|| {
             hot.head(black_box(key), &page, Tier::Hot, NOW.0 / 1000, || {
-                page.headers.clone()
+                page.headers()
             })
         });
     });
@@ -106,13 +106,15 @@ fn page() -> Entry {
     let response = response();
     let parts = Stored {
         status: StatusCode::OK,
-        headers: stored_fields(&response, &Policy::default()),
-        hidden: HeaderMap::new(),
-        given: Given::default(),
+        fields: Fields::new(
+            &stored_fields(&response, &Policy::default()),
+            &HeaderMap::new(),
+            &TAGS,
+        ),
+        given: None,
         content: Content::Whole(Bytes::from(vec![b'a'; 1 << 10])),
         terms: terms(),
         vary: Vary::of(&response, &request()).expect("the page varies on two fields"),
-        tags: TAGS.map(str::to_owned).into(),
         fence: Position::default(),
         fetched_at: NOW,
     };

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
-use tidegate_edge::cache::{Cache, Content, Entry, Found, Given, Key, KeyParts, Memory, Stored};
+use tidegate_edge::cache::{Cache, Content, Entry, Fields, Found, Key, KeyParts, Memory, Stored};
 use tidegate_edge::clock::Clock;
 use tidegate_edge::purge::{Index, Log, Record, Scope, Verdict};
 use tidegate_semantics::{Basis, Terms, Timestamp, Vary};
@@ -78,13 +78,15 @@ fn fill(cache: &Cache, log: &Log, count: usize) -> Vec<Key> {
         });
         let stored = Stored {
             status: StatusCode::OK,
-            headers: headers.clone(),
-            hidden: HeaderMap::new(),
-            given: Given::default(),
+            fields: Fields::new(
+                &headers,
+                &HeaderMap::new(),
+                &["everywhere", &format!("course:{number}")],
+            ),
+            given: None,
             content: Content::Whole(Bytes::from(vec![b'a'; 1 << 10])),
             terms: terms.clone(),
             vary: Vary::default(),
-            tags: vec!["everywhere".to_owned(), format!("course:{number}")],
             fence: log.fence(),
             fetched_at: now,
         };

@@ -2,6 +2,7 @@
 
 mod begun;
 
+use std::any::Any;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -48,14 +49,23 @@ impl Body {
 
 /// A body as it comes from a peer: over a connection, or out of a guest.
 pub enum Arriving {
-    Connection(Incoming),
+    /// Over a connection, which is lent until the body has ended, if it is one of ours.
+    Connection(Incoming, Option<Lease>),
     /// Behind a lock, which nobody waits for, since an exchange with its body is shared by reference.
     Guest(Mutex<Pin<Box<dyn http_body::Body<Data = Bytes, Error = BodyError> + Send>>>),
     /// There is none, whatever was sent.
     Nothing,
 }
 
+/// What is held until a body has ended, and given back by being dropped.
+type Lease = Box<dyn Any + Send + Sync>;
+
 impl Arriving {
+    /// A body over a connection that is `lent` for it.
+    pub fn over(body: Incoming, lent: impl Any + Send + Sync) -> Arriving {
+        Arriving::Connection(body, Some(Box::new(lent)))
+    }
+
     /// A body that a guest makes.
     pub fn guest(
         body: impl http_body::Body<Data = Bytes, Error = BodyError> + Send + 'static,
@@ -66,7 +76,7 @@ impl Arriving {
 
 impl From<Incoming> for Arriving {
     fn from(body: Incoming) -> Arriving {
-        Arriving::Connection(body)
+        Arriving::Connection(body, None)
     }
 }
 
@@ -79,9 +89,13 @@ impl http_body::Body for Arriving {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut *self {
-            Arriving::Connection(body) => Pin::new(body)
-                .poll_frame(context)
-                .map_err(|error| BodyError::Cut(error.to_string())),
+            Arriving::Connection(body, lease) => {
+                let polled = Pin::new(&mut *body).poll_frame(context);
+                if body.is_end_stream() || matches!(polled, Poll::Ready(None)) {
+                    *lease = None;
+                }
+                polled.map_err(|error| BodyError::Cut(error.to_string()))
+            }
             Arriving::Guest(body) => {
                 let body = body.get_mut().unwrap_or_else(PoisonError::into_inner);
                 body.as_mut().poll_frame(context)
@@ -92,7 +106,7 @@ impl http_body::Body for Arriving {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Arriving::Connection(body) => body.is_end_stream(),
+            Arriving::Connection(body, _) => body.is_end_stream(),
             Arriving::Guest(body) => lock(body).is_end_stream(),
             Arriving::Nothing => true,
         }
@@ -100,7 +114,7 @@ impl http_body::Body for Arriving {
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Arriving::Connection(body) => body.size_hint(),
+            Arriving::Connection(body, _) => body.size_hint(),
             Arriving::Guest(body) => lock(body).size_hint(),
             Arriving::Nothing => SizeHint::with_exact(0),
         }

@@ -34,7 +34,7 @@ pub use memory::Memory;
 pub use policy::KeyPolicy;
 pub use recoding::{Recoding, Shared};
 pub use redis::Regional;
-pub use tidegate_stored::{Content, Gap, Given, Parts, Stored};
+pub use tidegate_stored::{Content, Fields, Gap, Given, Parts, Stored};
 
 use crate::purge::{Index, Verdict};
 use crate::redis::Unavailable;
@@ -110,6 +110,11 @@ impl Cache {
             regional,
             ..self.clone()
         }
+    }
+
+    /// Whether there is a tier beyond this process.
+    pub fn has_region(&self) -> bool {
+        self.regional.is_some()
     }
 
     /// The key of a request in this process.
@@ -244,7 +249,7 @@ impl Cache {
     /// Stores an entry in memory: for its own URL, or for all whose queries it says are equivalent.
     pub fn keep(&self, parts: &KeyParts<'_>, entry: Arc<Entry>) {
         let own = self.key(parts);
-        let Some(variance) = &entry.variance else {
+        let Some(variance) = entry.variance() else {
             return self.insert(own, entry);
         };
         let key = self.searches.remember(parts, variance, self.keys);

@@ -18,7 +18,7 @@ use tidegate_semantics::strip_hop_by_hop;
 
 use crate::body::{Body, BodyError, Received, is_about_its_body, unless_empty};
 use crate::error::Failure;
-use crate::upstream::{UnknownCoding, strip_lsn};
+use crate::upstream::{UnknownCoding, copies, strip_lsn};
 use pools::Pools;
 
 pub use crate::config::AllowedHosts;
@@ -84,7 +84,8 @@ impl Egress {
         // The guest's time, not the server's.
         let request = without_empty_body(request).await;
         let request = self.outbound(request, target.path, &target.host);
-        let response = match tokio::time::timeout(timeout, upstream.send(request)).await {
+        let sent = upstream.send(copies(request));
+        let response = match tokio::time::timeout(timeout, sent).await {
             Ok(response) => response.map_err(|failure| EgressError::of(failure, &to, timeout))?,
             Err(_) => {
                 return Err(EgressError::Timeout {

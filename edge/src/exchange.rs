@@ -1,10 +1,14 @@
 //! One request on its way through the edge: what it asks for, checked once at the door.
 
+mod fields;
+mod host;
 mod upgrade;
 
 use std::net::IpAddr;
 
-use http::header::{COOKIE, EXPECT, FORWARDED, HOST, TRANSFER_ENCODING};
+pub use fields::Fields;
+pub use host::canonical;
+use http::header::{COOKIE, EXPECT, FORWARDED, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
@@ -26,8 +30,6 @@ pub(crate) const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwar
 /// The scheme of our own listener.
 const SCHEME: &str = "http";
 
-const NO_HOST: &str = "Host is not a host with an optional port";
-
 const NO_TARGET: &str = "the request target is neither a path nor a URL";
 
 /// A checked request, and when it came. Everything is decided with this one `now`.
@@ -42,7 +44,7 @@ pub struct Exchange {
     /// Lower-case, without the default port.
     pub authority: Authority,
     pub path_and_query: PathAndQuery,
-    pub headers: HeaderMap,
+    pub headers: Fields,
     /// `None` where the request has no body.
     pub body: Option<Arriving>,
     /// Whether the client waits for 100 (Continue) before it sends the body.
@@ -89,7 +91,7 @@ impl Exchange {
         let upgrade = Upgrade::asked(&mut request);
         let (parts, body) = request.into_parts();
         let mut exchange = Exchange::of(parts, connection, now)?;
-        exchange.body = (!body.is_end_stream()).then_some(Arriving::Connection(body));
+        exchange.body = (!body.is_end_stream()).then(|| Arriving::from(body));
         exchange.upgrade = upgrade;
         Ok(exchange)
     }
@@ -101,7 +103,7 @@ impl Exchange {
     pub fn of(parts: Parts, connection: &Connection, now: Timestamp) -> Result<Exchange, Failure> {
         check_method(&parts)?;
         check_transfer_encoding(&parts.headers)?;
-        let authority = target_authority(&parts)?;
+        let authority = host::target_authority(&parts)?;
         let Parts {
             method,
             uri,
@@ -135,7 +137,7 @@ impl Exchange {
             scheme,
             authority,
             path_and_query,
-            headers,
+            headers: Fields::from(headers),
             body: None,
             expects_continue,
             upgrade: None,
@@ -257,74 +259,6 @@ fn check_transfer_encoding(headers: &HeaderMap) -> Result<(), Failure> {
             String::from_utf8_lossy(coding.as_bytes()).into_owned(),
         )),
     }
-}
-
-/// Host, or what takes its place: the authority of an absolute-form target, or `:authority`.
-fn target_authority(parts: &Parts) -> Result<Authority, Failure> {
-    let mut hosts = parts.headers.get_all(HOST).iter();
-    let (host, second) = (hosts.next(), hosts.next());
-    if second.is_some() {
-        return Err(Failure::BadRequest("more than one Host"));
-    }
-    let host = host.map(|host| {
-        Authority::try_from(host.as_bytes())
-            .map_err(|_| Failure::BadRequest(NO_HOST))
-            .and_then(canonical)
-    });
-    match (parts.uri.authority(), host.transpose()?) {
-        // Also beside an absolute target (RFC 9112 §3.2).
-        (Some(_), None) if parts.version == Version::HTTP_11 => Err(Failure::BadRequest("no Host")),
-        (Some(authority), host) => {
-            check_scheme(&parts.uri)?;
-            let authority = canonical(authority.clone())?;
-            if host.is_some_and(|host| host != authority) {
-                return Err(Failure::BadRequest(
-                    "Host is not that of the request target",
-                ));
-            }
-            Ok(authority)
-        }
-        (None, Some(host)) => Ok(host),
-        (None, None) => Err(Failure::BadRequest("no Host")),
-    }
-}
-
-fn check_scheme(uri: &Uri) -> Result<(), Failure> {
-    match uri.scheme_str() {
-        Some("http" | "https") => Ok(()),
-        _ => Err(Failure::BadRequest(
-            "the scheme of the request target is not http",
-        )),
-    }
-}
-
-/// An authority in the spelling by which everything here knows it.
-///
-/// # Errors
-/// When it is none that a request may name.
-pub fn canonical(authority: Authority) -> Result<Authority, Failure> {
-    let text = authority.as_str();
-    if text.contains('@') || authority.host().is_empty() {
-        return Err(Failure::BadRequest(NO_HOST));
-    }
-    let port = &text[authority.host().len()..];
-    // "+80" is a number to the parser, and no port (RFC 3986 §3.2.3).
-    let is_port =
-        port.is_empty() || port == ":" || (authority.port_u16().is_some() && !port.contains('+'));
-    if !is_port {
-        return Err(Failure::BadRequest("the port of Host is no port"));
-    }
-    // Nearly every request comes with a name that is canonical already.
-    let is_plain = !text.bytes().any(|byte| byte.is_ascii_uppercase());
-    if is_plain && !text.ends_with(":80") && !text.ends_with(':') {
-        return Ok(authority);
-    }
-    let lower = text.to_ascii_lowercase();
-    let short = lower
-        .strip_suffix(":80")
-        .or(lower.strip_suffix(':'))
-        .unwrap_or(&lower);
-    Authority::try_from(short).map_err(|_| Failure::BadRequest(NO_HOST))
 }
 
 fn client_address(headers: &HeaderMap, connection: &Connection) -> IpAddr {

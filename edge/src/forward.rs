@@ -1,5 +1,7 @@
 //! What a message loses and gains as it passes through (RFC 9110 §7.6).
 
+use std::net::IpAddr;
+
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderName, TE, TRAILER,
     TRANSFER_ENCODING, UPGRADE, VIA,
@@ -7,7 +9,7 @@ use http::header::{
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
 use http_body::Body as _;
-use tidegate_semantics::strip_hop_by_hop;
+use tidegate_semantics::{remove_fields, strip_hop_by_hop};
 
 use crate::body::Body;
 use crate::exchange::{Exchange, FORWARDED_PROTO};
@@ -15,8 +17,10 @@ use crate::trailers;
 use crate::upstream::strip_lsn;
 
 pub(crate) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// What an origin is told beside what the client said, about.
+const FIELDS_ADDED: usize = 6;
 
 /// A request for an origin, without a body.
 #[derive(Clone)]
@@ -29,13 +33,17 @@ pub struct Outbound {
 impl Outbound {
     /// The client's request as an origin shall see it; `via` is our name in `Via`.
     pub fn of(exchange: &Exchange, via: &HeaderValue) -> Outbound {
-        let mut headers = exchange.headers.clone();
+        let mut headers = HeaderMap::clone(&exchange.headers);
+        headers.reserve(FIELDS_ADDED);
         strip_hop_by_hop(&mut headers);
-        // The body's own size decides the framing, never what was received.
-        headers.remove(CONTENT_LENGTH);
-        headers.remove(TRANSFER_ENCODING);
-        // Of an upgrade that is not offered (RFC 9113 §3.1).
-        headers.remove(HTTP2_SETTINGS);
+        // The body's own size decides the framing, never what was received. And the last is of an
+        // upgrade that is not offered (RFC 9113 §3.1).
+        remove_fields(&mut headers, |name| {
+            matches!(
+                name,
+                "content-length" | "transfer-encoding" | "http2-settings"
+            )
+        });
         strip_lsn(&mut headers);
         headers.insert(HOST, authority(exchange));
         headers.append(VIA, via.clone());
@@ -76,15 +84,15 @@ impl Outbound {
             .insert(TE, HeaderValue::from_static("trailers"));
     }
 
-    /// The message for the connection.
-    pub fn with_body(self, body: Body) -> Request<Body> {
+    /// A message for the connection.
+    pub fn request(&self, body: Body) -> Request<Body> {
         let mut request = Request::new(body);
         let is_chunked =
             request.body().size_hint().exact().is_none() || self.headers.contains_key(TRAILER);
-        *request.method_mut() = self.method;
-        *request.uri_mut() = Uri::from(self.path_and_query);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = Uri::from(self.path_and_query.clone());
         *request.version_mut() = Version::HTTP_11;
-        *request.headers_mut() = self.headers;
+        *request.headers_mut() = self.headers.clone();
         if is_chunked {
             // Left to itself, hyper leaves the body of such a GET behind.
             request
@@ -127,8 +135,29 @@ fn authority(exchange: &Exchange) -> HeaderValue {
 }
 
 fn client(exchange: &Exchange) -> HeaderValue {
-    HeaderValue::try_from(exchange.client.to_string())
+    HeaderValue::try_from(written(exchange.client))
         .expect("an address is made of visible characters")
+}
+
+/// Those of IPv4 are written here: the library's way is ten times as long.
+fn written(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => {
+            let mut text = String::with_capacity(15);
+            for (place, octet) in address.octets().into_iter().enumerate() {
+                if place > 0 {
+                    text.push('.');
+                }
+                for (unit, has_digit) in [(100, octet >= 100), (10, octet >= 10), (1, true)] {
+                    if has_digit {
+                        text.push(char::from(b'0' + octet / unit % 10));
+                    }
+                }
+            }
+            text
+        }
+        IpAddr::V6(address) => address.to_string(),
+    }
 }
 
 /// An origin's fields as they go on: without hop-by-hop ones, without framing, with our `Via`.
@@ -140,4 +169,19 @@ pub fn inbound(headers: &mut HeaderMap, method: &Method, via: &HeaderValue) {
         headers.remove(CONTENT_LENGTH);
     }
     headers.append(VIA, via.clone());
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[test]
+    fn an_address_is_written_as_the_library_does() {
+        for octet in 0..=255 {
+            let address = IpAddr::from(Ipv4Addr::new(octet, 255 - octet, octet / 2, octet / 26));
+            assert_eq!(written(address), address.to_string());
+        }
+    }
 }

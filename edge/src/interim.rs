@@ -8,7 +8,7 @@
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
@@ -90,8 +90,7 @@ impl Informer {
     }
 
     /// Runs `answer`; what is queued meanwhile goes out at once, and all of it before this ends.
-    pub async fn drive<F: Future>(&self, answer: F) -> F::Output {
-        let mut answer = pin!(answer);
+    pub async fn drive<F: Future>(&self, mut answer: Pin<&mut F>) -> F::Output {
         let output = poll_fn(|context| {
             self.wake_with(context);
             answer.as_mut().poll(context)

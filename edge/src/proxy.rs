@@ -13,6 +13,7 @@
 //! how answers are encoded for those who take them so in `encoding`.
 
 mod choosing;
+mod driven;
 mod encoding;
 mod explaining;
 mod fetch;
@@ -31,6 +32,7 @@ mod write;
 mod yours;
 
 use std::borrow::Cow;
+use std::pin::pin;
 use std::sync::Arc;
 
 use http::header::{CONNECTION, HeaderName, IF_MATCH, IF_UNMODIFIED_SINCE};
@@ -202,10 +204,13 @@ impl Proxy {
         } = *filtered;
         let informer = exchange.informer.clone();
         let must_close = exchange.expects_continue && exchange.body.is_some();
-        let answer = self.answer(&mut exchange, &chosen, filters, given);
-        let mut answer = match informer {
-            Some(informer) => informer.drive(answer).await,
-            None => answer.await,
+        let mut answer = {
+            // In one place: it is large.
+            let answer = pin!(self.answer(&mut exchange, &chosen, filters, given));
+            match informer {
+                Some(informer) => informer.drive(answer).await,
+                None => answer.await,
+            }
         };
         if self.settings.tells_key {
             let url = purge_url(&exchange);
@@ -249,7 +254,7 @@ impl Proxy {
         given: Option<Answer>,
     ) -> Answer {
         if exchange.method.as_str() == "PURGE" {
-            return self.purge(exchange).await;
+            return Box::pin(self.purge(exchange)).await;
         }
         let (mut answer, filters) = match given {
             Some(answer) => (answer, Some(filters)),
@@ -283,14 +288,13 @@ impl Proxy {
                 Method::GET | Method::HEAD => Forwarded::Bypass,
                 _ => Forwarded::Method,
             };
-            return self
-                .forward(exchange, route, filters, None, why, ahead)
-                .await;
+            let forwarded = self.forward(exchange, route, filters, None, why, ahead);
+            return Box::pin(forwarded).await;
         }
         if is_guarded(exchange) {
-            return self
-                .forward(exchange, route, filters, None, Forwarded::Request, ahead)
-                .await;
+            let why = Forwarded::Request;
+            let forwarded = self.forward(exchange, route, filters, None, why, ahead);
+            return Box::pin(forwarded).await;
         }
         let parts = key_parts(exchange, route);
         let own = self.cache.key(&parts);
@@ -317,9 +321,8 @@ impl Proxy {
         }
         if exchange.method == Method::HEAD {
             let Missing { stale, why, .. } = missing;
-            return self
-                .forward(exchange, route, filters, stale, why, ahead)
-                .await;
+            let forwarded = self.forward(exchange, route, filters, stale, why, ahead);
+            return Box::pin(forwarded).await;
         }
         let is_for_one = match &missing.stale {
             Some(stale) => stale.entry.terms.always_validate,
@@ -340,17 +343,13 @@ impl Proxy {
                 .headers_mut()
                 .append(CACHE_STATUS, status.to_header_value(&self.settings.name));
         }
-        route.counters.count(answer.outcome);
-        let forwarded = status.fwd.map(Forwarded::name);
-        if let Some(reason) = forwarded {
-            Metrics::count_reason(&self.metrics.forwarded, reason);
-        }
+        route.counters.count(answer.outcome, status.fwd);
         tracing::trace!(
             target: "tidegate::access",
             route = route.name,
             status = response.status().as_u16(),
             outcome = answer.outcome.name(),
-            forwarded,
+            forwarded = status.fwd.map(Forwarded::name),
             detail = status.detail,
         );
         response

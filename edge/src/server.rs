@@ -1,6 +1,7 @@
 //! Listeners and connections: HTTP/1.1 and HTTP/2 with prior knowledge on one port, drained on
 //! request.
 
+mod head_timer;
 mod impatient;
 mod lingering;
 
@@ -24,6 +25,7 @@ use tokio::sync::watch;
 
 use crate::body::Body;
 use crate::interim::InterimIo;
+use head_timer::HeadTimer;
 use impatient::Impatient;
 use lingering::{Lingering, Unread};
 
@@ -199,7 +201,7 @@ async fn serve_connection<H: Handler>(
         };
         let mut builder = hyper::server::conn::http1::Builder::new();
         builder
-            .timer(TokioTimer::new())
+            .timer(HeadTimer::default())
             .header_read_timeout(limits.header_timeout)
             .max_header_size(limits.max_header)
             .max_buf_size(limits.max_header.max(32 << 10) * 2)

@@ -12,6 +12,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use tidegate_semantics::Forwarded;
+
 pub use guests::{GuestMetrics, SeriesError};
 
 /// All metrics of a process. Cheap to clone.
@@ -29,7 +31,7 @@ pub struct Metrics {
     pub regional_unavailable: Family<Reason, Counter>,
     regional_leases: Family<ResultLabel, Counter>,
     /// Requests that went on to an origin, by the reason that `Cache-Status` gives (RFC 9211 §2.2).
-    pub forwarded: Family<Reason, Counter>,
+    forwarded: Family<Reason, Counter>,
     /// Responses not stored, by reason.
     pub not_stored: Family<Reason, Counter>,
     encodings: Family<CodingLabel, Counter>,
@@ -198,25 +200,48 @@ impl CodingCounters {
 
 /// The counters of one route, found once, so that a request looks nothing up.
 #[derive(Clone)]
-pub struct RouteCounters([Counter; Outcome::ALL.len()]);
+pub struct RouteCounters {
+    outcomes: [Counter; Outcome::ALL.len()],
+    forwarded: [Counter; Forwarded::ALL.len()],
+    /// Requests that its origin has answered.
+    pub answered: Counter,
+}
 
 impl RouteCounters {
-    /// Counts one request.
-    pub fn count(&self, outcome: Outcome) {
-        self.0[outcome as usize].inc();
+    /// Counts one request, and why it went on to an origin, if it did.
+    pub fn count(&self, outcome: Outcome, forwarded: Option<Forwarded>) {
+        self.outcomes[outcome as usize].inc();
+        if let Some(reason) = forwarded {
+            self.forwarded[reason as usize].inc();
+        }
     }
 }
 
 impl Metrics {
-    /// The counters of a route.
-    pub fn route(&self, name: &str) -> RouteCounters {
-        RouteCounters(Outcome::ALL.map(|outcome| {
+    /// The counters of a route to an origin.
+    pub fn route(&self, name: &str, origin: &str) -> RouteCounters {
+        let outcomes = Outcome::ALL.map(|outcome| {
             let labels = RequestLabels {
                 route: name.to_owned(),
                 outcome,
             };
             self.requests.get_or_create_owned(&labels)
-        }))
+        });
+        let forwarded = Forwarded::ALL.map(|reason| {
+            let reason = Reason {
+                reason: reason.name(),
+            };
+            self.forwarded.get_or_create_owned(&reason)
+        });
+        let answered = UpstreamLabels {
+            origin: origin.to_owned(),
+            result: "ok",
+        };
+        RouteCounters {
+            outcomes,
+            forwarded,
+            answered: self.upstream.get_or_create_owned(&answered),
+        }
     }
 
     /// The counters of a content coding.
@@ -228,7 +253,7 @@ impl Metrics {
         }
     }
 
-    /// Counts one request to an origin; `result` is "ok" or the name of a failure.
+    /// Counts one request that an origin has not answered, by the name of the failure.
     pub fn count_upstream(&self, origin: &str, result: &'static str) {
         let labels = UpstreamLabels {
             origin: origin.to_owned(),

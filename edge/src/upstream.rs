@@ -7,6 +7,7 @@
 mod destination;
 mod framing;
 mod idle;
+mod lent;
 mod replicas;
 mod tunnel;
 mod wire;
@@ -17,10 +18,11 @@ use std::time::{Duration, Instant};
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::uri::Authority;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use idle::Idle;
+use lent::Lent;
 use tokio::net::TcpStream;
 use wire::{Counted, Traffic};
 
@@ -30,13 +32,17 @@ pub(crate) use replicas::strip as strip_lsn;
 pub use replicas::{LSN, ToldLsn};
 pub use tunnel::Tunnel;
 
-use crate::body::Body;
+use crate::body::{Arriving, Body};
 use crate::config;
 use crate::error::Failure;
 use crate::trailers;
 
 /// The head of a response may be this large.
 const MAX_HEAD: usize = 64 << 10;
+
+/// For how long a connection is taken for what it was left as, by a request that may be sent again: no
+/// server gives one up, or says so, any sooner.
+const BELIEVED: Duration = Duration::from_secs(1);
 
 /// One origin, as one worker reaches it.
 pub struct Upstream {
@@ -104,7 +110,8 @@ impl Upstream {
         self.has_replicas
     }
 
-    /// Sends a request in origin form and waits for the head of the response.
+    /// Sends a request in origin form and waits for the head of the response. `make` makes it, each
+    /// time that it is needed: again only without a body.
     ///
     /// A connection that died while it was idle is replaced without a word: for any request that
     /// was not sent, and once for an idempotent one without a body that was (RFC 9110 §9.2.2).
@@ -114,25 +121,29 @@ impl Upstream {
     /// A [`Failure`] that names the origin.
     pub async fn send(
         self: &Arc<Self>,
-        mut request: Request<Body>,
-    ) -> Result<Response<Incoming>, Failure> {
-        self.set_fields(&mut request);
+        mut make: impl FnMut() -> Request<Body>,
+    ) -> Result<Response<Arriving>, Failure> {
+        let mut make = || {
+            let mut request = make();
+            self.set_fields(&mut request);
+            request
+        };
+        let mut request = make();
+        let is_repeatable = is_repeatable(&request);
         let mut was_sent = false;
         loop {
             // What was sent once is repeated over a connection that cannot have died of idleness.
-            let reused = if was_sent { None } else { self.take_idle() };
+            let reused = match was_sent {
+                true => None,
+                false => self.take_idle(is_repeatable),
+            };
             let is_reused = reused.is_some();
             let Connection {
                 mut sender,
                 traffic,
             } = match reused {
                 Some(connection) => connection,
-                None => self.connect().await?,
-            };
-            let again = if is_reused {
-                copy_if_repeatable(&request)
-            } else {
-                None
+                None => Box::pin(self.connect()).await?,
             };
             let before = traffic.now();
             let answer = sender.try_send_request(request);
@@ -144,11 +155,16 @@ impl Upstream {
             let unsent = error.take_message();
             let error = error.into_error();
             was_sent = unsent.is_none();
-            request =
-                match unsent.or(again.filter(|_| traffic.was_cut_before_answer(before, &error))) {
-                    Some(request) if is_reused => request,
-                    _ => return Err(self.broken(&error)),
-                };
+            request = match unsent {
+                Some(request) if is_reused => request,
+                None if is_reused
+                    && is_repeatable
+                    && traffic.was_cut_before_answer(before, &error) =>
+                {
+                    make()
+                }
+                _ => return Err(self.broken(&error)),
+            };
         }
     }
 
@@ -161,7 +177,7 @@ impl Upstream {
     pub async fn switch(
         self: &Arc<Self>,
         mut request: Request<Body>,
-    ) -> Result<(Response<Incoming>, Option<Tunnel>), Failure> {
+    ) -> Result<(Response<Arriving>, Option<Tunnel>), Failure> {
         self.set_fields(&mut request);
         let offered = request.headers().get(UPGRADE).cloned();
         let Connection {
@@ -188,7 +204,7 @@ impl Upstream {
             traffic,
             patience: self.tunnel_timeout,
         };
-        Ok((response, Some(tunnel)))
+        Ok((response.map(Arriving::from), Some(tunnel)))
     }
 
     fn set_fields(&self, request: &mut Request<Body>) {
@@ -255,11 +271,13 @@ impl Upstream {
         Ok(Connection { sender, traffic })
     }
 
-    fn take_idle(&self) -> Option<Connection> {
+    /// A connection that was used before.
+    fn take_idle(&self, is_repeatable: bool) -> Option<Connection> {
         loop {
-            let connection = self.idle().take(Instant::now())?;
+            let (connection, waited) = self.idle().take(Instant::now())?;
             // What lies in the socket of an idle connection is an end, or an answer to nothing.
-            if connection.sender.is_ready() && connection.traffic.is_quiet() {
+            let is_believed = is_repeatable && waited < BELIEVED;
+            if connection.sender.is_ready() && (is_believed || connection.traffic.is_quiet()) {
                 return Some(connection);
             }
         }
@@ -269,22 +287,12 @@ impl Upstream {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a connection back once its response has been read to the end.
-    fn keep(self: &Arc<Self>, mut connection: Connection) {
-        let upstream = Arc::clone(self);
-        tokio::spawn(async move {
-            if connection.sender.ready().await.is_ok() {
-                upstream.idle().put(connection, Instant::now());
-            }
-        });
-    }
-
     /// Checks what hyper lets through, and keeps the connection unless it cannot be trusted.
     fn accept(
         self: &Arc<Self>,
         mut response: Response<Incoming>,
         connection: Connection,
-    ) -> Result<Response<Incoming>, Failure> {
+    ) -> Result<Response<Arriving>, Failure> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(self.wrong("101 without an upgrade being asked for".to_owned()));
         }
@@ -298,9 +306,13 @@ impl Upstream {
         if let Some(unknown) = unknown {
             response.extensions_mut().insert(unknown);
         } else if !framed_twice {
-            self.keep(connection);
+            let lent = Lent::new(Arc::clone(self), connection);
+            return Ok(match response.body().is_end_stream() {
+                true => response.map(Arriving::from),
+                false => response.map(|body| Arriving::over(body, lent)),
+            });
         }
-        Ok(response)
+        Ok(response.map(Arriving::from))
     }
 
     fn wrong(&self, reason: String) -> Failure {
@@ -324,15 +336,19 @@ impl Upstream {
     }
 }
 
-/// A second copy of a request that may be sent twice.
-fn copy_if_repeatable(request: &Request<Body>) -> Option<Request<Body>> {
-    if !request.method().is_idempotent() || !matches!(request.body(), Body::Empty) {
-        return None;
+/// Whether a request may be sent twice (RFC 9110 §9.2.2).
+fn is_repeatable(request: &Request<Body>) -> bool {
+    request.method().is_idempotent() && matches!(request.body(), Body::Empty)
+}
+
+/// A request, and then copies of it: with its body the first time, without any after that.
+pub fn copies(mut request: Request<Body>) -> impl FnMut() -> Request<Body> {
+    move || {
+        let mut copy = Request::new(std::mem::take(request.body_mut()));
+        *copy.method_mut() = request.method().clone();
+        *copy.uri_mut() = request.uri().clone();
+        *copy.headers_mut() = request.headers().clone();
+        *copy.extensions_mut() = request.extensions().clone();
+        copy
     }
-    let mut copy = Request::new(Body::Empty);
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.headers_mut() = request.headers().clone();
-    *copy.extensions_mut() = request.extensions().clone();
-    Some(copy)
 }

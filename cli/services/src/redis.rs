@@ -92,6 +92,11 @@ impl Redis {
         self.port
     }
 
+    /// The number of the server's process, while it runs.
+    pub fn process_id(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::id)
+    }
+
     /// Stops the server and waits until it has ended; the same as dropping the value.
     pub fn stop(self) {}
 

@@ -96,3 +96,12 @@ fn a_purpose_that_does_not_exist_is_refused() {
         ended.err
     );
 }
+
+#[test]
+fn the_comparison_does_without_rivals_that_may_not_be_installed() {
+    let (ended, calls) = prepare("rivals", "1000", &["redis-server", "varnishd"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    assert_eq!(ended.err.lines().count(), 1, "{}", ended.err);
+    assert!(ended.err.contains("redis-server"), "{}", ended.err);
+    assert!(!calls.contains("apt-get"), "{calls}");
+}

@@ -27,8 +27,8 @@ pub enum Forwarded {
 }
 
 impl Forwarded {
-    /// All of them.
-    pub const ALL: &[Forwarded] = &[
+    /// All of them, in their order.
+    pub const ALL: [Forwarded; 8] = [
         Self::Miss,
         Self::UriMiss,
         Self::VaryMiss,
@@ -90,7 +90,8 @@ impl CacheStatus {
         if let Some(ttl) = self.ttl {
             // Integers have at most fifteen digits (RFC 9651 §3.3.1).
             const MOST: i64 = 999_999_999_999_999;
-            push(&mut text, format_args!("; ttl={}", ttl.clamp(-MOST, MOST)));
+            text.push_str("; ttl=");
+            push_integer(&mut text, ttl.clamp(-MOST, MOST));
         }
         if let Some(key) = &self.key {
             text.push_str("; key=");
@@ -109,7 +110,8 @@ impl CacheStatus {
             text.push_str(reason.name());
         }
         if let Some(status) = self.fwd_status {
-            push(text, format_args!("; fwd-status={}", status.as_u16()));
+            text.push_str("; fwd-status=");
+            text.push_str(status.as_str());
         }
         if self.stored {
             text.push_str("; stored");
@@ -120,9 +122,22 @@ impl CacheStatus {
     }
 }
 
-fn push(text: &mut String, arguments: std::fmt::Arguments<'_>) {
-    text.write_fmt(arguments)
-        .expect("writing to a string does not fail");
+fn push_integer(text: &mut String, integer: i64) {
+    if integer < 0 {
+        text.push('-');
+    }
+    let mut digits = [0; 20];
+    let mut first = digits.len();
+    let mut left = integer.unsigned_abs();
+    loop {
+        first -= 1;
+        digits[first] = b'0' + (left % 10) as u8;
+        left /= 10;
+        if left == 0 {
+            break;
+        }
+    }
+    text.extend(digits[first..].iter().copied().map(char::from));
 }
 
 /// A token if it is one, else a string (RFC 9651 §3.3.3, §3.3.4).
@@ -147,7 +162,9 @@ fn push_string(text: &mut String, value: &str) {
                 text.push(char::from(byte));
             }
             b' '..=b'~' => text.push(char::from(byte)),
-            _ => push(text, format_args!("%{byte:02X}")),
+            _ => {
+                write!(text, "%{byte:02X}").expect("writing to a string does not fail");
+            }
         }
     }
     text.push('"');

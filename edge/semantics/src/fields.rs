@@ -2,19 +2,31 @@
 
 use http::header::{self, HeaderMap, HeaderName};
 
-/// Fields that concern one connection or one proxy only (RFC 9110 §7.6.1, §11.7; RFC 9111 §3.1).
-const HOP_BY_HOP: [HeaderName; 10] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    header::PROXY_AUTHENTICATE,
-    HeaderName::from_static("proxy-authentication-info"),
-    header::PROXY_AUTHORIZATION,
-];
+/// Whether a field concerns one connection or one proxy only (RFC 9110 §7.6.1, §11.7; RFC 9111 §3.1).
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authentication-info"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
+
+/// Removes the fields of these names, in lower case. Most messages have none of them, and a look at each name costs less
+/// than a search for each.
+pub fn remove_fields(headers: &mut HeaderMap, is_meant: impl Fn(&str) -> bool) {
+    while let Some(name) = headers.keys().find(|name| is_meant(name.as_str())) {
+        let name = name.clone();
+        headers.remove(name);
+    }
+}
 
 /// Fields meant for every recipient. A sender must not nominate them (RFC 9110 §7.6.1); one that does is either
 /// confused or wants us to forget the routing, the framing or the caching of a message, so the nomination is ignored.
@@ -48,9 +60,7 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
             headers.remove(name);
         }
     }
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
-    }
+    remove_fields(headers, is_hop_by_hop);
 }
 
 /// Removes what `Connection` nominates, for those who look at a message before it goes on: what ends at this hop makes no

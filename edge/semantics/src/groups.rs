@@ -12,7 +12,6 @@ use crate::invalidation::{is_safe, origin};
 const SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
 const CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
 const XKEY: HeaderName = HeaderName::from_static("xkey");
-const SURROGATE_CONTROL: HeaderName = HeaderName::from_static("surrogate-control");
 const CACHE_GROUPS: HeaderName = HeaderName::from_static("cache-groups");
 const CACHE_GROUP_INVALIDATION: HeaderName = HeaderName::from_static("cache-group-invalidation");
 
@@ -62,12 +61,18 @@ pub fn invalidated_groups(
     tags.ordered
 }
 
-/// Removes the fields that speak to surrogates, not to clients: `Surrogate-Key`, `Cache-Tag`, `xkey` and
-/// `Surrogate-Control`.
+/// Whether a field speaks to surrogates, not to clients: `Surrogate-Key`, `Cache-Tag`, `xkey` and `Surrogate-Control`.
+#[must_use]
+pub fn is_surrogate_field(name: &str) -> bool {
+    matches!(
+        name,
+        "surrogate-key" | "cache-tag" | "xkey" | "surrogate-control"
+    )
+}
+
+/// Removes the fields that speak to surrogates.
 pub fn strip_surrogate_fields(headers: &mut HeaderMap) {
-    for name in [SURROGATE_KEY, CACHE_TAG, XKEY, SURROGATE_CONTROL] {
-        headers.remove(name);
-    }
+    fields::remove_fields(headers, is_surrogate_field);
 }
 
 /// The strings of a Structured Field list as tags bound to an origin; none if any part of the list is malformed

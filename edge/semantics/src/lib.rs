@@ -61,9 +61,9 @@ pub use encoding::{
     negotiate, vary_on_coding, weaken_confirmed_tag,
 };
 pub use exchange::Exchange;
-pub use fields::{combined, strip_hop_by_hop, strip_nominated};
+pub use fields::{combined, remove_fields, strip_hop_by_hop, strip_nominated};
 pub use freshness::Terms;
-pub use groups::{invalidated_groups, strip_surrogate_fields, tags};
+pub use groups::{invalidated_groups, is_surrogate_field, strip_surrogate_fields, tags};
 pub use invalidation::{invalidated, is_safe};
 pub use partial::{are_of_one_representation, merge_part, range_validator, select_part};
 pub use policy::Policy;

@@ -10,7 +10,8 @@ use sfv::{BareItem, Dictionary, InnerList, ListEntry, Parser};
 
 use crate::fields;
 
-const NO_VARY_SEARCH: HeaderName = HeaderName::from_static("no-vary-search");
+/// The field that says it.
+pub const NO_VARY_SEARCH: HeaderName = HeaderName::from_static("no-vary-search");
 
 /// What in a query makes a difference to a response; by default everything does, down to the spelling.
 #[derive(Clone, PartialEq, Eq, Debug, Hash, Default)]

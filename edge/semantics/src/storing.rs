@@ -27,7 +27,7 @@ pub enum Storable {
 pub fn storable(exchange: &Exchange<'_>, policy: &Policy) -> Storable {
     let case = Case::of(exchange, policy);
     match RULES.iter().try_for_each(|rule| rule.check(&case)) {
-        Ok(()) => Storable::Keep(case.terms),
+        Ok(()) => Storable::Keep(case.terms().clone()),
         Err(refusal) => Storable::Refuse(refusal),
     }
 }
@@ -47,7 +47,7 @@ pub fn explain(exchange: &Exchange<'_>, policy: &Policy) -> Vec<Step> {
             Err(refusal) => format!("refused: {}", refusal.name()),
         });
     }
-    let terms = &case.terms;
+    let terms = case.terms();
     steps.note("lifetime", "RFC 9111 §4.2.1", || {
         format!("{} by {}", seconds(terms.lifetime), terms.basis.name())
     });

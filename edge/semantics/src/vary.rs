@@ -16,7 +16,7 @@ use crate::step::{Step, Witness as _};
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub struct Vary {
     /// Sorted by name, each name once; `None` where the request had no such field, which is not the same as empty.
-    pub fields: Vec<(HeaderName, Option<Vec<u8>>)>,
+    pub fields: Box<[(HeaderName, Option<Vec<u8>>)]>,
 }
 
 impl Vary {

@@ -1,11 +1,14 @@
 //! A stored response, and the variants that share a key.
 
+use std::num::NonZeroU32;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
+use tidegate_semantics::search::NO_VARY_SEARCH;
 use tidegate_semantics::{Coding, Timestamp, Variance};
 use tidegate_stored::Stored;
 
@@ -17,16 +20,21 @@ use crate::purge::{Index, Marks, Verdict};
 pub struct Entry {
     stored: Stored,
     pub marks: Marks,
-    /// Which other queries it is for; `None` where it is for its own alone.
-    pub variance: Option<Arc<Variance>>,
-    /// What was made of the body so far, in this process.
-    encodings: Encodings,
-    /// When the exchange began that brought it, or that confirmed it last; `None` for a copy from
-    /// another process, which knows.
-    asked_at: Option<Timestamp>,
+    /// What few entries have.
+    aside: Option<Box<Aside>>,
     /// Where [`Index::judge`] remembers the last head at which nothing matched.
     checked: AtomicU64,
+    /// How many milliseconds before it was fetched the exchange began that brought it, or that confirmed
+    /// it last, and one more; `None` for a copy from another process, which knows.
+    asked_before: Option<NonZeroU32>,
     superseded: AtomicBool,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Aside {
+    variance: Option<Arc<Variance>>,
+    /// What was made of the body so far, in this process.
+    encodings: Encodings,
 }
 
 impl Deref for Entry {
@@ -37,20 +45,31 @@ impl Deref for Entry {
     }
 }
 
-/// Bytes that a field, a variant or an entry costs beyond what it holds.
-const FIELD_OVERHEAD: usize = 64;
-const ENTRY_OVERHEAD: usize = 512;
+/// Bytes that count who has an [`Arc`] of something, and who a piece of a body.
+const COUNTERS: usize = 16;
+const SHARED_BODY: usize = 32;
+
+/// What an allocation of so many bytes takes. Allocators have four sizes for each doubling, about.
+fn allocated(bytes: usize) -> usize {
+    let step = bytes.checked_ilog2().map_or(1, |power| 1 << power) / 4;
+    bytes.next_multiple_of(step.max(16))
+}
 
 impl Entry {
     /// An entry for `url` (`authority/path?query`).
     pub fn new(stored: Stored, url: &str, index: &Index) -> Entry {
-        let variance = Variance::of(&stored.headers);
-        Entry {
-            variance: (!variance.is_default()).then(|| Arc::new(variance)),
-            marks: index.marks(url, stored.tags.iter().map(String::as_str)),
-            asked_at: None,
-            stored,
+        let says = stored.fields.get(&NO_VARY_SEARCH).is_some();
+        let variance = says.then(|| Variance::of(&stored.headers()));
+        let variance = variance.filter(|variance| !variance.is_default());
+        let aside = variance.map(|variance| Aside {
+            variance: Some(Arc::new(variance)),
             encodings: Encodings::default(),
+        });
+        Entry {
+            marks: index.marks(url, stored.fields.tags()),
+            stored,
+            aside: aside.map(Box::new),
+            asked_before: None,
             checked: AtomicU64::new(0),
             superseded: AtomicBool::new(false),
         }
@@ -59,23 +78,35 @@ impl Entry {
     /// The same, brought by an exchange that began at `asked_at`.
     #[must_use]
     pub fn since(self, asked_at: Timestamp) -> Entry {
-        let asked_at = Some(asked_at);
-        Entry { asked_at, ..self }
+        let before = self.fetched_at.since(asked_at).as_millis();
+        let before = u32::try_from(before).unwrap_or(u32::MAX);
+        Entry {
+            asked_before: Some(NonZeroU32::MIN.saturating_add(before)),
+            ..self
+        }
     }
 
     /// When the exchange began that brought it, as far as it is known here.
     pub fn asked_at(&self) -> Timestamp {
-        self.asked_at.unwrap_or(self.fetched_at)
+        let before = self.asked_before.map_or(0, |before| before.get() - 1);
+        self.fetched_at.minus(Duration::from_millis(before.into()))
+    }
+
+    /// Which other queries it is for; `None` where it is for its own alone.
+    pub fn variance(&self) -> Option<&Arc<Variance>> {
+        self.aside.as_ref()?.variance.as_ref()
     }
 
     /// The same response with these encoded forms of its body.
     fn with_encodings(&self, encodings: Encodings) -> Entry {
         Entry {
             stored: self.stored.clone(),
-            variance: self.variance.clone(),
-            asked_at: self.asked_at,
             marks: self.marks.clone(),
-            encodings,
+            aside: Some(Box::new(Aside {
+                variance: self.variance().cloned(),
+                encodings,
+            })),
+            asked_before: self.asked_before,
             checked: AtomicU64::new(self.checked.load(Ordering::Relaxed)),
             superseded: AtomicBool::new(false),
         }
@@ -83,7 +114,14 @@ impl Entry {
 
     /// The encoded form of its body, if it was made.
     pub fn encoded(&self, coding: Coding) -> Option<&Encoded> {
-        self.encodings.get(coding)
+        self.aside.as_ref()?.encodings.get(coding)
+    }
+
+    fn encodings(&self) -> Encodings {
+        let aside = self.aside.as_ref();
+        aside
+            .map(|aside| aside.encodings.clone())
+            .unwrap_or_default()
     }
 
     /// Whether `body` is its own, and not only equal to it.
@@ -104,19 +142,19 @@ impl Entry {
 
     /// Its bytes in memory, about.
     pub fn weight(&self) -> usize {
-        let fields: usize = self
-            .headers
-            .iter()
-            .chain(&self.hidden)
-            .map(|(name, value)| name.as_str().len() + value.len() + FIELD_OVERHEAD)
-            .sum();
-        let tags: usize = self
-            .tags
-            .iter()
-            .map(|tag| tag.len() + size_of::<String>())
-            .sum();
-        let bytes = self.content.len() + self.encodings.weight();
-        bytes + fields + tags + self.marks.weight() + ENTRY_OVERHEAD
+        let of_vary = self.vary.fields.iter().map(|field| {
+            let (_, value) = field;
+            size_of_val(field) + value.as_ref().map_or(0, Vec::len)
+        });
+        allocated(size_of::<Entry>() + COUNTERS)
+            + allocated(self.fields.weight())
+            + allocated(self.marks.weight())
+            + allocated(self.content.len())
+            + SHARED_BODY
+            + allocated(of_vary.sum())
+            + self.aside.as_ref().map_or(0, |aside| {
+                allocated(size_of::<Aside>()) + aside.encodings.weight()
+            })
     }
 
     /// Whether it is newer than one that is to take its place: its fetch began at a later position of
@@ -126,9 +164,11 @@ impl Entry {
     pub(super) fn is_newer_than(&self, other: &Entry) -> bool {
         let is_later = self.fence.seq > other.fence.seq;
         let was_overtaken = self.fence.seq == other.fence.seq
-            && match other.asked_at {
+            && match other.asked_before {
                 // A clock that was set back makes nothing newer.
-                Some(asked_at) => self.fetched_at > asked_at && self.fetched_at <= other.fetched_at,
+                Some(_) => {
+                    self.fetched_at > other.asked_at() && self.fetched_at <= other.fetched_at
+                }
                 None => self.fetched_at > other.fetched_at,
             };
         self.fence.epoch == other.fence.epoch && (is_later || was_overtaken)
@@ -139,10 +179,11 @@ impl Entry {
     }
 }
 
-/// The variants stored under one key (RFC 9111 §4.1), newest first. Never empty.
+/// The variants stored under one key (RFC 9111 §4.1), newest first. Never empty. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Object {
-    variants: Vec<Arc<Entry>>,
+pub enum Object {
+    One(Arc<Entry>),
+    Several(Arc<Vec<Arc<Entry>>>),
 }
 
 /// Variants kept under one key; the oldest falls.
@@ -151,14 +192,26 @@ const MAX_VARIANTS: usize = 32;
 impl Object {
     /// An object with one variant.
     pub fn of(entry: Arc<Entry>) -> Object {
-        Object {
-            variants: vec![entry],
+        Object::One(entry)
+    }
+
+    fn from_variants(mut variants: Vec<Arc<Entry>>) -> Option<Object> {
+        match variants.len() {
+            0 | 1 => variants.pop().map(Object::One),
+            _ => Some(Object::Several(Arc::new(variants))),
+        }
+    }
+
+    fn variants(&self) -> &[Arc<Entry>] {
+        match self {
+            Object::One(entry) => std::slice::from_ref(entry),
+            Object::Several(variants) => variants,
         }
     }
 
     /// The variant that this request selects, if there is one.
     pub fn select(&self, request: &HeaderMap) -> Option<&Arc<Entry>> {
-        self.variants
+        self.variants()
             .iter()
             .find(|entry| entry.vary.matches(request))
     }
@@ -166,19 +219,22 @@ impl Object {
     /// This object with `entry` in the place of the variant that it replaces; `None` when that
     /// one is newer. Variants selected by other fields fall: the newest response says which count.
     pub fn with(&self, entry: Arc<Entry>) -> Option<Object> {
-        let same = self.variants.iter().find(|other| other.vary == entry.vary);
+        let same = self
+            .variants()
+            .iter()
+            .find(|other| other.vary == entry.vary);
         if same.is_some_and(|stored| stored.is_newer_than(&entry)) {
             return None;
         }
         // Renewed, it has the body it had.
         let entry = match (same, entry.content.whole()) {
             (Some(stored), Some(body)) if stored.has_body(body) => {
-                Arc::new(entry.with_encodings(stored.encodings.clone()))
+                Arc::new(entry.with_encodings(stored.encodings()))
             }
             _ => entry,
         };
         let mut variants = vec![entry];
-        for variant in &self.variants {
+        for variant in self.variants() {
             let has_same_fields = variant.vary.names().eq(variants[0].vary.names());
             let is_kept = has_same_fields
                 && variant.vary != variants[0].vary
@@ -189,46 +245,46 @@ impl Object {
                 variant.supersede();
             }
         }
-        Some(Object { variants })
+        Object::from_variants(variants)
     }
 
     /// The encoded form of a variant's body, if it was made.
     pub fn encoded(&self, body: &Bytes, coding: Coding) -> Option<&Encoded> {
-        let variant = self.variants.iter().find(|entry| entry.has_body(body))?;
+        let variant = self.variants().iter().find(|entry| entry.has_body(body))?;
         variant.encoded(coding)
     }
 
     /// This object with an encoded form beside the variant that has this very body; `None` when
     /// there is none any more.
     pub fn with_encoded(&self, body: &Bytes, coding: Coding, encoded: Encoded) -> Option<Object> {
-        let at = self
-            .variants
-            .iter()
-            .position(|entry| entry.has_body(body))?;
-        let entry = &self.variants[at];
-        let encodings = entry.encodings.with(coding, encoded);
-        let mut variants = self.variants.clone();
-        variants[at] = Arc::new(entry.with_encodings(encodings));
-        Some(Object { variants })
+        let mut variants = self.variants().to_vec();
+        let variant = variants.iter_mut().find(|entry| entry.has_body(body))?;
+        let encodings = variant.encodings().with(coding, encoded);
+        *variant = Arc::new(variant.with_encodings(encodings));
+        Object::from_variants(variants)
     }
 
     /// Whether the purge log has purged some of it.
     pub fn is_purged_in_part(&self, index: &Index) -> bool {
-        let mut variants = self.variants.iter();
+        let mut variants = self.variants().iter();
         variants.any(|entry| entry.judge(index) == Verdict::Purged)
     }
 
     /// This object with what of it was not purged; `None` when that is nothing.
     pub fn without_purged(&self, index: &Index) -> Option<Object> {
-        let mut variants = self.variants.clone();
+        let mut variants = self.variants().to_vec();
         variants.retain(|entry| entry.judge(index) != Verdict::Purged);
-        (!variants.is_empty()).then_some(Object { variants })
+        Object::from_variants(variants)
     }
 
     /// Marks the variants that are not part of `next`, which takes this one's place.
     pub fn give_way(&self, next: &Object) {
-        for variant in &self.variants {
-            if !next.variants.iter().any(|kept| Arc::ptr_eq(kept, variant)) {
+        for variant in self.variants() {
+            if !next
+                .variants()
+                .iter()
+                .any(|kept| Arc::ptr_eq(kept, variant))
+            {
                 variant.supersede();
             }
         }
@@ -236,12 +292,12 @@ impl Object {
 
     /// Bytes in memory, about.
     pub fn weight(&self) -> usize {
-        self.variants.iter().map(|entry| entry.weight()).sum()
+        self.variants().iter().map(|entry| entry.weight()).sum()
     }
 
     /// Marks every variant as replaced, so that no worker keeps it among its hot ones.
     pub fn supersede(&self) {
-        for variant in &self.variants {
+        for variant in self.variants() {
             variant.supersede();
         }
     }

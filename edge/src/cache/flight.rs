@@ -71,9 +71,15 @@ pub enum Role {
 }
 
 /// The duty to land a flight. Dropped without landing, it lets those who wait go for themselves.
-pub struct Lead {
-    /// The table of flights, and the key in it; none where nobody can join.
-    place: Option<(Flights, Key)>,
+pub struct Lead(
+    /// None where nobody can join.
+    Option<Joinable>,
+);
+
+/// A flight in the table of flights.
+struct Joinable {
+    flights: Flights,
+    key: Key,
     landing: watch::Sender<Option<Landing>>,
 }
 
@@ -89,10 +95,11 @@ impl Flights {
         }
         let (landing, flight) = watch::channel(None);
         by_key.insert(key, flight);
-        Role::Lead(Lead {
-            place: Some((self.clone(), key)),
+        Role::Lead(Lead(Some(Joinable {
+            flights: self.clone(),
+            key,
             landing,
-        })
+        })))
     }
 
     fn by_key(&self) -> MutexGuard<'_, UnderWay> {
@@ -103,29 +110,34 @@ impl Flights {
 impl Lead {
     /// A fetch for one client alone, which nobody can join.
     pub fn alone() -> Lead {
-        Lead {
-            place: None,
-            landing: watch::Sender::new(None),
-        }
+        Lead(None)
     }
 
     /// Whether others can join it.
     pub fn is_shared(&self) -> bool {
-        self.place.is_some()
+        self.0.is_some()
     }
 
     /// Tells those who wait. After [`Landing::Shared`] others may join until the lead is dropped.
     pub fn land(&self, landing: Landing) {
-        self.landing.send_replace(Some(landing));
+        if let Some(joinable) = &self.0 {
+            joinable.landing.send_replace(Some(landing));
+        }
     }
 }
 
 impl Drop for Lead {
     fn drop(&mut self) {
-        if let Some((flights, key)) = &self.place {
-            flights.by_key().remove(key);
-        }
-        self.landing.send_if_modified(|landing| {
+        let Some(Joinable {
+            flights,
+            key,
+            landing,
+        }) = &self.0
+        else {
+            return;
+        };
+        flights.by_key().remove(key);
+        landing.send_if_modified(|landing| {
             let lost = landing.is_none();
             if lost {
                 *landing = Some(Landing::Alone);

@@ -21,12 +21,15 @@ use crate::purge::Index;
 const PASS_FOR: Duration = Duration::from_secs(10);
 /// Objects that a sweep looks at between two rests: less than a millisecond.
 const SLICE: usize = 1_000;
+/// Bytes that an object's place in the tier takes: its key, its node in the order of use, and its share of
+/// the table.
+const PLACE: usize = 256;
 /// Keys remembered as not shareable.
 const PASS_KEYS: u64 = 100_000;
 
 /// What leaves the tier must leave the workers' hot entries too, or they would hide what comes
 /// after it. Of what is replaced, `Object::with` has said what is left.
-fn let_go(_: Arc<Key>, object: Arc<Object>, cause: RemovalCause) {
+fn let_go(_: Arc<Key>, object: Object, cause: RemovalCause) {
     if cause != RemovalCause::Replaced {
         object.supersede();
     }
@@ -35,16 +38,15 @@ fn let_go(_: Arc<Key>, object: Arc<Object>, cause: RemovalCause) {
 /// The memory tier. Cheap to clone.
 #[derive(Clone)]
 pub struct Memory {
-    objects: Cache<Key, Arc<Object>, KeyState>,
+    objects: Cache<Key, Object, KeyState>,
     passes: Cache<Key, Timestamp, KeyState>,
 }
 
 impl Memory {
     /// A tier that holds about `budget` bytes.
     pub fn new(budget: usize) -> Memory {
-        let weigh = |_: &Key, object: &Arc<Object>| {
-            u32::try_from(object.weight() + size_of::<Key>()).unwrap_or(u32::MAX)
-        };
+        let weigh =
+            |_: &Key, object: &Object| u32::try_from(object.weight() + PLACE).unwrap_or(u32::MAX);
         Memory {
             objects: Cache::builder()
                 .max_capacity(budget as u64)
@@ -58,7 +60,7 @@ impl Memory {
     }
 
     /// What is stored under a key.
-    pub fn get(&self, key: Key) -> Option<Arc<Object>> {
+    pub fn get(&self, key: Key) -> Option<Object> {
         self.objects.get(&key)
     }
 
@@ -72,9 +74,9 @@ impl Memory {
         self.objects
             .entry(key)
             .and_compute_with(|stored| match stored {
-                None => Op::Put(Arc::new(Object::of(entry))),
+                None => Op::Put(Object::of(entry)),
                 Some(stored) => match stored.value().with(entry) {
-                    Some(object) => Op::Put(Arc::new(object)),
+                    Some(object) => Op::Put(object),
                     None => Op::Nop,
                 },
             });
@@ -102,7 +104,7 @@ impl Memory {
                     match stored.map(|stored| (stored, stored.without_purged(index))) {
                         Some((stored, Some(left))) => {
                             stored.give_way(&left);
-                            Op::Put(Arc::new(left))
+                            Op::Put(left)
                         }
                         Some((stored, None)) => {
                             stored.supersede();
@@ -139,7 +141,7 @@ impl Memory {
             match (object, next) {
                 (Some(object), Some(next)) => {
                     object.give_way(&next);
-                    Op::Put(Arc::new(next))
+                    Op::Put(next)
                 }
                 _ => Op::Nop,
             }
@@ -148,7 +150,10 @@ impl Memory {
 
     /// The response to this key could not be shared: for a while nobody shall wait for another's.
     pub fn remember_pass(&self, key: Key, now: Timestamp) {
-        self.passes.insert(key, now.plus(PASS_FOR));
+        // Known for a good while yet, mostly, and looking costs less than writing.
+        if !self.passes(key, now.plus(PASS_FOR / 2)) {
+            self.passes.insert(key, now.plus(PASS_FOR));
+        }
     }
 
     /// Whether the key's response could not be shared a short while ago.

@@ -115,7 +115,7 @@ impl Regional {
     ) -> Result<(), Unavailable> {
         let useful = entry
             .terms
-            .useless_after(has_validator(&entry.headers))
+            .useless_after(has_validator(&entry.headers()))
             .since(now);
         if !self.takes(entry.content.len() as u64) || useful < Duration::from_secs(1) {
             return Ok(());

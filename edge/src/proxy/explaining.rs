@@ -216,7 +216,7 @@ impl Proxy {
         let Found::Entry(entry, _) = self.cache.peek(key, &exchange.headers) else {
             return None;
         };
-        self.is_for(exchange, &entry.marks, entry.variance.as_deref())
+        self.is_for(exchange, &entry.marks, entry.variance().map(|it| &**it))
             .then_some(entry)
     }
 
@@ -248,7 +248,7 @@ impl Proxy {
             format!("{} in {bytes} bytes, {pieces}", entry.status.as_u16()),
         );
         told.tell_all(entry.vary.explain(&exchange.headers));
-        told.tell("tags", TAGS, quoted(&entry.tags));
+        told.tell("tags", TAGS, quoted(entry.fields.tags()));
         told.tell("url", "purge log", entry.marks.url());
         told.tell(
             "fence",
@@ -353,11 +353,11 @@ fn asked(missing: &Missing) -> CacheStatus {
 }
 
 /// Tags may hold what would part them.
-fn quoted(tags: &[String]) -> String {
-    if tags.is_empty() {
+fn quoted<'a>(tags: impl Iterator<Item = &'a str>) -> String {
+    let quoted: Vec<_> = tags.map(|tag| format!("{tag:?}")).collect();
+    if quoted.is_empty() {
         return "none".to_owned();
     }
-    let quoted: Vec<_> = tags.iter().map(|tag| format!("{tag:?}")).collect();
     quoted.join(", ")
 }
 

@@ -1,6 +1,6 @@
 //! Getting what is not stored: from the origin, or from whoever is getting it already.
 //!
-//! A fetch (`job`) is a task of its own. It lands in one of five ways (`Landing`): a response that
+//! A fetch (`job`) outlives the client that began it (`driven`). It lands in one of five ways (`Landing`): a response that
 //! may be stored, a stored one that was validated, one that another edge of the region fetched, a
 //! response for one client alone, or a failure. Only the first three are shared, and only while they
 //! are fresh.
@@ -15,6 +15,7 @@ use tidegate_semantics::{
 };
 use tokio::sync::oneshot;
 
+use super::driven::drive;
 use super::encoding::mark_shared;
 use super::job::{Delivery, Job};
 use super::lookup::{Missing, Unusable};
@@ -111,7 +112,8 @@ impl Proxy {
                     if !entry.vary.matches(&exchange.headers) || !serves(&entry, exchange) {
                         break;
                     }
-                    let is_ours = || self.is_for(exchange, &entry.marks, entry.variance.as_deref());
+                    let is_ours =
+                        || self.is_for(exchange, &entry.marks, entry.variance().map(|it| &**it));
                     if is_by_search && !is_ours() {
                         is_by_search = false;
                         begin = missing.flight(missing.own, exchange, route);
@@ -180,9 +182,8 @@ impl Proxy {
         if has_conditions(&exchange.headers) {
             let ahead = missing.ahead;
             let Missing { stale, why, .. } = missing;
-            return self
-                .forward(exchange, route, filters, stale, why, ahead)
-                .await;
+            let forwarded = self.forward(exchange, route, filters, stale, why, ahead);
+            return Box::pin(forwarded).await;
         }
         self.lead(exchange, route, filters, missing, Lead::alone())
             .await
@@ -211,8 +212,10 @@ impl Proxy {
         lead: Lead,
     ) -> (Answer, Option<Filters>) {
         // The one before us may have landed between our look-up and our joining.
-        for key in [missing.own, missing.key] {
-            if missing.ahead.is_none()
+        let may_have_landed = lead.is_shared() && missing.ahead.is_none();
+        let other = (missing.key != missing.own).then_some(missing.key);
+        for key in std::iter::once(missing.own).chain(other) {
+            if may_have_landed
                 && let Found::Entry(entry, tier) = self.cache.find_here(key, &exchange.headers)
                 && let Some(Reuse::Fresh) = self.decide(exchange, route, &entry)
                 && serves(&entry, exchange)
@@ -221,6 +224,7 @@ impl Proxy {
                 return (self.hit(exchange, key, &entry, tier), Some(filters));
             }
         }
+        exchange.headers.share();
         let job = Job::new(self, exchange, route, filters, &missing);
         let told = missing.told();
         let ahead = missing.ahead;
@@ -228,8 +232,8 @@ impl Proxy {
             key, why, stale, ..
         } = missing;
         let (reply, delivery) = oneshot::channel();
-        tokio::spawn(job.run(lead, Some(reply)));
-        let Ok((delivery, filters)) = delivery.await else {
+        let driven = drive(Box::pin(job.run(lead, Some(reply))), delivery);
+        let Ok((delivery, filters)) = driven.await else {
             let origin = route.upstream.name().to_owned();
             let reason = "the fetch was lost".to_owned();
             return (self.failed(Failure::Terminated { origin, reason }), None);
@@ -238,9 +242,8 @@ impl Proxy {
             Delivery::Shared(head, body) => self.shared(exchange, &head, body, told, false),
             // Its new fields may not hold what the client asked for under: `If-Range`, say.
             Delivery::Validated(entry) if !serves(&entry, exchange) => {
-                return self
-                    .forward(exchange, route, filters, None, why, ahead)
-                    .await;
+                let forwarded = self.forward(exchange, route, filters, None, why, ahead);
+                return Box::pin(forwarded).await;
             }
             Delivery::Validated(entry) => self.validated(exchange, (key, &entry), told, false),
             Delivery::Regional(Nearby { entry, waited }) if waited => {

@@ -158,7 +158,7 @@ impl Proxy {
             exchange.rewritten_from.get_or_insert(asked);
         }
         exchange.path_and_query = subject.path_and_query;
-        exchange.headers = subject.headers;
+        exchange.headers = subject.headers.into();
         exchange.key_extra = match subject.origin {
             0 => subject.key_extra,
             chosen => route.key_extra(chosen, &subject.key_extra),
@@ -249,7 +249,7 @@ impl Proxy {
         give_back(subject.response, &mut status, answer.response.headers_mut());
         *answer.response.status_mut() = status;
         exchange.path_and_query = subject.path_and_query;
-        exchange.headers = subject.headers;
+        exchange.headers = subject.headers.into();
         if let Flow::Failed(failure) = flow {
             *answer = self.failed(plugin_failed(failure));
         }
@@ -265,7 +265,7 @@ fn lend(exchange: &mut Exchange) -> Subject {
             &mut exchange.path_and_query,
             PathAndQuery::from_static("/"),
         ),
-        headers: std::mem::take(&mut exchange.headers),
+        headers: exchange.headers.take(),
         client: exchange.client,
         key_extra: std::mem::take(&mut exchange.key_extra),
         ..Subject::default()

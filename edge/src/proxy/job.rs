@@ -74,7 +74,7 @@ impl Job {
         route: &Arc<Route>,
         filters: Filters,
         missing: &Missing,
-    ) -> Job {
+    ) -> Box<Job> {
         let mut outbound = outbound(exchange, &proxy.settings);
         drop_conditions(&mut outbound.headers);
         let asks_for_a_part = missing.asks_for_a_part(exchange, route);
@@ -87,11 +87,11 @@ impl Job {
         }
         let stale = missing.stale.as_ref();
         let mut place = Place::of(proxy, missing.key, exchange, route);
-        if !asks_for_a_part {
+        if !asks_for_a_part && place.request.contains_key(RANGE) {
             // What was not asked for is not what comes.
-            place.request.remove(RANGE);
+            Arc::make_mut(&mut place.request).remove(RANGE);
         }
-        Job {
+        Box::new(Job {
             place,
             outbound,
             stale: stale.map(|unusable| Arc::clone(&unusable.entry)),
@@ -103,23 +103,27 @@ impl Job {
             informer: exchange.informer.clone(),
             client: exchange.client,
             at_least: missing.ahead.and_then(|seen| seen.lsn),
-        }
+        })
     }
 
     /// The same on nobody's behalf: what comes of it is nobody's variant.
-    pub(super) fn anonymous(mut self) -> Job {
+    pub(super) fn anonymous(mut self: Box<Self>) -> Box<Job> {
         self.outbound = self.outbound.anonymous();
         self.outbound.method = Method::GET;
         drop_conditions(&mut self.outbound.headers);
-        self.place.request.remove(AUTHORIZATION);
-        self.place.request.remove(COOKIE);
+        let request = Arc::make_mut(&mut self.place.request);
+        request.remove(AUTHORIZATION);
+        request.remove(COOKIE);
         self.informer = None;
         self
     }
 
     /// Fetches, lands, delivers, and stays until everything is stored.
-    pub(super) async fn run(mut self, lead: Lead, reply: Option<Reply>) {
-        if let Some(nearby) = self.wait_in_region(&lead).await {
+    pub(super) async fn run(mut self: Box<Self>, lead: Lead, reply: Option<Reply>) {
+        if lead.is_shared()
+            && self.place.proxy.cache.has_region()
+            && let Some(nearby) = Box::pin(self.wait_in_region()).await
+        {
             lead.land(Landing::Regional(Arc::clone(&nearby.entry)));
             drop(lead);
             return self.deliver(reply, Delivery::Regional(nearby));
@@ -156,11 +160,11 @@ impl Job {
                     response.map(|body| Body::stream(Received::new(body, timeout, usize::MAX)));
                 self.deliver(reply, Delivery::Private(response, reason));
             }
-            Ok(Asked::Storable(storable, body)) => self.store(*storable, body, lead, reply).await,
+            Ok(Asked::Storable(storable, body)) => self.store(storable, body, lead, reply).await,
         }
     }
 
-    fn deliver(self, reply: Option<Reply>, delivery: Delivery) {
+    fn deliver(self: Box<Self>, reply: Option<Reply>, delivery: Delivery) {
         if let Some(reply) = reply {
             // A client that left does not mind.
             let _ = reply.send((delivery, self.filters));
@@ -175,9 +179,10 @@ impl Job {
         let stale = self.stale.take();
         if let Some(stale) = stale.and_then(|entry| self.place.unless_purged(entry)) {
             let mut outbound = self.outbound.clone();
-            make_conditional(&mut outbound.headers, &stale.headers);
+            let stored = stale.headers();
+            make_conditional(&mut outbound.headers, &stored);
             keep_range(&mut outbound.headers, &self.outbound.headers);
-            let (response, times) = self.send(outbound, fence).await?;
+            let (response, times) = self.send(Some(&outbound), fence).await?;
             if response.status() != StatusCode::NOT_MODIFIED {
                 if self.stale_if_error && response.status().is_server_error() {
                     let origin = self.place.route.upstream.name();
@@ -185,7 +190,7 @@ impl Job {
                 }
                 return self.sort(response, times, None).await;
             }
-            if confirms(&stale.headers, response.headers())
+            if confirms(&stored, response.headers())
                 && let Some(entry) = self.place.renew(&stale, response.headers(), &times)
             {
                 return Ok(Asked::Validated(entry));
@@ -196,7 +201,7 @@ impl Job {
         if let Some(rest) = partial.and_then(|entry| Rest::of(&entry)) {
             let mut outbound = self.outbound.clone();
             rest.ask_for(&mut outbound.headers);
-            let (response, times) = self.send(outbound, fence).await?;
+            let (response, times) = self.send(Some(&outbound), fence).await?;
             let is_useless = match response.status() {
                 StatusCode::PARTIAL_CONTENT => !rest.is_completed_by(response.headers()),
                 status => status == StatusCode::RANGE_NOT_SATISFIABLE,
@@ -210,31 +215,52 @@ impl Job {
 
     async fn ask_for_all(&mut self) -> Result<Asked, Failure> {
         let fence = self.place.proxy.log.fence();
-        let (response, times) = self.send(self.outbound.clone(), fence).await?;
+        let (response, times) = self.send(None, fence).await?;
         self.sort(response, times, None).await
     }
 
+    /// Sends the job's request, or one that was made of it.
     async fn send(
         &mut self,
-        mut outbound: Outbound,
+        changed: Option<&Outbound>,
         fence: Position,
     ) -> Result<(Response<Arriving>, Times), Failure> {
-        let proxy = &self.place.proxy;
-        let upstream = &self.place.route.upstream;
-        let asked = proxy.ask_replicas(upstream, &mut outbound.headers, self.at_least);
+        let Job {
+            place,
+            outbound,
+            informer,
+            at_least,
+            ..
+        } = self;
+        let (proxy, route) = (&place.proxy, &place.route);
+        let upstream = &route.upstream;
+        let outbound = changed.unwrap_or(outbound);
+        let asked = proxy.ask_replicas(upstream, *at_least);
         let requested_at = proxy.clock.now();
-        let mut request = outbound.with_body(Body::Empty);
-        relay_interim(&mut request, self.informer.as_ref(), &self.place.route);
-        let answer = upstream.send(request).await;
-        let result = answer.as_ref().map_or_else(Failure::name, |_| "ok");
-        proxy.metrics.count_upstream(upstream.name(), result);
+        let make = || {
+            let mut request = outbound.request(Body::Empty);
+            asked.say(request.headers_mut());
+            relay_interim(&mut request, informer.as_ref(), route);
+            request
+        };
+        let answer = upstream.send(make).await;
+        match &answer {
+            Ok(_) => {
+                route.counters.answered.inc();
+            }
+            Err(failure) => {
+                proxy
+                    .metrics
+                    .count_upstream(upstream.name(), failure.name());
+            }
+        }
         let times = Times {
             fence,
             requested_at,
             received_at: proxy.clock.now(),
         };
         let mut response = answer?;
-        self.place.route.drop_tokens(response.headers_mut());
+        route.drop_tokens(response.headers_mut());
         proxy.told_lsn(response.extensions(), asked);
         Ok((response, times))
     }
@@ -270,7 +296,8 @@ impl Job {
         if let Some(rest) = &rest {
             rest.complete(&mut parts);
             // What falls with a part of it falls with all of it.
-            wishes.tags.extend(rest.entry.tags.iter().cloned());
+            let tags = rest.entry.fields.tags();
+            wishes.tags.extend(tags.map(str::to_owned));
         }
         let method = &self.outbound.method;
         let admitted = self
@@ -296,8 +323,14 @@ impl Job {
     }
 
     /// Streams a response to all who wait, and stores it when it is complete.
-    async fn store(mut self, arrival: Arrival, body: Arriving, lead: Lead, reply: Option<Reply>) {
-        let Arrival { head, times, gap } = arrival;
+    async fn store(
+        mut self: Box<Self>,
+        arrival: Box<Arrival>,
+        body: Arriving,
+        lead: Lead,
+        reply: Option<Reply>,
+    ) {
+        let Arrival { head, times, gap } = *arrival;
         let length = match &gap {
             Some(gap) => Some(gap.complete()),
             None => body.size_hint().exact(),

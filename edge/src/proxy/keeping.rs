@@ -3,6 +3,7 @@
 
 mod not_stored;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,8 +14,8 @@ use http::{HeaderMap, Method, StatusCode};
 use http_body_util::BodyExt;
 use tidegate_semantics::{
     Policy, Refusal, Storable, Terms, Timestamp, Vary, are_of_one_representation, format_date,
-    merge_not_modified, merge_part, parse_content_range, storable, stored_fields,
-    strip_surrogate_fields, tags,
+    is_surrogate_field, merge_not_modified, merge_part, parse_content_range, storable,
+    stored_fields, strip_surrogate_fields, tags,
 };
 
 pub(super) use not_stored::NotStored;
@@ -23,8 +24,8 @@ use super::filtering::Wishes;
 use super::{Proxy, Route, client_url, key_parts, purge_url};
 use crate::body::{Arriving, BodyError, Received};
 use crate::cache::{
-    Content, Entry, Filling, Found, Gap, Given, Head, Key, Lead, Lease, OwnedKeyParts, Parts,
-    Stored,
+    Content, Entry, Fields, Filling, Found, Gap, Given, Head, Key, Lead, Lease, OwnedKeyParts,
+    Parts, Stored,
 };
 use crate::exchange::Exchange;
 use crate::forward::FORWARDED_FOR;
@@ -43,9 +44,16 @@ pub(super) struct Place {
     client_url: Option<String>,
     path_and_query: PathAndQuery,
     /// The client's own fields, which select the variant.
-    pub(super) request: HeaderMap,
+    pub(super) request: Arc<HeaderMap>,
     /// Held while others of the region wait for what comes of this.
     pub(super) lease: Option<Lease>,
+}
+
+/// What is stored of a representation, with one more part of it.
+struct Combined {
+    headers: HeaderMap,
+    tags: Vec<String>,
+    content: Content,
 }
 
 /// When an exchange with the origin took place.
@@ -72,7 +80,7 @@ impl Place {
             url: purge_url(exchange),
             client_url: client_url(exchange),
             path_and_query: exchange.path_and_query.clone(),
-            request: exchange.headers.clone(),
+            request: exchange.headers.shared(),
             lease: None,
         }
     }
@@ -92,7 +100,7 @@ impl Place {
     ) -> Result<Head, NotStored> {
         let policy = self.policy(wishes.given);
         let mut all_tags = self.tags(&response.headers);
-        all_tags = with_all(all_tags, &wishes.tags);
+        all_tags = with_all(all_tags, wishes.tags.iter().map(String::as_str));
         let decided = if response.extensions.get::<UnknownCoding>().is_some() {
             Err(NotStored::UnknownCoding)
         } else if wishes.refuse_storing {
@@ -115,7 +123,7 @@ impl Place {
         };
         let hidden = take_surrogate_fields(&mut response.headers);
         let (terms, vary) = decided?;
-        let mut stored = owned(&stored_fields(&response.headers, &policy));
+        let mut stored = stored_fields(&response.headers, &policy);
         let range = stored.remove(CONTENT_RANGE);
         date(&mut stored, times);
         let index = self.proxy.log.index();
@@ -124,7 +132,7 @@ impl Place {
             answered: response.status,
             stored,
             range: range.filter(|_| response.status == StatusCode::PARTIAL_CONTENT),
-            hidden: owned(&hidden),
+            hidden,
             given: wishes.given,
             headers: response.headers.clone(),
             terms,
@@ -144,11 +152,12 @@ impl Place {
         fresh: &HeaderMap,
         times: &Times,
     ) -> Option<Arc<Entry>> {
-        let mut known = stale.headers.clone();
-        known.extend(stale.hidden.clone());
+        let mut known = stale.headers();
+        known.extend(stale.fields.hidden());
         let headers = merge_not_modified(&known, fresh);
-        let all_tags = with_all(self.tags(&headers), &stale.tags);
-        let policy = self.policy(stale.given);
+        let all_tags = with_all(self.tags(&headers), stale.fields.tags());
+        let given = stale.given();
+        let policy = self.policy(given);
         if all_tags.len() > policy.max_tags {
             // Fetched anew, it has only those that it has now.
             return None;
@@ -158,20 +167,18 @@ impl Place {
             StatusCode::PARTIAL_CONTENT => StatusCode::OK,
             status => status,
         };
-        let judged = self.terms(&Method::GET, status, &headers, times, &policy, stale.given);
+        let judged = self.terms(&Method::GET, status, &headers, times, &policy, given);
         let (terms, vary) = judged.ok()?;
-        let mut headers = owned(&stored_fields(&headers, &policy));
+        let mut headers = stored_fields(&headers, &policy);
         let hidden = take_surrogate_fields(&mut headers);
         date(&mut headers, times);
         let stored = Stored {
             status: stale.status,
-            headers,
-            hidden,
-            given: stale.given,
+            fields: Fields::new(&headers, &hidden, &all_tags),
+            given: given.stored(),
             content: stale.content.clone(),
             terms,
             vary,
-            tags: all_tags,
             fence: times.fence,
             fetched_at: times.received_at,
         };
@@ -188,7 +195,7 @@ impl Place {
     /// and after the bytes that arrive. The lead is held until the response is stored, so that
     /// those who come late still join.
     pub(super) async fn fill(
-        mut self,
+        &mut self,
         head: Arc<Head>,
         times: Times,
         gap: Option<Gap>,
@@ -251,7 +258,9 @@ impl Place {
         let entry = entry(stored, &self.url, &self.proxy, asked_at);
         self.keep(&entry);
         drop(lead);
-        self.keep_in_region(&entry).await;
+        if self.proxy.cache.has_region() {
+            Box::pin(self.keep_in_region(&entry)).await;
+        }
     }
 
     /// What is asked about, unless it was purged since it was found: then nothing of it is used any
@@ -303,55 +312,58 @@ impl Place {
     /// What is stored of a response, and since when it is known: with the parts that are here
     /// already, if it is a part. `None` when a part is not as long as it said.
     fn stored(&self, head: &Head, times: &Times, body: Bytes) -> Option<(Stored, Timestamp)> {
-        let mut stored = Stored {
-            status: head.status,
-            headers: head.stored.clone(),
-            hidden: head.hidden.clone(),
-            given: head.given,
-            content: Content::Whole(body.clone()),
-            terms: head.terms.clone(),
-            vary: head.vary.clone(),
-            tags: head.tags.clone(),
-            fence: head.fence,
-            fetched_at: times.received_at,
-        };
+        let (mut headers, mut tags) = (&head.stored, &head.tags);
         let mut asked_at = times.requested_at;
-        if head.status == StatusCode::PARTIAL_CONTENT {
+        let mut fetched_at = times.received_at;
+        let (mut status, mut content) = (head.status, Content::Whole(body));
+        let combined;
+        if status == StatusCode::PARTIAL_CONTENT
+            && let Content::Whole(body) = content
+        {
             let range = parse_content_range(head.range.as_ref()?)?;
             let part = Parts::of(&range, body)?;
-            if self.combine(&mut stored, part) {
-                // What is here is part of it, however late that came.
-                asked_at = times.received_at.max(self.proxy.clock.now());
-                stored.fetched_at = asked_at;
+            combined = self.combined(head, &part);
+            content = match &combined {
+                Some(with_known) => {
+                    (headers, tags) = (&with_known.headers, &with_known.tags);
+                    // What is here is part of it, however late that came.
+                    asked_at = times.received_at.max(self.proxy.clock.now());
+                    fetched_at = asked_at;
+                    with_known.content.clone()
+                }
+                None => part.into_content(),
+            };
+            if content.whole().is_some() {
+                status = StatusCode::OK;
             }
         }
+        let stored = Stored {
+            status,
+            fields: Fields::new(headers, &head.hidden, tags),
+            given: head.given.stored(),
+            content,
+            terms: head.terms.clone(),
+            vary: head.vary.clone(),
+            fence: head.fence,
+            fetched_at,
+        };
         Some((stored, asked_at))
     }
 
-    /// Adds a part to what is stored of the same representation (RFC 9111 §3.4); whether there is
-    /// any. As a 304 does, it says that what is stored holds at its own fence.
-    fn combine(&self, stored: &mut Stored, part: Parts) -> bool {
+    /// A part with what is stored of the same representation (RFC 9111 §3.4), if anything is. As a
+    /// 304 does, it says that what is stored holds at its own fence.
+    fn combined(&self, head: &Head, part: &Parts) -> Option<Combined> {
         let limit = self.proxy.settings.max_entry;
-        let combined = self.kept_parts(&stored.headers).and_then(|known| {
-            let content = known.content.with(&part, limit)?;
-            let all_tags = with_all(stored.tags.clone(), &known.tags);
-            // With too many of them together, the part is kept by itself.
-            let has_room = all_tags.len() <= self.route.policy.max_tags;
-            has_room.then_some((known, content, all_tags))
-        });
-        let is_combined = combined.is_some();
-        stored.content = match combined {
-            Some((known, content, all_tags)) => {
-                stored.headers = merge_part(&known.headers, &stored.headers);
-                stored.tags = all_tags;
-                content
-            }
-            None => part.into_content(),
-        };
-        if stored.content.whole().is_some() {
-            stored.status = StatusCode::OK;
-        }
-        is_combined
+        let known = self.kept_parts(&head.stored)?;
+        let tags = with_all(head.tags.clone(), known.fields.tags());
+        // With too many of them together, the part is kept by itself.
+        let has_room = tags.len() <= self.route.policy.max_tags;
+        let content = known.content.with(part, limit).filter(|_| has_room)?;
+        Some(Combined {
+            headers: merge_part(&known.headers(), &head.stored),
+            tags,
+            content,
+        })
     }
 
     /// What is stored of the representation to which a response with these fields belongs.
@@ -364,7 +376,7 @@ impl Place {
             };
             let is_of_it = matches!(known.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT)
                 && !self.was_purged(&known)
-                && are_of_one_representation(&known.headers, headers);
+                && are_of_one_representation(&known.headers(), headers);
             is_of_it.then_some(known)
         })
     }
@@ -375,10 +387,13 @@ impl Place {
     }
 
     /// The route's policy, with the lifetime that a filter gave.
-    fn policy(&self, given: Given) -> Policy {
-        Policy {
-            ttl: given.ttl.or(self.route.policy.ttl),
-            ..self.route.policy.clone()
+    fn policy(&self, given: Given) -> Cow<'_, Policy> {
+        match given.ttl {
+            None => Cow::Borrowed(&self.route.policy),
+            ttl => Cow::Owned(Policy {
+                ttl,
+                ..self.route.policy.clone()
+            }),
         }
     }
 
@@ -433,10 +448,10 @@ fn date(headers: &mut HeaderMap, times: &Times) {
 }
 
 /// Tags of both: one too many purges too much, one too few too little.
-fn with_all(mut tags: Vec<String>, more: &[String]) -> Vec<String> {
+fn with_all<'a>(mut tags: Vec<String>, more: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     for tag in more {
-        if !tags.contains(tag) {
-            tags.push(tag.clone());
+        if !tags.iter().any(|other| other == tag) {
+            tags.push(tag.to_owned());
         }
     }
     tags
@@ -444,6 +459,9 @@ fn with_all(mut tags: Vec<String>, more: &[String]) -> Vec<String> {
 
 /// Takes out what is not for clients, and is wanted again when the response is renewed.
 pub(super) fn take_surrogate_fields(headers: &mut HeaderMap) -> HeaderMap {
+    if !headers.keys().any(|name| is_surrogate_field(name.as_str())) {
+        return HeaderMap::new();
+    }
     let mut hidden = headers.clone();
     strip_surrogate_fields(headers);
     for name in headers.keys() {
@@ -452,17 +470,8 @@ pub(super) fn take_surrogate_fields(headers: &mut HeaderMap) -> HeaderMap {
     hidden
 }
 
-/// Fields that do not pin the buffer they were read into.
 /// An entry for `url`, brought by an exchange that began at `asked_at`.
 fn entry(stored: Stored, url: &str, proxy: &Proxy, asked_at: Timestamp) -> Arc<Entry> {
     let entry = Entry::new(stored, url, proxy.log.index());
     Arc::new(entry.since(asked_at))
-}
-
-fn owned(headers: &HeaderMap) -> HeaderMap {
-    let copy = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
-        let copied = http::HeaderValue::from_bytes(value.as_bytes()).ok()?;
-        Some((name.clone(), copied))
-    };
-    headers.iter().filter_map(copy).collect()
 }

@@ -160,7 +160,7 @@ fn handed(exchange: &Exchange, body: Body) -> Request<Body> {
     let mut request = Request::new(body);
     *request.method_mut() = exchange.method.clone();
     *request.uri_mut() = Uri::from_parts(parts).expect("a scheme, a host and a path are a URL");
-    *request.headers_mut() = exchange.headers.clone();
+    *request.headers_mut() = HeaderMap::clone(&exchange.headers);
     // The body goes by its own length.
     request.headers_mut().remove(CONTENT_LENGTH);
     request.headers_mut().remove(TRANSFER_ENCODING);
@@ -198,7 +198,7 @@ fn taken_up(handed: &Exchange, request: Request<Body>) -> Result<Exchange, NotPa
             exchange.rewritten_from.get_or_insert(asked);
         }
         exchange.method = head.method;
-        exchange.headers = passable_fields(head.headers, handed);
+        exchange.headers = passable_fields(head.headers, handed).into();
         exchange.body = match body {
             Body::Empty => None,
             body => Some(Arriving::guest(body)),

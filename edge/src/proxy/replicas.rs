@@ -8,25 +8,18 @@ use crate::upstream::{Destination, LSN, ToldLsn};
 
 /// How far replicas had to be for a request, where its origin reads from any.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Asked(Option<Needed>);
+pub(super) struct Asked(Option<(Needed, Lsn)>);
 
 impl Proxy {
-    /// Asks for answers no older than what is known of the purge log, and than `at_least`. To be
-    /// called once the fence is read: a record that is applied in between is asked for too.
-    pub(super) fn ask_replicas(
-        &self,
-        upstream: &Destination,
-        headers: &mut HeaderMap,
-        at_least: Option<Lsn>,
-    ) -> Asked {
+    /// Answers no older than what is known of the purge log, and than `at_least`, are what to ask
+    /// for. To be called once the fence is read: a record that is applied in between counts too.
+    pub(super) fn ask_replicas(&self, upstream: &Destination, at_least: Option<Lsn>) -> Asked {
         if !upstream.has_replicas() {
             return Asked(None);
         }
         let needed = self.log.index().newest().needed();
         let lsn = at_least.map_or(needed.lsn, |seen| seen.max(needed.lsn));
-        let lsn = HeaderValue::try_from(lsn.to_string()).expect("made of visible characters");
-        headers.insert(LSN, lsn);
-        Asked(Some(needed))
+        Asked(Some((needed, lsn)))
     }
 
     /// How far the origin's database had got when it answered, as it says; remembered too. `None`
@@ -40,7 +33,7 @@ impl Proxy {
                 return None;
             }
         };
-        if let Asked(Some(needed)) = asked {
+        if let Asked(Some((needed, _))) = asked {
             self.log.index().newest().told(lsn, needed);
         }
         Some(lsn)
@@ -48,6 +41,14 @@ impl Proxy {
 }
 
 impl Asked {
+    /// Says it in a request to the origin.
+    pub(super) fn say(self, headers: &mut HeaderMap) {
+        if let Asked(Some((_, lsn))) = self {
+            let lsn = HeaderValue::try_from(lsn.to_string()).expect("made of visible characters");
+            headers.insert(LSN, lsn);
+        }
+    }
+
     /// What the records of a write say of the database, whose answer told `told`. Where replicas
     /// are read and nothing was told, they may be behind the write for as long as they like.
     pub(super) fn lsn(self, told: Option<Lsn>) -> Option<Lsn> {

@@ -19,6 +19,9 @@ use crate::error::problem;
 use crate::exchange::Exchange;
 use crate::telemetry::Outcome;
 
+/// How many fields of ours an answer has beside those that are stored, about.
+const OUR_FIELDS: usize = 3;
+
 impl Proxy {
     /// A fresh stored response.
     pub(super) fn hit(
@@ -78,7 +81,7 @@ impl Proxy {
     }
 
     fn render(&self, entry: &Entry, now: Timestamp, status: &CacheStatus) -> HeaderMap {
-        let mut head = entry.headers.clone();
+        let mut head = entry.fields.headers(OUR_FIELDS);
         head.insert(AGE, HeaderValue::from(entry.terms.age(now).as_secs()));
         let told = if self.settings.tells_key {
             let key = Some(entry.marks.url().to_owned());
@@ -102,10 +105,10 @@ impl Proxy {
         mut head: HeaderMap,
     ) -> Response<Body> {
         let request = &exchange.headers;
+        // The head has what is stored, until a coding is described in it.
+        let precondition = evaluate(request, &exchange.method, entry.status, &head);
         let coding = choose_coding(exchange, entry, &mut head);
-        if evaluate(request, &exchange.method, entry.status, &entry.headers)
-            == Precondition::NotModified
-        {
+        if precondition == Precondition::NotModified {
             return not_modified(&head);
         }
         let body = match &entry.content {
@@ -116,13 +119,7 @@ impl Proxy {
             return self.encoded(exchange, (key, entry), body, coding, head);
         }
         let length = body.len() as u64;
-        match select(
-            &exchange.method,
-            request,
-            entry.status,
-            &entry.headers,
-            length,
-        ) {
+        match select(&exchange.method, request, entry.status, &head, length) {
             Selection::Whole => whole(&exchange.method, entry.status, body.clone(), head),
             Selection::One(range) => one_part(part(body, &range), &range, Some(length), head),
             Selection::Many(ranges) => many_parts(body, &ranges, head),
@@ -158,7 +155,7 @@ pub(super) fn serves(entry: &Entry, exchange: &Exchange) -> bool {
                     &exchange.headers,
                     &exchange.method,
                     entry.status,
-                    &entry.headers,
+                    &entry.headers(),
                 ) == Precondition::NotModified
         }
     }
@@ -171,7 +168,7 @@ fn wanted_part(
     parts: &Parts,
 ) -> Option<(RangeInclusive<u64>, Bytes)> {
     let (method, request) = (&exchange.method, &exchange.headers);
-    let range = select_part(method, request, &entry.headers, parts.complete)?;
+    let range = select_part(method, request, &entry.headers(), parts.complete)?;
     let bytes = entry.content.slice(&range)?;
     Some((range, bytes))
 }

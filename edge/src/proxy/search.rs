@@ -17,7 +17,7 @@ impl Proxy {
     /// entry's own, nothing is compared. One that is for other queries is as good as purged.
     pub(super) fn judge(&self, exchange: &Exchange, entry: &Entry) -> Verdict {
         // A filter may have led the exchange to a URL whose route has another key policy.
-        if entry.variance.is_none() && exchange.rewritten_from.is_none() {
+        if entry.variance().is_none() && exchange.rewritten_from.is_none() {
             return entry.judge(self.log.index());
         }
         self.judge_for(&purge_url(exchange), client_url(exchange).as_deref(), entry)
@@ -39,7 +39,7 @@ impl Proxy {
         let Some(asked) = self.asked_marks(url, &entry.marks) else {
             return own;
         };
-        if let Some(variance) = &entry.variance
+        if let Some(variance) = entry.variance()
             && !is_equivalent(variance, &asked, &entry.marks)
         {
             return Verdict::Purged;

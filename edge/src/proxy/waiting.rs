@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use super::job::Job;
 use super::{Answer, Proxy};
-use crate::cache::{Claimed, Entry, Key, Lead, Tier};
+use crate::cache::{Claimed, Entry, Key, Tier};
 use crate::exchange::Exchange;
 use crate::purge::{Marks, Verdict};
 use crate::telemetry::{Metrics, Outcome};
@@ -37,8 +37,8 @@ pub(super) struct Nearby {
 impl Job {
     /// Takes the region's lease, or waits for who has it. `None` when this one is to fetch, with or
     /// without the lease.
-    pub(super) async fn wait_in_region(&mut self, lead: &Lead) -> Option<Nearby> {
-        if !lead.is_shared() || !self.may_be_shared() {
+    pub(super) async fn wait_in_region(&mut self) -> Option<Nearby> {
+        if !self.may_be_shared() {
             return None;
         }
         let proxy = Arc::clone(&self.place.proxy);

@@ -164,7 +164,7 @@ impl Proxy {
         exchange: &mut Exchange,
         route: &Arc<Route>,
         filters: Filters,
-    ) -> Result<Passing, Box<(Answer, Option<Filters>)>> {
+    ) -> Result<Box<Passing>, Box<(Answer, Option<Filters>)>> {
         let limit = self.settings.max_body;
         let announced = exchange
             .body
@@ -201,7 +201,7 @@ impl Proxy {
             None if takes_trailers => outbound.accept_trailers(),
             None => {}
         }
-        Ok(Passing {
+        Ok(Box::new(Passing {
             proxy: Arc::clone(self),
             route: Arc::clone(route),
             outbound,
@@ -222,32 +222,45 @@ impl Proxy {
             told: None,
             place: None,
             freshens: None,
-        })
+        }))
     }
 }
 
 impl Passing {
     /// Sends the request and lets the filters see what comes back.
     async fn receive(&mut self) -> Result<Received, Failure> {
-        let mut outbound = self.outbound.clone();
-        let method = outbound.method.clone();
         let fence = self.proxy.log.fence();
-        let (upstream, headers) = (&self.route.upstream, &mut outbound.headers);
-        self.asked = self.proxy.ask_replicas(upstream, headers, self.at_least);
+        let upstream = &self.route.upstream;
+        let asked = self.proxy.ask_replicas(upstream, self.at_least);
+        self.asked = asked;
         let freshens = self.freshens.take().and_then(|(place, stale)| {
             let stale = place.unless_purged(stale)?;
             Some((place, stale))
         });
         let requested_at = self.proxy.clock.now();
-        let mut request = outbound.with_body(std::mem::take(&mut self.body));
-        relay_interim(&mut request, self.informer.as_ref(), &self.route);
+        let (outbound, body) = (&self.outbound, &mut self.body);
+        let (informer, route) = (self.informer.as_ref(), &self.route);
+        let mut make = || {
+            let mut request = outbound.request(std::mem::take(body));
+            asked.say(request.headers_mut());
+            relay_interim(&mut request, informer, route);
+            request
+        };
         let upgrade = self.upgrade.take();
         let answer = match &upgrade {
-            None => upstream.send(request).await.map(|answer| (answer, None)),
-            Some(_) => upstream.switch(request).await,
+            None => upstream.send(make).await.map(|answer| (answer, None)),
+            Some(_) => Box::pin(upstream.switch(make())).await,
         };
-        let result = answer.as_ref().map_or_else(Failure::name, |_| "ok");
-        self.proxy.metrics.count_upstream(upstream.name(), result);
+        match &answer {
+            Ok(_) => {
+                self.route.counters.answered.inc();
+            }
+            Err(failure) => {
+                self.proxy
+                    .metrics
+                    .count_upstream(upstream.name(), failure.name());
+            }
+        }
         let (response, tunnel) = answer.map_err(|failure| {
             if self.is_too_large.load(Ordering::Relaxed) {
                 Failure::BodyTooLarge(self.proxy.settings.max_body)
@@ -264,7 +277,11 @@ impl Passing {
         let length = announced_length(&head.headers);
         let trailer = trailers::announced(&head.headers).filter(|_| self.takes_trailers);
         let switched = Switched::of(tunnel, upgrade, &head.headers);
-        inbound(&mut head.headers, &method, &self.proxy.settings.via);
+        inbound(
+            &mut head.headers,
+            &self.outbound.method,
+            &self.proxy.settings.via,
+        );
         self.route.drop_tokens(&mut head.headers);
         self.told = self.proxy.told_lsn(&head.extensions, self.asked);
         self.invalidated = self.invalidated_by(head.status, &head.headers);
@@ -326,7 +343,7 @@ impl Passing {
 
     /// Sends a write, and invalidates before the client hears of it (RFC 9111 §4.4). What was
     /// sent and not answered may have been done, so that invalidates too.
-    async fn write(mut self, reply: Reply) {
+    async fn write(mut self: Box<Self>, reply: Reply) {
         let index = self.proxy.log.index();
         let before = index.changes();
         let answer = self.receive().await;
@@ -364,10 +381,10 @@ impl Passing {
 
     /// Answers, and stores the answer for later GETs where it may be (RFC 9110 §9.3.3).
     async fn keep(
-        self,
+        self: Box<Self>,
         mut received: Received,
         fence: Position,
-        place: Place,
+        mut place: Place,
         seen: Option<Seen>,
         reply: Reply,
     ) {
@@ -447,7 +464,7 @@ fn freshen(mut place: Place, stale: &Entry, head: &ResponseHead, times: &Times) 
 
 /// The fields of a stored response with the length that an answer to HEAD would have.
 fn with_length(entry: &Entry) -> HeaderMap {
-    let mut headers = entry.headers.clone();
+    let mut headers = entry.fields.headers(1);
     let length = match &entry.content {
         Content::Whole(body) => Some(body.len() as u64),
         Content::Parts(parts) => parts.complete,

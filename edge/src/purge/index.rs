@@ -61,10 +61,7 @@ impl Index {
     /// An empty index with `2^slots` cells a row; 20 is the size for production (36 MiB in all).
     pub fn new(slots: u32, keys: (u64, u64)) -> Index {
         Index {
-            marking: Marking {
-                keys,
-                urls: Box::new(AsWritten),
-            },
+            marking: Marking::new(keys, Box::new(AsWritten)),
             hard: Table::new(slots),
             soft: Table::new(slots),
             former: Table::new(slots.saturating_sub(FEWER)),
@@ -81,8 +78,7 @@ impl Index {
 
     /// The same index for URLs that are canonical by these rules.
     pub fn with_urls(self, urls: Box<dyn Canonical>) -> Index {
-        let keys = self.marking.keys;
-        let marking = Marking { keys, urls };
+        let marking = self.marking.with_urls(urls);
         Index { marking, ..self }
     }
 
@@ -107,7 +103,7 @@ impl Index {
 
     /// The URL by which `url` is known here.
     pub fn canonical<'a>(&self, url: &'a str) -> Cow<'a, str> {
-        self.marking.urls.url(url)
+        self.marking.canonical(url)
     }
 
     /// The marks of an entry with this URL and these tags.
@@ -197,7 +193,7 @@ impl Index {
         }
         let table = self.table(record.mode);
         match self.marking.named(&record.scope) {
-            Named::Hash(hash) => table.raise(hash, position.seq),
+            Named::All(hash) | Named::Hash(hash) => table.raise(hash, position.seq),
             Named::Prefix(prefix) => {
                 let entered = self.prefixes.raise(&prefix, record.mode, position.seq);
                 if let Err(Full) = entered {
@@ -309,18 +305,19 @@ impl Index {
 
     /// The highest number under which one of these names was purged hard in a former log.
     fn purged_before(&self, marks: &Marks) -> u64 {
-        let former = marks.hashes().iter().map(|hash| self.former.highest(*hash));
+        let hashes = self.marking.hashes(marks);
+        let former = hashes.map(|hash| self.former.highest(hash));
         former.max().unwrap_or(0)
     }
 
     /// The numbers of the last records that match, hard and soft; 0 where there is none.
     fn latest(&self, marks: &Marks) -> (u64, u64) {
         let (mut hard, mut soft) = (0, 0);
-        for hash in marks.hashes() {
-            hard = hard.max(self.hard.highest(*hash));
-            soft = soft.max(self.soft.highest(*hash));
+        for hash in self.marking.hashes(marks) {
+            hard = hard.max(self.hard.highest(hash));
+            soft = soft.max(self.soft.highest(hash));
         }
-        let (of_prefixes_hard, of_prefixes_soft) = self.prefixes.highest(marks.url());
+        let (of_prefixes_hard, of_prefixes_soft) = self.prefixes.highest(marks.url_bytes());
         (hard.max(of_prefixes_hard), soft.max(of_prefixes_soft))
     }
 }

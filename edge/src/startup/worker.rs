@@ -134,6 +134,7 @@ impl Shared {
         key_policy: &Option<Arc<KeyPolicy>>,
         upstream: Destination,
     ) -> Route {
+        let counters = self.metrics.route(config.name(), upstream.name());
         Route {
             name: config.name().to_owned(),
             pattern: format!("{} {}", config.host, config.path).into(),
@@ -157,7 +158,7 @@ impl Shared {
             upstream,
             chain: chain.clone(),
             middleware: Arc::default(),
-            counters: self.metrics.route(config.name()),
+            counters,
         }
     }
 }

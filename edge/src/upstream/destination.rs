@@ -63,17 +63,18 @@ impl Destination {
         }
     }
 
-    /// Sends a request in origin form and waits for the head of the response.
+    /// Sends a request in origin form and waits for the head of the response. `make` makes it, each
+    /// time that it is needed: again only without a body.
     ///
     /// # Errors
     /// A [`Failure`] that names the destination.
-    pub async fn send(&self, request: Request<Body>) -> Result<Response<Arriving>, Failure> {
+    pub async fn send(
+        &self,
+        mut make: impl FnMut() -> Request<Body>,
+    ) -> Result<Response<Arriving>, Failure> {
         match self {
-            Destination::Origin(upstream) => {
-                let response = upstream.send(request).await?;
-                Ok(response.map(Arriving::Connection))
-            }
-            Destination::Handler(handler) => ask(&**handler, request).await,
+            Destination::Origin(upstream) => upstream.send(make).await,
+            Destination::Handler(handler) => ask(&**handler, make()).await,
         }
     }
 
@@ -86,10 +87,7 @@ impl Destination {
         request: Request<Body>,
     ) -> Result<(Response<Arriving>, Option<Tunnel>), Failure> {
         match self {
-            Destination::Origin(upstream) => {
-                let (response, tunnel) = upstream.switch(request).await?;
-                Ok((response.map(Arriving::Connection), tunnel))
-            }
+            Destination::Origin(upstream) => upstream.switch(request).await,
             Destination::Handler(handler) => Ok((ask(&**handler, request).await?, None)),
         }
     }

@@ -21,15 +21,15 @@ impl<T> Idle<T> {
         }
     }
 
-    /// The one that came last, unless it has waited too long.
-    pub(super) fn take(&mut self, now: Instant) -> Option<T> {
+    /// The one that came last, and how long it has waited, unless that is too long.
+    pub(super) fn take(&mut self, now: Instant) -> Option<(T, Duration)> {
         let (waiting, since) = self.waiting.pop()?;
         if is_too_old(since, now) {
             // Whatever came before it has waited longer.
             self.waiting.clear();
             return None;
         }
-        Some(waiting)
+        Some((waiting, now.saturating_duration_since(since)))
     }
 
     /// Keeps one, if there is room without those that have waited too long.
@@ -62,7 +62,12 @@ mod tests {
             idle.put(number, start + Duration::from_secs(second));
         }
         let late = start + Duration::from_secs(10) + MAX_AGE;
-        assert_eq!(idle.take(late), Some(3), "there was no room for 4");
+        let waited = Duration::from_secs(20);
+        assert_eq!(
+            idle.take(late),
+            Some((3, waited)),
+            "there was no room for 4"
+        );
         assert_eq!(idle.take(late), None, "2 and 1 have waited too long");
         assert_eq!(idle.take(start), None, "and are gone");
     }
@@ -73,6 +78,6 @@ mod tests {
         let mut idle = Idle::new(1);
         idle.put(1, start);
         idle.put(2, start + MAX_AGE);
-        assert_eq!(idle.take(start + MAX_AGE), Some(2));
+        assert_eq!(idle.take(start + MAX_AGE), Some((2, Duration::ZERO)));
     }
 }

@@ -12,12 +12,15 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tidegate_semantics::{Basis, Terms, Timestamp, Vary};
 
 use crate::content::Content;
+use crate::fields::Fields;
 use crate::recency::Recency;
 use crate::response::{Given, Stored};
 
 /// The version of the encoding; any other is not read.
 pub const VERSION: u8 = 4;
 const CHECKSUM: usize = 16;
+/// A body is this many times as large as what is kept in memory with it, or is copied.
+const SLICED: usize = 32;
 /// Where the [`Recency`] of what is written stands: behind the version, the checksum and the kind.
 pub const RECENCY: Range<usize> = 18..18 + Recency::BYTES;
 
@@ -50,8 +53,8 @@ pub fn encode(stored: &Stored, url: &str) -> Option<Vec<u8>> {
     out.number(terms.must_revalidate.into());
     out.number(terms.always_validate.into());
     out.number(terms.basis.number().into());
-    out.number(stored.tags.len() as u64);
-    for tag in &stored.tags {
+    out.number(stored.fields.tags().count() as u64);
+    for tag in stored.fields.tags() {
         out.text(tag.as_bytes());
     }
     out.number(stored.vary.fields.len() as u64);
@@ -60,9 +63,10 @@ pub fn encode(stored: &Stored, url: &str) -> Option<Vec<u8>> {
         out.number(value.is_some().into());
         out.text(value.as_deref().unwrap_or_default());
     }
-    out.fields(&stored.headers);
-    out.fields(&stored.hidden);
-    let given = &stored.given;
+    let fields = &stored.fields;
+    out.fields(|| fields.headers_as_written());
+    out.fields(|| fields.hidden_as_written());
+    let given = stored.given();
     for duration in [
         given.ttl,
         given.stale_while_revalidate,
@@ -127,11 +131,11 @@ impl Writer {
         self.number(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
     }
 
-    fn fields(&mut self, fields: &HeaderMap) {
-        self.number(fields.len() as u64);
-        for (name, value) in fields {
-            self.text(name.as_str().as_bytes());
-            self.text(value.as_bytes());
+    fn fields<'a, I: Iterator<Item = (&'a str, &'a [u8])>>(&mut self, fields: impl Fn() -> I) {
+        self.number(fields().count() as u64);
+        for (name, value) in fields() {
+            self.text(name.as_bytes());
+            self.text(value);
         }
     }
 
@@ -198,14 +202,34 @@ impl<'a> Reader<'a> {
         Some(is_there.then_some(duration))
     }
 
+    /// A field that selects a variant.
+    fn selecting(&mut self) -> Option<(HeaderName, Option<Vec<u8>>)> {
+        let name = self.name()?;
+        let is_present = self.number()? == 1;
+        let value = self.text()?.to_vec();
+        Some((name, is_present.then_some(value)))
+    }
+
     fn fields(&mut self) -> Option<HeaderMap> {
         let mut fields = HeaderMap::new();
         for _ in 0..self.count()? {
-            let value = |text| HeaderValue::from_bytes(text).ok();
+            // No copies: they are copied into one piece when all of them have been read.
+            let value = |text| HeaderValue::from_maybe_shared(self.whole.slice_ref(text)).ok();
             let (name, value) = (self.name()?, value(self.text()?)?);
             fields.try_append(name, value).ok()?;
         }
         Some(fields)
+    }
+
+    /// A slice of all that was read, unless what that would keep in memory beside it is worth a copy.
+    fn body(&mut self) -> Option<Bytes> {
+        let body = self.text()?;
+        let beside = self.whole.len() - body.len();
+        Some(if beside > body.len() / SLICED {
+            Bytes::copy_from_slice(body)
+        } else {
+            self.whole.slice_ref(body)
+        })
     }
 
     fn recency(&mut self) -> Option<Recency> {
@@ -226,14 +250,11 @@ impl<'a> Reader<'a> {
         let basis = Basis::from_number(u8::try_from(self.number()?).ok()?)?;
         let tags = (0..self.count()?)
             .map(|_| self.string())
-            .collect::<Option<_>>()?;
-        let mut vary = Vary::default();
-        for _ in 0..self.count()? {
-            let name = self.name()?;
-            let is_present = self.number()? == 1;
-            let value = self.text()?.to_vec();
-            vary.fields.push((name, is_present.then_some(value)));
-        }
+            .collect::<Option<Vec<_>>>()?;
+        let fields = (0..self.count()?).map(|_| self.selecting());
+        let vary = Vary {
+            fields: fields.collect::<Option<_>>()?,
+        };
         let headers = self.fields()?;
         let hidden = self.fields()?;
         let given = Given {
@@ -241,12 +262,11 @@ impl<'a> Reader<'a> {
             stale_while_revalidate: self.optional_duration()?,
             stale_if_error: self.optional_duration()?,
         };
-        let body = self.whole.slice_ref(self.text()?);
+        let body = self.body()?;
         let stored = Stored {
             status,
-            headers,
-            hidden,
-            given,
+            fields: Fields::new(&headers, &hidden, &tags),
+            given: given.stored(),
             content: Content::Whole(body),
             terms: Terms {
                 born,
@@ -258,7 +278,6 @@ impl<'a> Reader<'a> {
                 basis,
             },
             vary,
-            tags,
             fence: recency.fence,
             fetched_at: recency.fetched_at,
         };
@@ -279,24 +298,26 @@ mod tests {
         );
         headers.append("set-cookie", HeaderValue::from_static("a=1"));
         headers.append("set-cookie", HeaderValue::from_static("b=2"));
-        let mut vary = Vary::default();
-        vary.fields.push((http::header::ACCEPT, None));
-        vary.fields
-            .push((http::header::ACCEPT_LANGUAGE, Some(b"de".to_vec())));
+        let hidden = HeaderMap::from_iter([(
+            HeaderName::from_static("surrogate-key"),
+            HeaderValue::from_static("one two"),
+        )]);
+        let fields = [
+            (http::header::ACCEPT, None),
+            (http::header::ACCEPT_LANGUAGE, Some(b"de".to_vec())),
+        ];
+        let vary = Vary {
+            fields: fields.into(),
+        };
         Stored {
             status: StatusCode::from_u16(299).expect("a status"),
-            headers,
-            hidden: [(
-                HeaderName::from_static("surrogate-key"),
-                HeaderValue::from_static("one two"),
-            )]
-            .into_iter()
-            .collect(),
+            fields: Fields::new(&headers, &hidden, &["one", "two"]),
             given: Given {
                 ttl: Some(Duration::from_secs(7)),
                 stale_while_revalidate: None,
                 stale_if_error: Some(Duration::from_secs(8)),
-            },
+            }
+            .stored(),
             content: Content::Whole(Bytes::from_static(b"hello")),
             terms: Terms {
                 born: Timestamp(1_700_000_000_000),
@@ -308,7 +329,6 @@ mod tests {
                 basis: Basis::Heuristic,
             },
             vary,
-            tags: vec!["one".to_owned(), "two".to_owned()],
             fence: Position { epoch: 9, seq: 42 },
             fetched_at: Timestamp(1_700_000_000_001),
         }
@@ -325,13 +345,11 @@ mod tests {
             panic!("what was written can be read");
         };
         assert_eq!(read.status, stored.status);
-        assert_eq!(read.headers, stored.headers);
-        assert_eq!(read.hidden, stored.hidden);
+        assert_eq!(read.fields, stored.fields);
         assert_eq!(read.given, stored.given);
         assert_eq!(read.content, stored.content);
         assert_eq!(read.terms, stored.terms);
         assert_eq!(read.vary, stored.vary);
-        assert_eq!(read.tags, stored.tags);
         assert_eq!(read.fence, stored.fence);
         assert_eq!(read.fetched_at, stored.fetched_at);
         assert_eq!(url, "example.org/a?b");
@@ -353,6 +371,24 @@ mod tests {
         let names = [http::header::ACCEPT];
         for written in [written(), encode_varies(names.iter(), recency)] {
             assert_eq!(written[RECENCY], recency.to_bytes());
+        }
+    }
+
+    #[test]
+    fn a_small_body_does_not_keep_what_was_read_with_it() {
+        for (length, is_copied) in [(5, true), (100_000, false)] {
+            let stored = Stored {
+                content: Content::Whole(vec![b'a'; length].into()),
+                ..response()
+            };
+            let written = Bytes::from(encode(&stored, "example.org/").expect("it is whole"));
+            let Some(Encoded::Response(read, _)) = decode(&written) else {
+                panic!("what was written can be read");
+            };
+            let body = read.content.whole().expect("it is whole");
+            assert_eq!(body.len(), length);
+            let is_slice = written.as_ptr_range().contains(&body.as_ptr());
+            assert_eq!(is_slice, !is_copied, "{length}");
         }
     }
 

@@ -10,7 +10,8 @@ use tidegate_semantics::ContentRange;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
     Whole(Bytes),
-    Parts(Parts),
+    /// Boxed: most of what is stored is whole.
+    Parts(Box<Parts>),
 }
 
 /// Parts of a representation: in order, neither overlapping nor adjoining, never none.
@@ -120,7 +121,7 @@ impl Parts {
             ([(0, bytes)], Some(complete)) if bytes.len() as u64 == complete => {
                 Content::Whole(self.parts.remove(0).1)
             }
-            _ => Content::Parts(self),
+            _ => Content::Parts(Box::new(self)),
         }
     }
 
@@ -238,7 +239,7 @@ mod tests {
             ("5-9 56789", "0-4 01234", "whole"),
         ];
         for (stored, added, expected) in rows {
-            let stored = Content::Parts(part(stored, Some(10)));
+            let stored = Content::Parts(Box::new(part(stored, Some(10))));
             let told = match stored.with(&part(added, Some(10)), 100) {
                 None => "no".to_owned(),
                 Some(Content::Whole(bytes)) => {
@@ -263,7 +264,7 @@ mod tests {
 
     #[test]
     fn what_contradicts_itself_or_is_too_large_is_not_combined() {
-        let stored = Content::Parts(part("0-2 012", Some(10)));
+        let stored = Content::Parts(Box::new(part("0-2 012", Some(10))));
         assert_eq!(
             stored.with(&part("3-5 345", Some(11)), 100),
             None,
@@ -286,19 +287,19 @@ mod tests {
             }),
             Content::Whole(_) => None,
         };
-        let one = |text| Content::Parts(part(text, Some(10)));
+        let one = |text| Content::Parts(Box::new(part(text, Some(10))));
         let two = |a, b| one(a).with(&part(b, Some(10)), 100).expect("they fit");
         assert_eq!(gap(one("0-2 012")), Some((3, 3, 9, 0)));
         assert_eq!(gap(one("7-9 789")), Some((0, 0, 6, 3)));
         assert_eq!(gap(two("0-2 012", "7-9 789")), Some((3, 3, 6, 3)));
         assert_eq!(gap(one("3-5 345")), None, "two pieces are missing");
-        let unknown = Content::Parts(part("0-2 012", None));
+        let unknown = Content::Parts(Box::new(part("0-2 012", None)));
         assert_eq!(gap(unknown), None, "nobody knows how much");
     }
 
     #[test]
     fn ranges_are_cut_out_of_what_is_here_only() {
-        let stored = Content::Parts(part("3-6 3456", Some(10)));
+        let stored = Content::Parts(Box::new(part("3-6 3456", Some(10))));
         assert_eq!(stored.slice(&(4..=5)).as_deref(), Some(&b"45"[..]));
         assert_eq!(stored.slice(&(3..=6)).as_deref(), Some(&b"3456"[..]));
         for outside in [2..=4, 5..=7, 0..=9, 8..=9] {

@@ -3,12 +3,14 @@
 
 mod codec;
 mod content;
+mod fields;
 mod position;
 mod recency;
 mod response;
 
 pub use codec::{Encoded, RECENCY, VERSION, decode, encode, encode_varies};
 pub use content::{Content, Gap, Parts};
+pub use fields::Fields;
 pub use position::{COUNTER_BITS, Position};
 pub use recency::Recency;
 pub use response::{Given, Stored};

@@ -1,6 +1,7 @@
 //! The rules of storing, in the order in which they are asked. The first that refuses names the refusal, so the plainest
 //! reasons stand before the finer ones.
 
+use std::cell::OnceCell;
 use std::time::Duration;
 
 use http::header;
@@ -24,22 +25,33 @@ pub(super) struct Case<'a> {
     exchange: &'a Exchange<'a>,
     policy: &'a Policy,
     pub(super) governing: Governing,
-    pub(super) terms: Terms,
-    /// What the lifetime would rest on without the route's `ttl`.
-    basis: Basis,
+    /// The terms, and what the lifetime would rest on without the route's `ttl`: worked out when the first rule asks,
+    /// for most refusals need neither.
+    terms: OnceCell<(Terms, Basis)>,
 }
 
 impl<'a> Case<'a> {
     pub(super) fn of(exchange: &'a Exchange<'a>, policy: &'a Policy) -> Self {
-        let governing = governing(exchange.response, policy);
-        let (terms, basis) = freshness::terms(exchange, &governing, policy);
         Self {
             exchange,
             policy,
-            governing,
-            terms,
-            basis,
+            governing: governing(exchange.response, policy),
+            terms: OnceCell::new(),
         }
+    }
+
+    /// The terms under which the response would be kept.
+    pub(super) fn terms(&self) -> &Terms {
+        &self.worked_out().0
+    }
+
+    fn basis(&self) -> Basis {
+        self.worked_out().1
+    }
+
+    fn worked_out(&self) -> &(Terms, Basis) {
+        let terms = || freshness::terms(self.exchange, &self.governing, self.policy);
+        self.terms.get_or_init(terms)
     }
 }
 
@@ -96,7 +108,7 @@ fn method(case: &Case<'_>) -> Option<Refusal> {
         Method::GET => true,
         // Only there `Content-Location` says whose representation it is (RFC 9110 §8.7).
         Method::POST => {
-            case.basis.is_stated()
+            case.basis().is_stated()
                 && case.exchange.status.is_success()
                 && describes_target(case.exchange)
         }
@@ -173,7 +185,7 @@ fn private(case: &Case<'_>) -> Option<Refusal> {
 
 /// Without a lifetime of its own a response may be stored only if its status allows to assume one.
 fn status(case: &Case<'_>) -> Option<Refusal> {
-    let has_lifetime = case.basis.is_stated() || case.basis == Basis::StatusTtl;
+    let has_lifetime = case.basis().is_stated() || case.basis() == Basis::StatusTtl;
     let assumed = freshness::may_be_assumed_fresh(case.exchange.status, &case.governing.directives);
     (!has_lifetime && !assumed).then_some(Refusal::Status)
 }
@@ -182,7 +194,7 @@ fn status(case: &Case<'_>) -> Option<Refusal> {
 /// gives time to every response.
 fn status_ttl(case: &Case<'_>) -> Option<Refusal> {
     let is_none = case.policy.ttl_of(case.exchange.status) == Some(Duration::ZERO);
-    let rests_on_it = case.terms.basis == Basis::StatusTtl;
+    let rests_on_it = case.terms().basis == Basis::StatusTtl;
     (rests_on_it && is_none).then_some(Refusal::StatusTtl)
 }
 
@@ -249,9 +261,9 @@ fn tags(case: &Case<'_>) -> Option<Refusal> {
 /// A response that cannot be validated, and that is past all use the moment it arrives, is not worth keeping. A client
 /// may still accept a stale one by `max-stale` where that is heeded.
 fn usefulness(case: &Case<'_>) -> Option<Refusal> {
-    let terms = &case.terms;
+    let terms = &case.terms();
     let acceptable_stale = case.policy.honour_request_directives
-        && case.basis.is_stated()
+        && case.basis().is_stated()
         && !terms.must_revalidate
         && !terms.always_validate;
     let usable = !terms.always_validate && terms.useless_after(false) > case.exchange.received_at;

@@ -101,9 +101,9 @@ impl Proxy {
             }
         };
         if let Some(stale) = &missing.stale
-            && has_validator(&stale.entry.headers)
+            && let stored = &stale.entry.headers()
+            && has_validator(stored)
         {
-            let stored = &stale.entry.headers;
             let mut outbound = plain.clone();
             make_conditional(&mut outbound.headers, stored);
             ask_for_the_part(&mut outbound.headers);
@@ -141,9 +141,11 @@ impl Proxy {
         told: &mut Explanation,
     ) -> Result<(Response<Arriving>, Times), Failure> {
         let fence = self.log.fence();
-        let asked = self.ask_replicas(&route.upstream, &mut outbound.headers, None);
+        let asked = self.ask_replicas(&route.upstream, None);
+        asked.say(&mut outbound.headers);
         let requested_at = self.clock.now();
-        let mut response = route.upstream.send(outbound.with_body(Body::Empty)).await?;
+        let sent = route.upstream.send(|| outbound.request(Body::Empty));
+        let mut response = sent.await?;
         route.drop_tokens(response.headers_mut());
         self.told_lsn(response.extensions(), asked);
         let finding = format!("answered {}", response.status());

@@ -28,7 +28,7 @@ impl Rest {
         Some(Rest {
             entry: Arc::clone(entry),
             gap: parts.gap()?,
-            validator: range_validator(&entry.headers)?,
+            validator: range_validator(&entry.headers())?,
         })
     }
 
@@ -38,7 +38,7 @@ impl Rest {
         let range = HeaderValue::try_from(format!("bytes={first}-{last}"))
             .expect("made of visible characters");
         request.insert(RANGE, range);
-        if let Some(validator) = self.entry.headers.get(&self.validator) {
+        if let Some(validator) = self.entry.headers().get(&self.validator) {
             request.insert(IF_RANGE, validator.clone());
         }
     }
@@ -52,17 +52,17 @@ impl Rest {
         });
         is_rest
             && announced_length(response).is_none_or(|length| length == self.gap.missing_bytes())
-            && are_of_one_representation(&self.entry.headers, response)
+            && are_of_one_representation(&self.entry.headers(), response)
     }
 
     /// Makes of the 206 the 200 that it completes.
     pub(super) fn complete(&self, response: &mut ResponseHead) {
         response.status = StatusCode::OK;
-        response.headers = merge_part(&self.entry.headers, &response.headers);
-        for (name, value) in &self.entry.hidden {
-            if !response.headers.contains_key(name) {
-                response.headers.append(name, value.clone());
-            }
+        response.headers = merge_part(&self.entry.headers(), &response.headers);
+        let mut hidden = self.entry.fields.hidden();
+        for name in response.headers.keys() {
+            hidden.remove(name);
         }
+        response.headers.extend(hidden);
     }
 }

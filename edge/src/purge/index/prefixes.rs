@@ -25,9 +25,10 @@ pub(super) struct Full;
 
 impl Prefixes {
     /// The highest numbers, hard and soft, of what `url` begins with; 0 if there is none.
-    pub fn highest(&self, url: &str) -> (u64, u64) {
+    pub fn highest(&self, url: &[u8]) -> (u64, u64) {
         let list = self.list.load();
-        let matching = list.iter().filter(|prefix| url.starts_with(&prefix.url));
+        let matches = |prefix: &&Prefix| url.starts_with(prefix.url.as_bytes());
+        let matching = list.iter().filter(matches);
         matching.fold((0, 0), |(hard, soft), prefix| {
             (hard.max(prefix.hard), soft.max(prefix.soft))
         })
