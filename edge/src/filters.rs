@@ -11,6 +11,7 @@
 mod bindings;
 mod chain;
 mod convert;
+mod delivery;
 mod engine;
 mod error;
 mod granted;
@@ -27,6 +28,7 @@ mod run;
 mod subject;
 
 pub use chain::Chain;
+pub use delivery::Delivery;
 pub use error::PluginError;
 pub use limits::{
     Counting, Limits, LocalLimits, NotCounted, RedisLimits, Standing, Take, Taken, Verdict, Window,

@@ -1,8 +1,8 @@
 //! The life of a request, top to bottom.
 //!
 //! ```text
-//! handle    begin the exchange → answer → finish
-//! answer    request filters → resolve → response filters
+//! handle    begin the exchange → request filters → answer → finish
+//! answer    resolve → response filters
 //! resolve   key → look up → reuse → hit | stale and refresh | fetch | forward
 //! ```
 //!
@@ -55,6 +55,7 @@ use crate::router::{Router, Unrouted};
 use crate::server::Answering;
 use crate::telemetry::{Metrics, Outcome, RouteCounters};
 use crate::upstream::Destination;
+use filtering::Filtered;
 use lookup::{LookedUp, Missing};
 use respond::serves;
 pub use yours::Yours;
@@ -142,7 +143,7 @@ struct Answer {
 }
 
 impl Proxy {
-    /// Answers a request. A hit that no filter wants to see is answered without waiting.
+    /// Answers a request. A hit is answered without waiting, unless a filter waits.
     pub fn handle(
         self: &Arc<Self>,
         request: Request<Incoming>,
@@ -164,7 +165,10 @@ impl Proxy {
             exchange.upgrade = None;
             return Answering::Later(Arc::clone(self).surround(exchange, route, 0));
         }
-        if !route.chain.runs_on_hits() && exchange.token.is_none() {
+        if route.chain.runs_on_hits() {
+            return self.filter_at_once(exchange, route);
+        }
+        if exchange.token.is_none() {
             encoding::negotiate(&mut exchange, &route);
             if let Some(answer) = self.answer_at_once(&exchange, &route) {
                 return Answering::AtOnce(self.finish(answer, &route));
@@ -184,12 +188,25 @@ impl Proxy {
     }
 
     /// Answers a request that may have to wait.
-    async fn respond(self: Arc<Self>, mut exchange: Exchange, route: Arc<Route>) -> Response<Body> {
+    async fn respond(self: Arc<Self>, exchange: Exchange, route: Arc<Route>) -> Response<Body> {
+        let filtered = Arc::clone(&self).filter_request(exchange, route).await;
+        self.go_on(filtered).await
+    }
+
+    /// Answers a request that its filters have seen.
+    async fn go_on(self: Arc<Self>, filtered: Box<Filtered>) -> Response<Body> {
+        let Filtered {
+            mut exchange,
+            route,
+            chosen,
+            filters,
+            answer: given,
+        } = *filtered;
         let informer = exchange.informer.clone();
         let must_close = exchange.expects_continue && exchange.body.is_some();
         let mut answer = {
             // In one place: it is large.
-            let answer = pin!(self.answer(&mut exchange, &route));
+            let answer = pin!(self.answer(&mut exchange, &chosen, filters, given));
             match informer {
                 Some(informer) => informer.drive(answer).await,
                 None => answer.await,
@@ -229,20 +246,19 @@ impl Proxy {
         hit(self.cache.key(&parts)).or_else(|| hit(self.cache.search_key(&parts)?))
     }
 
-    async fn answer(self: &Arc<Self>, exchange: &mut Exchange, route: &Arc<Route>) -> Answer {
+    async fn answer(
+        self: &Arc<Self>,
+        exchange: &mut Exchange,
+        route: &Arc<Route>,
+        filters: Filters,
+        given: Option<Answer>,
+    ) -> Answer {
         if exchange.method.as_str() == "PURGE" {
             return Box::pin(self.purge(exchange)).await;
         }
-        let mut filters = route.chain.begin(&self.capabilities);
-        let mut route = Cow::Borrowed(route);
-        let filtered = self.filter_request(&mut filters, exchange, &mut route);
-        let (mut answer, filters) = match filtered.await {
+        let (mut answer, filters) = match given {
             Some(answer) => (answer, Some(filters)),
-            None => {
-                self.keep_apart(exchange, &route);
-                encoding::negotiate(exchange, &route);
-                self.resolve(exchange, &route, filters).await
-            }
+            None => self.resolve(exchange, route, filters).await,
         };
         let seen = answer.response.extensions_mut().remove::<Seen>();
         self.encode_first(exchange, &mut answer);
@@ -252,7 +268,7 @@ impl Proxy {
             encoding::insist(&mut answer);
         }
         if let Some(seen) = seen {
-            self.tell_seen(exchange, &route, &seen, &mut answer);
+            self.tell_seen(exchange, route, &seen, &mut answer);
         }
         answer
     }

@@ -159,7 +159,7 @@ fn a_component_is_inspected() {
     assert_eq!(inspected.code, Some(0), "{}", inspected.err);
     for line in [
         "kind     filter (world filter)",
-        "hooks    on-request, on-response",
+        "hooks    on-request",
         "grants   limits",
         "         tidegate:plugin/limits@0.1.0",
         "exports  configure",

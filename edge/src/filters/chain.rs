@@ -110,11 +110,12 @@ impl Step {
         let mut alive = Alive::count(&self.quota);
         let mut store = self.compiled.machine.store(state);
         let hook = Hook {
+            place: 0,
             is_request: false,
             may_fail: false,
             slices,
         };
-        store.data_mut().begin(Subject::default(), &hook);
+        store.data_mut().begin(&mut Subject::default(), &hook);
         store.set_epoch_deadline(1);
         let guest = self.compiled.linked.instantiate(&mut store).await;
         let guest = guest.inspect_err(|error| alive.failed(error))?;

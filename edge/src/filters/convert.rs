@@ -46,6 +46,11 @@ pub(super) fn field_value(value: &[u8]) -> Result<HeaderValue, Refusal> {
     HeaderValue::from_bytes(value).map_err(|_| Refusal::InvalidValue)
 }
 
+/// The same of bytes that are not copied.
+pub(super) fn own_field_value(value: Vec<u8>) -> Result<HeaderValue, Refusal> {
+    HeaderValue::from_maybe_shared(Bytes::from(value)).map_err(|_| Refusal::InvalidValue)
+}
+
 /// Fields that belong to the connection or to the edge: they say how a message is delimited,
 /// whose it is, or what the next hop must do with it (RFC 9110 §7.2, §7.6.1; RFC 9112 §6).
 fn is_reserved(name: &HeaderName) -> bool {
@@ -72,6 +77,21 @@ pub(super) struct Put {
     bytes: usize,
 }
 
+impl Put {
+    /// Counts one more line, where that is not too much.
+    pub(super) fn add(&mut self, name: &HeaderName, value: usize) -> Result<(), Refusal> {
+        let after = Put {
+            lines: self.lines + 1,
+            bytes: self.bytes + name.as_str().len() + value,
+        };
+        if after.lines > MOST_FIELDS || after.bytes > MOST_FIELD_BYTES {
+            return Err(Refusal::TooLarge);
+        }
+        *self = after;
+        Ok(())
+    }
+}
+
 /// Sets a field (`append` keeps what it has), where not too much has been put already. Where it has, a
 /// field that was to be replaced is gone all the same. What the message came with counts for nothing,
 /// so that nobody but the guest can fill what it may put.
@@ -82,18 +102,13 @@ pub(super) fn put_field(
     value: HeaderValue,
     append: bool,
 ) -> Result<(), Refusal> {
-    let after = Put {
-        lines: already.lines + 1,
-        bytes: already.bytes + name.as_str().len() + value.len(),
-    };
-    if after.lines > MOST_FIELDS || after.bytes > MOST_FIELD_BYTES {
+    if let Err(refusal) = already.add(&name, value.len()) {
         if !append {
             // Nobody else's value stands in for the guest's.
             headers.remove(name);
         }
-        return Err(Refusal::TooLarge);
+        return Err(refusal);
     }
-    *already = after;
     let put = if append {
         headers.try_append(name, value).map(drop)
     } else {

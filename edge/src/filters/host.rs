@@ -5,6 +5,7 @@
 
 mod capabilities;
 mod changes;
+mod delivery;
 mod exchange;
 mod http;
 mod kv;
@@ -46,6 +47,8 @@ pub(super) struct State {
     before: Option<Box<Subject>>,
     keeps_before: bool,
     put: PutInto,
+    /// The filter's place on its route.
+    place: usize,
     is_request_open: bool,
     /// Whether the exchange's first hook has not ended yet.
     is_first_hook: bool,
@@ -81,6 +84,7 @@ impl State {
             before: None,
             keeps_before: false,
             put: PutInto::default(),
+            place: 0,
             is_request_open: false,
             is_first_hook: true,
             memory_left: memory,
@@ -106,12 +110,14 @@ impl State {
         self.capabilities = Some(capabilities);
     }
 
-    /// Makes ready for a hook that may run for `slices` ticks.
-    pub(super) fn begin(&mut self, subject: Subject, hook: &Hook) {
-        self.subject = subject;
+    /// Makes ready for a hook that may run for `slices` ticks. The subject is here meanwhile, and what is
+    /// left of it where it was is vacant.
+    pub(super) fn begin(&mut self, subject: &mut Subject, hook: &Hook) {
+        std::mem::swap(&mut self.subject, subject);
         self.before = None;
         self.keeps_before = hook.may_fail;
         self.put = PutInto::default();
+        self.place = hook.place;
         self.is_request_open = hook.is_request;
         self.calls_left = CALLS_PER_HOOK;
         self.slices_left = hook.slices;
@@ -120,12 +126,13 @@ impl State {
     }
 
     /// Gives the subject back: as the hook left it, or as it was before a hook that failed.
-    pub(super) fn end(&mut self, has_failed: bool) -> Subject {
+    pub(super) fn end(&mut self, subject: &mut Subject, has_failed: bool) {
         self.is_first_hook = false;
-        let subject = std::mem::take(&mut self.subject);
-        match self.before.take() {
-            Some(before) if has_failed => *before,
-            _ => subject,
+        std::mem::swap(&mut self.subject, subject);
+        if let Some(before) = self.before.take()
+            && has_failed
+        {
+            *subject = *before;
         }
     }
 
@@ -154,6 +161,8 @@ impl State {
 struct PutInto {
     request: Put,
     response: Put,
+    /// The response to come.
+    delivery: Put,
 }
 
 /// Waits with the guest for what it has asked for. A guest that goes on after a tick has passed notices that
@@ -167,6 +176,8 @@ async fn wait<T>(has_waited: &mut bool, work: impl Future<Output = T>) -> T {
 
 /// What a hook may do, and for how long.
 pub(super) struct Hook {
+    /// The filter's place on its route.
+    pub(super) place: usize,
     /// Whether the request may still be changed.
     pub(super) is_request: bool,
     /// Whether the exchange goes on without the plugin when the hook fails.

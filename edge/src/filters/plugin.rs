@@ -298,7 +298,9 @@ impl Import {
         }
         let interface = name.strip_prefix("tidegate:plugin/").unwrap_or_default();
         match interface.split('@').next().unwrap_or_default() {
-            "types" | "exchange" | "values" | "instance" | "config" => Import::Exchange,
+            "types" | "exchange" | "values" | "instance" | "delivery" | "config" => {
+                Import::Exchange
+            }
             "limits" => Import::Capability(Grant::Limits),
             "purge" => Import::Capability(Grant::Purge),
             "log" => Import::Capability(Grant::Log),
@@ -324,6 +326,7 @@ mod tests {
             ("tidegate:plugin/types@0.1.0", Import::Exchange),
             ("tidegate:plugin/values@0.1.0", Import::Exchange),
             ("tidegate:plugin/config@0.1.0", Import::Exchange),
+            ("tidegate:plugin/delivery@0.1.0", Import::Exchange),
             (
                 "tidegate:plugin/limits@0.1.0",
                 Import::Capability(Grant::Limits),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
 
 use super::bindings::tidegate::plugin::exchange;
 use super::bindings::tidegate::plugin::types::HookSet;
@@ -13,7 +14,7 @@ use super::guest::Stage;
 use super::held::Held;
 use super::host::Hook;
 use super::patience::within;
-use super::{Capabilities, OnFailure, Subject, convert};
+use super::{Capabilities, Delivery, OnFailure, Subject, convert};
 use crate::wasm::{self, Failure, FailureKind, Line};
 
 /// What happens to an exchange after its filters.
@@ -32,6 +33,8 @@ pub struct Filters {
     hooks: HookSet,
     slots: Vec<Slot>,
     capabilities: Arc<Capabilities>,
+    /// What they have said of the response to come.
+    delivery: Delivery,
     /// The place of the filter that answered; those after it never saw the request.
     answered_by: Option<usize>,
 }
@@ -67,6 +70,7 @@ impl Filters {
             hooks,
             slots: Vec::new(),
             capabilities,
+            delivery: Delivery::default(),
             answered_by: None,
         }
     }
@@ -91,16 +95,16 @@ impl Filters {
         if !self.has_on_request() {
             return Flow::Continue;
         }
+        let mut flow = Flow::Continue;
         for at in 0..self.steps.len() {
-            match self.run(at, Stage::Request, subject).await {
-                Flow::Continue => {}
-                flow => {
-                    self.answered_by = Some(at);
-                    return flow;
-                }
+            flow = self.run(at, Stage::Request, subject).await;
+            if !matches!(flow, Flow::Continue) {
+                self.answered_by = Some(at);
+                break;
             }
         }
-        Flow::Continue
+        self.delivery = std::mem::take(&mut subject.delivery);
+        flow
     }
 
     /// Runs the filters, last to first, over what the origin has answered. Without a response in
@@ -113,13 +117,25 @@ impl Filters {
     }
 
     /// Runs the filters, last to first, over what the client will get: of an answer that a filter
-    /// gave, only that filter and those before it, since the others have not seen the request.
+    /// gave, only that filter and those before it, since the others have not seen the request. What
+    /// each has said of the response in `on-request` is done in its place.
     /// Without a response in the subject, nothing runs.
     pub async fn on_response(&mut self, subject: &mut Subject) -> Flow {
-        if !self.has_on_response() {
-            return Flow::Continue;
+        if self.has_on_response() {
+            return self.run_back(Stage::Response, subject).await;
         }
-        self.run_back(Stage::Response, subject).await
+        if let Some((_, headers)) = &mut subject.response {
+            self.deliver(headers);
+        }
+        Flow::Continue
+    }
+
+    /// Does to the client's response what the filters have said of it, where none of them
+    /// [has more to do](Filters::has_on_response) with it.
+    pub fn deliver(&mut self, headers: &mut HeaderMap) {
+        for place in (0..self.steps.len()).rev() {
+            self.delivery.carry_out(place, headers);
+        }
     }
 
     fn has(&self, stage: Stage) -> bool {
@@ -132,6 +148,9 @@ impl Filters {
         }
         let end = self.answered_by.map_or(self.steps.len(), |at| at + 1);
         for at in (0..end).rev() {
+            if let (Stage::Response, Some((_, headers))) = (stage, &mut subject.response) {
+                self.delivery.carry_out(at, headers);
+            }
             match self.run(at, stage, subject).await {
                 Flow::Continue => {}
                 flow => return flow,
@@ -159,8 +178,9 @@ impl Filters {
                 return Flow::Continue;
             }
         };
+        let said = subject.delivery.len();
         // Boxed, so that the state of a guest's call does not make every exchange's future large.
-        let ran = Box::pin(call(step, slot, stage, &self.capabilities, subject)).await;
+        let ran = Box::pin(call(step, at, slot, stage, &self.capabilities, subject)).await;
         match ran {
             Ok((flow, held)) => {
                 self.slots[at] = if stage.has_later(step.hooks) {
@@ -172,6 +192,7 @@ impl Filters {
                 flow
             }
             Err(error) => {
+                subject.delivery.forget_from(said);
                 let kind = FailureKind::of(&error);
                 wasm::count(&step.plugin, kind);
                 step.log(kind, &error);
@@ -225,6 +246,7 @@ const WASI_WAIT: Duration = Duration::from_secs(1);
 /// meanwhile, and comes back whatever happens there.
 async fn call(
     step: &Step,
+    place: usize,
     held: Option<Held>,
     stage: Stage,
     capabilities: &Arc<Capabilities>,
@@ -237,14 +259,12 @@ async fn call(
     };
     let instance = &mut *held.instance;
     let rules = Hook {
+        place,
         is_request: stage == Stage::Request,
         may_fail: step.on_failure == OnFailure::Open,
         slices,
     };
-    instance
-        .store
-        .data_mut()
-        .begin(std::mem::take(subject), &rules);
+    instance.store.data_mut().begin(subject, &rules);
     instance.store.set_epoch_deadline(1);
     // What a guest waits for is not found by a tick.
     let waiting = if step.compiled.has_wasi {
@@ -262,6 +282,6 @@ async fn call(
             reply.map_err(wasmtime::Error::new)
         }
     });
-    *subject = instance.store.data_mut().end(called.is_err());
+    instance.store.data_mut().end(subject, called.is_err());
     called.map(|flow| (flow, held))
 }

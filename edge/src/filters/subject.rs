@@ -8,6 +8,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, StatusCode};
 use tidegate_semantics::Policy;
 
+use super::Delivery;
 use crate::purge::Lsn;
 
 /// What the filters of one exchange look at; the proxy moves its parts in and takes them out.
@@ -25,6 +26,8 @@ pub struct Subject {
     pub client: IpAddr,
     /// The head of the response, once there is one; the hooks for responses are skipped without.
     pub response: Option<(StatusCode, HeaderMap)>,
+    /// What filters have said of the response to come.
+    pub delivery: Delivery,
     /// What filters add to the cache key; each part ends with a line feed.
     pub key_extra: String,
     /// A filter has read whose request it is: a cookie or an authorization that was there.
@@ -64,6 +67,7 @@ impl Default for Subject {
             headers: HeaderMap::new(),
             client: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             response: None,
+            delivery: Delivery::default(),
             key_extra: String::new(),
             has_shown_user: false,
             bypass_cache: false,

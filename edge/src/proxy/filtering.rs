@@ -1,15 +1,19 @@
 //! Moves the parts of an exchange into the filters' hands and back.
+//!
+//! On a route whose filters see every request, they are tried at once, as a hit without filters is: most
+//! never wait, and then neither does what is stored. Whoever has to wait goes on from there.
 
-use std::borrow::Cow;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
-use http::StatusCode;
 use http::response::Parts;
 use http::uri::PathAndQuery;
+use http::{Response, StatusCode};
 use tidegate_semantics::CacheStatus;
 
-use super::{Answer, Proxy, Route};
+use super::{Answer, Proxy, Route, encoding};
 use crate::body::Body;
 use crate::cache::Given;
 use crate::error::Failure;
@@ -17,6 +21,7 @@ use crate::exchange::Exchange;
 use crate::filters::{self, Filters, Flow, Subject};
 use crate::forward::Outbound;
 use crate::purge::Lsn;
+use crate::server::Answering;
 use crate::telemetry::Outcome;
 
 /// What filters see of a request beside the message itself.
@@ -39,18 +44,111 @@ pub(super) struct Wishes {
     pub(super) has_missed: bool,
 }
 
+/// An exchange that its request filters have seen.
+pub(super) struct Filtered {
+    pub(super) exchange: Exchange,
+    /// The route that it came by.
+    pub(super) route: Arc<Route>,
+    /// The same, or what filters chose in its place.
+    pub(super) chosen: Arc<Route>,
+    pub(super) filters: Filters,
+    /// Where a filter gave an answer, or failed on a fail-closed route.
+    pub(super) answer: Option<Answer>,
+}
+
 impl Proxy {
-    /// Runs `on-request`; an answer where a filter gave one, or failed on a fail-closed route. What
-    /// filters choose in its place becomes the route.
-    pub(super) async fn filter_request(
-        &self,
-        filters: &mut Filters,
-        exchange: &mut Exchange,
-        route: &mut Cow<'_, Arc<Route>>,
-    ) -> Option<Answer> {
-        if !filters.has_on_request() {
-            return None;
+    /// Answers an exchange of a route whose filters see every request: at once where they do not wait
+    /// and what is asked for is at hand.
+    pub(super) fn filter_at_once(
+        self: &Arc<Self>,
+        exchange: Exchange,
+        route: Arc<Route>,
+    ) -> Answering {
+        let mut filtering = Box::pin(Arc::clone(self).filter_request(exchange, route));
+        // Who is not ready is polled again, by the connection, before it waits.
+        match filtering
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()))
+        {
+            Poll::Ready(filtered) => match self.answer_filtered_at_once(filtered) {
+                Ok(response) => Answering::AtOnce(response),
+                Err(filtered) => Answering::Later(Box::pin(Arc::clone(self).go_on(filtered))),
+            },
+            Poll::Pending => Answering::Later(Arc::clone(self).go_on_later(filtering)),
         }
+    }
+
+    /// A function of its own, so that its future is no part of the one that is usually not needed.
+    fn go_on_later(
+        self: Arc<Self>,
+        filtering: Pin<Box<impl Future<Output = Box<Filtered>> + Send + 'static>>,
+    ) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> {
+        Box::pin(async move { self.go_on(filtering.await).await })
+    }
+
+    /// What a filter answered, or a hit, where nobody has to wait for it.
+    fn answer_filtered_at_once(
+        self: &Arc<Self>,
+        mut filtered: Box<Filtered>,
+    ) -> Result<Response<Body>, Box<Filtered>> {
+        let is_plain = filtered.exchange.body.is_none() && filtered.exchange.token.is_none();
+        if !is_plain || filtered.filters.has_on_response() {
+            return Err(filtered);
+        }
+        let answer = match filtered.answer.take() {
+            // Its key is told as well.
+            Some(answer) if self.settings.tells_key => {
+                filtered.answer = Some(answer);
+                return Err(filtered);
+            }
+            None => self.answer_at_once(&filtered.exchange, &filtered.chosen),
+            given => given,
+        };
+        let Some(mut answer) = answer else {
+            return Err(filtered);
+        };
+        filtered.filters.deliver(answer.response.headers_mut());
+        encoding::insist(&mut answer);
+        Ok(self.finish(answer, &filtered.route))
+    }
+
+    /// Runs `on-request`. What filters choose in its place becomes the route.
+    pub(super) async fn filter_request(
+        self: Arc<Self>,
+        exchange: Exchange,
+        route: Arc<Route>,
+    ) -> Box<Filtered> {
+        let mut filtered = Box::new(Filtered {
+            filters: route.chain.begin(&self.capabilities),
+            chosen: Arc::clone(&route),
+            exchange,
+            route,
+            answer: None,
+        });
+        // Orders to this edge go no further.
+        if filtered.exchange.method.as_str() == "PURGE" {
+            return filtered;
+        }
+        if filtered.filters.has_on_request() {
+            self.run_on_request(&mut filtered).await;
+        }
+        if filtered.answer.is_none() {
+            let Filtered {
+                exchange, chosen, ..
+            } = &mut *filtered;
+            self.keep_apart(exchange, chosen);
+            encoding::negotiate(exchange, chosen);
+        }
+        filtered
+    }
+
+    async fn run_on_request(&self, filtered: &mut Filtered) {
+        let Filtered {
+            exchange,
+            route,
+            filters,
+            ..
+        } = filtered;
         let asked = exchange.path_and_query.clone();
         let mut subject = lend(exchange);
         subject.origins = Some(Arc::clone(&route.origins));
@@ -66,11 +164,11 @@ impl Proxy {
             chosen => route.key_extra(chosen, &subject.key_extra),
         };
         exchange.key_depends_on_user = subject.has_shown_user && !exchange.key_extra.is_empty();
-        if let Some(chosen) = route.chosen(subject.origin, subject.policy.as_deref()) {
-            *route = Cow::Owned(chosen);
-        }
         exchange.bypass_cache |= subject.bypass_cache;
-        match flow {
+        if let Some(chosen) = route.chosen(subject.origin, subject.policy.as_deref()) {
+            filtered.chosen = chosen;
+        }
+        filtered.answer = match flow {
             Flow::Continue => None,
             Flow::Failed(failure) => Some(self.failed(plugin_failed(failure))),
             Flow::Respond(response) => Some(Answer {
@@ -82,7 +180,7 @@ impl Proxy {
                 is_told: false,
                 outcome: Outcome::Filtered,
             }),
-        }
+        };
     }
 
     /// Runs `on-origin-response`: once for each response of an origin, before it is stored.
@@ -140,6 +238,7 @@ impl Proxy {
         answer: &mut Answer,
     ) {
         if !filters.has_on_response() {
+            filters.deliver(answer.response.headers_mut());
             return;
         }
         let mut subject = lend(exchange);

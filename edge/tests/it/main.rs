@@ -55,6 +55,7 @@ mod floors;
 mod explaining;
 mod filters;
 mod filters_bundled;
+mod filters_delivery;
 mod filters_grants;
 mod filters_http;
 mod filters_kv;

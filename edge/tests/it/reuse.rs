@@ -236,29 +236,33 @@ async fn who_waits_in_vain_is_answered_as_the_route_says() {
 #[tokio::test]
 async fn a_rate_limit_that_fails_open_takes_no_hits_away() {
     let reach = Reach::new();
-    let settings = "instances = 1\nwait = \"20ms\"";
-    let plugins = plugin("rare", "builtin:rate-limit", settings);
-    let chain = plugins.chain(&[used(
-        "name = \"rare\"\ngrants = [\"limits\"]\ndeadline = \"5s\"\non_failure = \"open\"\n\
-         config = { windows = [{ limit = 1, seconds = 60 }] }",
-    )]);
-    let chain = chain.unwrap();
-    let mut first = chain.begin(&reach.capabilities);
-    first.on_request(&mut subject("/")).await;
-    let (flow, without) = exchange(&chain, &reach, subject("/")).await;
-    assert!(matches!(flow, Flow::Continue), "{flow:?}");
-    assert_eq!(response_field(&without, "ratelimit"), None);
-    assert!(!without.bypass_cache);
+    let plugins = plugin("rare", "builtin:rate-limit", "");
+    // Four routes count the same key in as many windows as it may have.
+    for route in 0..5 {
+        let seconds = (0..16).map(|at| 60 + 16 * route + at);
+        let windows = seconds.map(|seconds| format!("{{ limit = 9, seconds = {seconds} }}"));
+        let windows: Vec<_> = windows.collect();
+        let chain = plugins.chain(&[used(&format!(
+            "name = \"rare\"\ngrants = [\"limits\"]\ndeadline = \"5s\"\non_failure = \"open\"\n\
+             config = {{ windows = [{}] }}",
+            windows.join(", ")
+        ))]);
+        let (flow, passed) = exchange(&chain.unwrap(), &reach, subject("/")).await;
+        assert!(matches!(flow, Flow::Continue), "{flow:?}");
+        let has_counted = response_field(&passed, "ratelimit").is_some();
+        assert_eq!(has_counted, route < 4);
+        assert!(!passed.bypass_cache);
+    }
 }
 
 #[tokio::test]
-async fn a_rate_limit_that_tells_nothing_holds_no_instance() {
+async fn a_rate_limit_that_has_counted_holds_no_instance() {
     let reach = Reach::new();
     let settings = "instances = 1\nwait = \"20ms\"";
-    let plugins = plugin("silent", "builtin:rate-limit", settings);
+    let plugins = plugin("counted", "builtin:rate-limit", settings);
     let chain = plugins.chain(&[used(
-        "name = \"silent\"\ngrants = [\"limits\"]\ndeadline = \"5s\"\n\
-         config = { fields = false, windows = [{ limit = 9, seconds = 60 }] }",
+        "name = \"counted\"\ngrants = [\"limits\"]\ndeadline = \"5s\"\n\
+         config = { windows = [{ limit = 9, seconds = 60 }] }",
     )]);
     let chain = chain.unwrap();
     assert_eq!(chain.hooks().collect::<Vec<_>>(), ["on-request"]);

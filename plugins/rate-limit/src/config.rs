@@ -1,5 +1,7 @@
 //! What the route's configuration may say.
 
+use std::fmt::Write;
+
 use serde::{Deserialize, Deserializer};
 use tidegate_sdk::limits;
 
@@ -135,10 +137,16 @@ impl Config {
     /// What clients know a window by: the limit's name, and the window's length when there are
     /// several.
     pub(crate) fn policy_name(&self, window: &Window) -> String {
-        if self.windows.len() == 1 {
-            self.name.clone()
-        } else {
-            format!("{}-{}", self.name, window.seconds)
+        let mut name = String::new();
+        self.write_policy_name(window, &mut name);
+        name
+    }
+
+    /// The same, behind what has been written.
+    pub(crate) fn write_policy_name(&self, window: &Window, written: &mut String) {
+        written.push_str(&self.name);
+        if self.windows.len() > 1 {
+            let _ = write!(written, "-{}", window.seconds);
         }
     }
 

@@ -1,40 +1,42 @@
 //! The fields that tell a client where it stands: Structured Fields (RFC 9651), each a List with
 //! a member per window (draft-ietf-httpapi-ratelimit-headers-11, sections 3 and 4).
 
+use std::fmt::Write;
+
 use tidegate_sdk::limits::{Standing, Verdict};
 
 use crate::config::{Config, Window};
 
 /// `RateLimit-Policy`: `q`, the limit, in `w` seconds.
 pub(crate) fn policy(config: &Config) -> String {
-    let members = config.windows.iter().map(|window| {
-        format!(
-            "\"{}\";q={};w={}",
-            config.policy_name(window),
-            window.limit,
-            window.seconds
-        )
-    });
-    members.collect::<Vec<_>>().join(", ")
+    let mut members = String::new();
+    for window in &config.windows {
+        begin_member(&mut members, config, window);
+        let _ = write!(members, ";q={};w={}", window.limit, window.seconds);
+    }
+    members
+}
+
+/// One more member of a list, up to its parameters: what clients know a window by.
+fn begin_member(members: &mut String, config: &Config, window: &Window) {
+    members.push_str(if members.is_empty() { "\"" } else { ", \"" });
+    config.write_policy_name(window, members);
+    members.push('"');
 }
 
 /// `RateLimit`: `r`, what remains, and `t`, the seconds for which it has to do. Of a refusal only
 /// the windows that refuse, since `Retry-After` should not be before the end of any `t` (section 6).
 pub(crate) fn standing(config: &Config, verdict: &Verdict) -> String {
-    let members = verdict
-        .standings
-        .iter()
-        .zip(&config.windows)
-        .filter(|(standing, _)| verdict.allowed || standing.retry_after > 0)
-        .map(|(standing, window)| {
-            format!(
-                "\"{}\";r={};t={}",
-                config.policy_name(window),
-                standing.remaining,
-                effective_window(window, standing).div_ceil(1_000)
-            )
-        });
-    members.collect::<Vec<_>>().join(", ")
+    let standings = verdict.standings.iter().zip(&config.windows);
+    let mut members = String::new();
+    for (standing, window) in
+        standings.filter(|(standing, _)| verdict.allowed || standing.retry_after > 0)
+    {
+        begin_member(&mut members, config, window);
+        let for_seconds = effective_window(window, standing).div_ceil(1_000);
+        let _ = write!(members, ";r={};t={for_seconds}", standing.remaining);
+    }
+    members
 }
 
 /// The milliseconds for which what remains has to do: until more comes back, and no less than the

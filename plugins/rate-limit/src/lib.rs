@@ -27,39 +27,29 @@ mod token;
 use std::rc::Rc;
 
 use tidegate_sdk::limits::{self, Options};
-use tidegate_sdk::{Filter, Flow, Hooks, Request, Response, filter};
+use tidegate_sdk::{Filter, Flow, Hooks, Request, delivery, filter};
 
 use config::{Config, Mode};
 use seen::Asked;
 
-/// The filter: a configuration, and the fields that the response will carry.
+/// The filter: its configuration.
 #[derive(Clone)]
-pub struct RateLimit {
-    config: Rc<Config>,
-    standing: Option<[(&'static str, String); 2]>,
-}
+pub struct RateLimit(Rc<Config>);
 
 impl Filter for RateLimit {
     fn hooks(&self) -> Hooks {
-        if self.config.tells() {
-            Hooks::ON_REQUEST | Hooks::ON_RESPONSE
-        } else {
-            Hooks::ON_REQUEST
-        }
+        Hooks::ON_REQUEST
     }
 
     fn new(config: &str) -> Result<RateLimit, String> {
         let config = Config::from_json(config)?;
         #[cfg(feature = "claims")]
         config.token.as_ref().map(token::Token::key).transpose()?;
-        Ok(RateLimit {
-            config: Rc::new(config),
-            standing: None,
-        })
+        Ok(RateLimit(Rc::new(config)))
     }
 
     fn on_request(&mut self, request: &Request) -> Flow {
-        let config = &self.config;
+        let RateLimit(config) = self;
         let asked = Asked::new(request, config.token.as_ref());
         if config.exempt.has(&asked) {
             return Flow::Continue;
@@ -76,10 +66,8 @@ impl Filter for RateLimit {
                 "the windows were checked with the configuration, and are not too many of one name",
             );
         if config.tells() {
-            self.standing = Some([
-                ("ratelimit-policy", fields::policy(config)),
-                ("ratelimit", fields::standing(config, &verdict)),
-            ]);
+            tell("ratelimit-policy", &fields::policy(config));
+            tell("ratelimit", &fields::standing(config, &verdict));
         }
         if verdict.allowed || config.dry_run {
             Flow::Continue
@@ -87,13 +75,13 @@ impl Filter for RateLimit {
             Flow::Respond(reply::refuse(config, &verdict))
         }
     }
+}
 
-    fn on_response(&mut self, _request: &Request, response: &Response) {
-        for (name, value) in self.standing.iter().flatten() {
-            // A response whose fields are already at their limit goes without.
-            let _ = response.set_header(name, value.as_bytes());
-        }
-    }
+/// Has the response carry a field, whoever gives it.
+fn tell(name: &str, value: &str) {
+    delivery::set_header(name, value.as_bytes()).expect(
+        "the name of the limit has visible characters only, and two fields are not too many",
+    );
 }
 
 fn options(config: &Config) -> Options {

@@ -4,7 +4,7 @@
 #[path = "../../scripted/src/script.rs"]
 mod script;
 
-use script::{Script, Step, purge, value};
+use script::{Script, Step, deliver, purge, value};
 use tidegate_sdk::values::{
     Decision, HeaderChange, OriginDecision, RequestHead, ResponseDecision, ResponseHead,
     ValueFilter, no_changes, unchanged, unchanged_by_origin,
@@ -17,7 +17,7 @@ pub struct Scripted(Script);
 
 impl ValueFilter for Scripted {
     fn hooks(&self) -> Hooks {
-        Hooks::ON_REQUEST | Hooks::ON_ORIGIN_RESPONSE | Hooks::ON_RESPONSE
+        self.0.hooks()
     }
 
     fn new(config: &str) -> Result<Scripted, String> {
@@ -25,7 +25,7 @@ impl ValueFilter for Scripted {
     }
 
     fn on_request(&mut self, request: RequestHead) -> Decision {
-        let value = |written| {
+        let value = |written: &str| {
             value(written, |wanted| {
                 let mut fields = request.headers.iter();
                 let found = fields.find(|(name, _)| name == wanted);
@@ -52,6 +52,9 @@ impl ValueFilter for Scripted {
                     });
                 }
                 Step::Purge(tag, field) => changes.headers.push(set(field, &purge(tag.clone()))),
+                Step::DeliverSet(..) | Step::DeliverAppend(..) | Step::DeliverRemove(_) => {
+                    let _ = deliver(step, value);
+                }
                 step => changes.headers.extend(change(step)),
             }
         }

@@ -7,7 +7,7 @@ mod script;
 
 use std::rc::Rc;
 
-use script::{Script, Step, purge, value};
+use script::{Script, Step, deliver, purge, value};
 use tidegate_sdk::{Filter, Flow, Hooks, Refusal, Reply, Request, Response, Storing, filter};
 
 /// The filter: its script.
@@ -16,7 +16,7 @@ pub struct Scripted(Rc<Script>);
 
 impl Filter for Scripted {
     fn hooks(&self) -> Hooks {
-        Hooks::ON_REQUEST | Hooks::ON_ORIGIN_RESPONSE | Hooks::ON_RESPONSE
+        self.0.hooks()
     }
 
     fn new(config: &str) -> Result<Scripted, String> {
@@ -24,7 +24,7 @@ impl Filter for Scripted {
     }
 
     fn on_request(&mut self, request: &Request) -> Flow {
-        let value = |written| value(written, |name| request.header(name));
+        let value = |written: &str| value(written, |name| request.header(name));
         for step in &self.0.on_request {
             let refused = match step {
                 Step::Set(name, written) => {
@@ -49,7 +49,7 @@ impl Filter for Scripted {
                 Step::Purge(tag, field) => {
                     Some(request.set_header(field, purge(tag.clone()).as_bytes()))
                 }
-                _ => None,
+                step => deliver(step, value),
             };
             if let Some(Err(refusal)) = refused {
                 let _ = request.append_header("x-refused", name(refusal));
@@ -101,7 +101,8 @@ fn change(step: &Step, response: &Response) -> Result<(), Refusal> {
         Step::Append(name, value) => response.append_header(name, value.as_bytes()),
         Step::Remove(name) => response.remove_header(name),
         Step::Status(status) => response.set_status(*status),
-        _ => Ok(()),
+        // Too late for it.
+        step => deliver(step, |written| Some(written.to_owned())).unwrap_or(Ok(())),
     }
 }
 

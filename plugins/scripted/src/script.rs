@@ -1,6 +1,7 @@
 //! What a configuration says is to be done, for both worlds.
 
 use serde::Deserialize;
+use tidegate_sdk::{Hooks, Refusal, delivery};
 
 /// The steps of each hook, done in their order.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -9,6 +10,8 @@ pub struct Script {
     pub on_request: Vec<Step>,
     pub on_origin_response: Vec<Step>,
     pub on_response: Vec<Step>,
+    /// Has no hooks but those that have steps.
+    pub lean: bool,
     /// Purges this tag while the configuration is read, and refuses it with what came of that.
     pub purge_in_configure: Option<String>,
 }
@@ -25,6 +28,18 @@ impl Script {
             None => Ok(script),
         }
     }
+
+    /// The hooks that the filter has.
+    pub fn hooks(&self) -> Hooks {
+        let all = [
+            (&self.on_request, Hooks::ON_REQUEST),
+            (&self.on_origin_response, Hooks::ON_ORIGIN_RESPONSE),
+            (&self.on_response, Hooks::ON_RESPONSE),
+        ];
+        let has = all.into_iter();
+        let has = has.filter(|(steps, _)| !self.lean || !steps.is_empty());
+        has.fold(Hooks::empty(), |has, (_, hook)| has | hook)
+    }
 }
 
 /// One step. A value that begins with `$` is that of the request's field of that name; where the
@@ -35,6 +50,10 @@ pub enum Step {
     Set(String, String),
     Append(String, String),
     Remove(String),
+    /// The same for the response to come.
+    DeliverSet(String, String),
+    DeliverAppend(String, String),
+    DeliverRemove(String),
     Path(String),
     Key(String),
     Bypass,
@@ -79,6 +98,20 @@ pub fn value(written: &str, field: impl FnOnce(&str) -> Option<Vec<u8>>) -> Opti
     match written.strip_prefix('$') {
         None => Some(written.to_owned()),
         Some(name) => field(name).and_then(|value| String::from_utf8(value).ok()),
+    }
+}
+
+/// A step that says something of the response to come; `value` is what it writes.
+pub fn deliver(step: &Step, value: impl Fn(&str) -> Option<String>) -> Option<Result<(), Refusal>> {
+    match step {
+        Step::DeliverSet(name, written) => {
+            value(written).map(|value| delivery::set_header(name, value.as_bytes()))
+        }
+        Step::DeliverAppend(name, written) => {
+            value(written).map(|value| delivery::append_header(name, value.as_bytes()))
+        }
+        Step::DeliverRemove(name) => Some(delivery::remove_header(name)),
+        _ => None,
     }
 }
 

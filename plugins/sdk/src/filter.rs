@@ -24,7 +24,8 @@ pub trait Filter: Clone + 'static {
     /// not in front of a client.
     fn new(config: &str) -> Result<Self, String>;
 
-    /// Before the cache is looked into.
+    /// Before the cache is looked into. What the response shall carry can be said here already, with
+    /// [`delivery`](crate::delivery): cheaper than `on_response`, where that is all it would do.
     fn on_request(&mut self, _request: &Request) -> Flow {
         Flow::Continue
     }

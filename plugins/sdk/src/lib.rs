@@ -92,6 +92,7 @@ pub mod values_bindings {
             "tidegate:plugin/metrics@0.1.0": crate::bindings::tidegate::plugin::metrics,
             "tidegate:plugin/random@0.1.0": crate::bindings::tidegate::plugin::random,
             "tidegate:plugin/instance@0.1.0": crate::bindings::tidegate::plugin::instance,
+            "tidegate:plugin/delivery@0.1.0": crate::bindings::tidegate::plugin::delivery,
         },
     });
 }
@@ -101,7 +102,7 @@ pub use bindings::tidegate::plugin::exchange::{Flow, Request, Response, Storing}
 pub use bindings::tidegate::plugin::instance::is_first_hook;
 pub use bindings::tidegate::plugin::types::{CachePolicy, HookSet as Hooks, Refusal, Reply};
 pub use bindings::tidegate::plugin::{
-    clock, http, kv, limits, log, metrics, purge, random, secrets,
+    clock, delivery, http, kv, limits, log, metrics, purge, random, secrets,
 };
 pub use filter::{Filter, from_json};
 pub use instance::Instance;
