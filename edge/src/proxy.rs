@@ -165,10 +165,11 @@ impl Proxy {
             exchange.upgrade = None;
             return Answering::Later(Arc::clone(self).surround(exchange, route, 0));
         }
-        if route.chain.runs_on_hits() {
+        let runs_on_hits = route.chain.runs_on_hits();
+        if runs_on_hits && exchange.version < Version::HTTP_2 {
             return self.filter_at_once(exchange, route);
         }
-        if exchange.token.is_none() {
+        if !runs_on_hits && exchange.token.is_none() {
             encoding::negotiate(&mut exchange, &route);
             if let Some(answer) = self.answer_at_once(&exchange, &route) {
                 return Answering::AtOnce(self.finish(answer, &route));

@@ -1,9 +1,12 @@
 //! Moves the parts of an exchange into the filters' hands and back.
 //!
 //! On a route whose filters see every request, they are tried at once, as a hit without filters is: most
-//! never wait, and then neither does what is stored. Whoever has to wait goes on from there.
+//! never wait, and then neither does what is stored. Whoever has to wait goes on from there, as a task. Over HTTP/2,
+//! where a connection's requests are begun one after the other without a pause, none is tried.
 
+use std::future::pending;
 use std::net::IpAddr;
+use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -12,6 +15,7 @@ use http::response::Parts;
 use http::uri::PathAndQuery;
 use http::{Response, StatusCode};
 use tidegate_semantics::CacheStatus;
+use tokio::task::{JoinError, JoinSet};
 
 use super::{Answer, Proxy, Route, encoding};
 use crate::body::Body;
@@ -65,7 +69,7 @@ impl Proxy {
         route: Arc<Route>,
     ) -> Answering {
         let mut filtering = Box::pin(Arc::clone(self).filter_request(exchange, route));
-        // Who is not ready is polled again, by the connection, before it waits.
+        // Who is not ready is polled again, as a task, and so waits with a waker of its own.
         match filtering
             .as_mut()
             .poll(&mut Context::from_waker(Waker::noop()))
@@ -74,16 +78,32 @@ impl Proxy {
                 Ok(response) => Answering::AtOnce(response),
                 Err(filtered) => Answering::Later(Box::pin(Arc::clone(self).go_on(filtered))),
             },
-            Poll::Pending => Answering::Later(Arc::clone(self).go_on_later(filtering)),
+            Poll::Pending => {
+                let mut waiting = JoinSet::new();
+                waiting.spawn(filtering);
+                Answering::Later(Arc::clone(self).go_on_later(waiting))
+            }
         }
     }
 
-    /// A function of its own, so that its future is no part of the one that is usually not needed.
+    /// The connection polls an answer only when what is before it has gone out, and a filter's instance
+    /// must not wait for that: its task goes on by itself, and ends with whoever waits for it.
     fn go_on_later(
         self: Arc<Self>,
-        filtering: Pin<Box<impl Future<Output = Box<Filtered>> + Send + 'static>>,
+        mut waiting: JoinSet<Box<Filtered>>,
     ) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> {
-        Box::pin(async move { self.go_on(filtering.await).await })
+        Box::pin(async move {
+            match waiting
+                .join_next()
+                .await
+                .map(|joined| joined.map_err(JoinError::try_into_panic))
+            {
+                Some(Ok(filtered)) => self.go_on(filtered).await,
+                Some(Err(Ok(panic))) => resume_unwind(panic),
+                // The worker is being dropped, and this with it.
+                Some(Err(Err(_))) | None => pending().await,
+            }
+        })
     }
 
     /// What a filter answered, or a hit, where nobody has to wait for it.
@@ -252,6 +272,8 @@ impl Proxy {
         exchange.headers = subject.headers.into();
         if let Flow::Failed(failure) = flow {
             *answer = self.failed(plugin_failed(failure));
+            // What those before it have said is said of whoever answers.
+            filters.deliver(answer.response.headers_mut());
         }
     }
 }

@@ -53,13 +53,23 @@ async fn what_a_filter_says_of_the_response_is_there_whoever_answers() {
 }
 
 #[tokio::test]
+async fn a_later_filter_that_fails_takes_nothing_of_it_away() {
+    let origin = Origin::answers("body");
+    let says = only(r#"{ deliver_set = ["x-a", "1"] }"#);
+    let fails = r#"on_response = [{ set = ["x a", "1"] }]"#;
+    let edge = scripted(&origin, &[("scripted", &says), ("scripted-values", fails)]).start();
+    let response = edge.get("/").await;
+    assert_eq!((response.status, response.get("x-a")), (503, Some("1")));
+}
+
+#[tokio::test]
 async fn an_origin_that_fails_takes_nothing_of_it_away() {
     let mut origin = Origin::answers("body");
     let says = only(r#"{ deliver_set = ["x-a", "1"] }"#);
     let edge = scripted(&origin, &[("scripted", &says)]).start();
     origin.go_down();
     let response = edge.get("/").await;
-    assert_eq!((response.status, response.get("x-a")), (502, Some("1")));
+    assert_eq!((response.status, response.get("x-a")), (503, Some("1")));
 }
 
 #[tokio::test]
