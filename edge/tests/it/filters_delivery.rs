@@ -69,7 +69,7 @@ async fn an_origin_that_fails_takes_nothing_of_it_away() {
     let edge = scripted(&origin, &[("scripted", &says)]).start();
     origin.go_down();
     let response = edge.get("/").await;
-    assert_eq!((response.status, response.get("x-a")), (503, Some("1")));
+    assert_eq!((response.status, response.get("x-a")), (502, Some("1")));
 }
 
 #[tokio::test]
