@@ -94,10 +94,11 @@ async fn a_purge_that_was_recorded_in_one_of_two_logs_at_once_is_heeded_in_the_o
             copy(&first, &second).await;
         }
         pair.ways[1].lead_to(&second);
-        // It has heard from there, and fetches under that log.
+        // It has applied all that is recorded there so far, and fetches under that log.
         patiently("the other server", async {
-            while pair.edges[1].purge("/a").await.status != 200 {}
-            while recorded(&second, "edge.test/a").await == 0 {}
+            while pair.edges[1].purge("/more").await.status != 200 {}
+            while recorded(&second, "edge.test/more").await == 0 {}
+            while pair.edges[1].purge("/last").await.status != 200 {}
         })
         .await;
         patiently("what is stored there", async {

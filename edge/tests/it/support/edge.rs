@@ -34,6 +34,13 @@ static COMPILED: LazyLock<Handlers> = LazyLock::new(|| {
     Handlers::load(sources, BUILTIN.as_slice()).expect("the fixtures are handlers")
 });
 
+/// What the clock of every edge shows at first: edges that share a response tell the same ages of it,
+/// whenever they were started. Whole seconds, for ages and dates are told in those.
+static START: LazyLock<Timestamp> = LazyLock::new(|| {
+    let now = Timestamp::from_system(SystemTime::now());
+    Timestamp(now.0 / 1000 * 1000)
+});
+
 /// A running edge and its clock. Dropped, it drains.
 pub(crate) struct Edge {
     pub(crate) clock: Clock,
@@ -73,11 +80,9 @@ impl Edge {
             origin = "app"
             "#
         );
-        // Whole seconds: ages and dates are told in those.
-        let now = Timestamp::from_system(SystemTime::now());
         Builder {
             settings: parse(&text),
-            clock: Clock::manual(Timestamp(now.0 / 1000 * 1000)),
+            clock: Clock::manual(*START),
         }
     }
 
