@@ -14,9 +14,9 @@ pub struct Config {
     pub service_token: String,
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// How many connections to PostgreSQL are kept open.
+    /// How many connections to PostgreSQL are kept open for requests.
     pub pool_min: u32,
-    /// How many connections to PostgreSQL there may be; one of them listens for notifications.
+    /// How many connections to PostgreSQL there may be for requests; the relay has up to three beside them.
     pub pool_max: u32,
     /// A standby of the same database that may answer reads, as `database_url`.
     pub replica_url: Option<String>,
@@ -82,7 +82,7 @@ impl Config {
                 )?),
             },
         };
-        // One connection listens for notifications, so a pool of one would never answer a request.
+        // With one, each request would wait for each other.
         if config.pool_max < 2 || config.pool_min > config.pool_max {
             return Err(ConfigError::Malformed {
                 name: "TIDEGATE_POOL_MAX",

@@ -9,7 +9,10 @@ use axum::{
 use utoipa::OpenApi;
 
 use crate::{
-    courses, documents, enrollments, health, replicas::Servers, stats, transactions, users,
+    courses::{self, search},
+    documents, enrollments, health, monitoring,
+    replicas::Servers,
+    stats, transactions, users,
 };
 
 #[derive(OpenApi)]
@@ -24,12 +27,16 @@ use crate::{
         users::edit,
         users::remove,
         courses::list,
+        search::search,
+        search::click,
+        search::popular,
         courses::create,
         courses::show,
         courses::edit,
         courses::publish,
         enrollments::of_user,
         enrollments::students,
+        enrollments::show,
         enrollments::enrol,
         enrollments::progress,
         enrollments::unenroll,
@@ -40,6 +47,8 @@ use crate::{
         transactions::read,
         stats::show,
         health::show,
+        monitoring::database,
+        monitoring::performance,
     )
 )]
 struct Description;

@@ -14,19 +14,29 @@
 //! | kind | `Cache-Control` | `CDN-Cache-Control` | `Surrogate-Key` |
 //! |---|---|---|---|
 //! | course | `max-age=60` | `max-age=1800, stale-while-revalidate=60, stale-if-error=600` | `course:ID table:courses` |
-//! | list of courses | `max-age=60` | `max-age=900, …` | `courses table:courses` |
+//! | list of courses, popular ones, results of a search | `max-age=60` | `max-age=900, …` | `courses table:courses` |
 //! | document | `max-age=60` | `max-age=300, …` | `document:KEY table:documents` |
 //! | a course or document that is not there | `max-age=10` | `max-age=10` | that of the missing one |
 //! | user | `private, max-age=60` | | `user:ID` |
-//! | a user's enrollments | `private, max-age=30` | | `user-enrollments:ID` |
+//! | a user's enrollments, or one of them | `private, max-age=30` | | `user-enrollments:ID` |
 //! | a course's students | `private, max-age=30` | | `course-students:ID` |
 //! | a user's transactions | `private, max-age=10` | | `user-transactions:ID` |
 //! | statistics, health, errors, answers to writes | `no-store` | | |
+//!
+//! # What writes may rely on
+//!
+//! A request that makes something is done once, however often it is repeated under its `Idempotency-Key`; a write may
+//! demand by `If-Match` or `If-None-Match` that nobody else wrote in between. Both are decided in the write's own
+//! transaction. A PostgreSQL that fails again and again is left alone for a moment, and requests that need it are refused
+//! at once with `Retry-After`; so are those for which no connection comes free within two seconds.
 //!
 //! Every GET has a strong `ETag` made from its body. Keys in tags are percent-encoded, so that a tag is one word.
 
 mod access;
 mod answer;
+mod breaker;
+mod clock;
+mod conditions;
 mod config;
 mod courses;
 mod description;
@@ -34,10 +44,14 @@ mod documents;
 mod enrollments;
 mod error;
 mod health;
+mod idempotency;
 mod input;
 mod lsn;
 mod metrics;
+mod monitoring;
 pub mod outbox;
+mod paging;
+mod primary;
 mod relay;
 mod replicas;
 mod sample;
@@ -45,7 +59,9 @@ mod startup;
 mod stats;
 mod transactions;
 mod users;
+mod writer;
 
+pub use clock::Clock;
 pub use config::{Config, ConfigError, REPLICA_DEADLINE};
 pub use lsn::{Lsn, NoLsn};
 pub use outbox::{PurgeSink, SinkError};

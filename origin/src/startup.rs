@@ -22,13 +22,16 @@ use tokio::{
 
 use crate::{
     access::{self, Token},
+    clock::Clock,
     config::Config,
     courses, description, documents, enrollments,
     error::Problem,
     health,
     input::BODY_LIMIT,
     metrics::{self, Metrics},
+    monitoring,
     outbox::PurgeSink,
+    primary::{self, ACQUIRE, Primary},
     relay::relay,
     replicas::{self, Servers},
     sample, stats, transactions, users,
@@ -38,17 +41,20 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long one attempt to connect may take.
 const ATTEMPT: Duration = Duration::from_secs(2);
-/// How long a request waits for a connection of the pool.
-const ACQUIRE: Duration = Duration::from_secs(2);
 /// How long a statement may run.
 const STATEMENT: Duration = Duration::from_secs(5);
+/// How long a request's transaction may wait for its next statement. Where the origin's machine is gone without a word,
+/// PostgreSQL gives the locks back after this time. A relay's transaction waits for the purge log, and has no such limit.
+const SILENCE: Duration = Duration::from_secs(15);
+/// From which similarity on a title is found by a misspelt word. Of no meaning to a server without trigrams.
+const ALIKE: (&str, &str) = ("pg_trgm.word_similarity_threshold", "0.4");
 /// How long a migration waits for a lock. Who comes after it waits as long.
 const LOCK: Duration = Duration::from_secs(1);
 /// How long locks that others hold keep a start waiting.
 const LOCKED: Duration = Duration::from_secs(60);
 /// How long a statement may run on the replica, before the primary is asked instead.
 const REPLICA_STATEMENT: Duration = Duration::from_secs(2);
-/// Connections of a relay by itself: one delivers, one listens, one tells how many rows wait.
+/// Connections of a relay: one delivers, one listens, one tells how many rows wait.
 const RELAY_CONNECTIONS: u32 = 3;
 /// How long requests may take to end once we stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -106,6 +112,8 @@ pub struct SeedError(#[from] sqlx::Error);
 pub struct Origin {
     address: SocketAddr,
     servers: Servers,
+    /// Connections of its own, so that neither waits for the other.
+    relay_pool: PgPool,
     stop: watch::Sender<()>,
     server: JoinHandle<()>,
     relay: JoinHandle<()>,
@@ -117,6 +125,18 @@ impl Origin {
     /// # Errors
     /// When the database cannot be reached within five seconds or migrated, or the address cannot be listened on.
     pub async fn start(config: Config, sink: Arc<dyn PurgeSink>) -> Result<Self, StartError> {
+        Self::start_by(Clock::system(), config, sink).await
+    }
+
+    /// The same by another clock than the system's.
+    ///
+    /// # Errors
+    /// As [`Origin::start`].
+    pub async fn start_by(
+        clock: Clock,
+        config: Config,
+        sink: Arc<dyn PurgeSink>,
+    ) -> Result<Self, StartError> {
         let options = connection(&config.database_url, STATEMENT)?;
         let replica = config.replica_url.as_deref();
         let replica = replica.map(|url| connection(url, REPLICA_STATEMENT));
@@ -126,17 +146,28 @@ impl Origin {
             .min_connections(config.pool_min)
             .max_connections(config.pool_max)
             .acquire_timeout(ACQUIRE)
+            .connect_lazy_with(options.clone().options([
+                (
+                    "idle_in_transaction_session_timeout",
+                    SILENCE.as_millis().to_string().as_str(),
+                ),
+                ALIKE,
+            ]));
+        let relay_pool = PgPoolOptions::new()
+            .max_connections(RELAY_CONNECTIONS)
+            .acquire_timeout(ACQUIRE)
             .connect_lazy_with(options);
         migrate(&config.database_url).await?;
         let metrics = Arc::new(Metrics::new());
-        let mut servers = Servers::new(pool.clone(), metrics.clone());
+        let primary = Primary::new(pool, config.pool_max, metrics.clone(), clock.clone());
+        let mut servers = Servers::new(primary, metrics.clone(), clock);
         if let Some(replica) = replica {
             // No question whether a connection lives: where it is, is asked before each use.
             let replica = PgPoolOptions::new()
                 .max_connections(config.pool_max)
                 .acquire_timeout(config.replica_deadline)
                 .test_before_acquire(false)
-                .connect_lazy_with(replica);
+                .connect_lazy_with(replica.options([ALIKE]));
             servers = servers
                 .with_replica(replica, config.replica_deadline)
                 .await
@@ -155,11 +186,12 @@ impl Origin {
             router(servers.clone(), &config.service_token),
             stopped.clone(),
         ));
-        let relay = tokio::spawn(relay(pool, sink, metrics, until(stopped)));
+        let relay = tokio::spawn(relay(relay_pool.clone(), sink, metrics, until(stopped)));
         tracing::info!(%address, "the origin listens");
         Ok(Self {
             address,
             servers,
+            relay_pool,
             stop,
             server,
             relay,
@@ -176,7 +208,7 @@ impl Origin {
     /// # Errors
     /// Those of the database.
     pub async fn seed(&self) -> Result<(), SeedError> {
-        sample::fill(self.servers.primary()).await?;
+        sample::fill(self.servers.primary().pool()).await?;
         Ok(())
     }
 
@@ -192,6 +224,7 @@ impl Origin {
         }
         // A task that panicked has said so already.
         let _ = self.relay.await;
+        let _ = timeout(DRAIN, self.relay_pool.close()).await;
         let _ = timeout(DRAIN, self.servers.close()).await;
     }
 }
@@ -225,7 +258,9 @@ impl Relay {
             .connect_lazy_with(options);
         has_outbox(&pool).await?;
         let metrics = Arc::new(Metrics::new());
-        let servers = Servers::new(pool.clone(), metrics.clone());
+        let clock = Clock::system();
+        let primary = Primary::new(pool.clone(), 1, metrics.clone(), clock.clone());
+        let servers = Servers::new(primary, metrics.clone(), clock);
         let (stop, stopped) = watch::channel(());
         let mut tasks = Vec::new();
         let mut address = None;
@@ -304,6 +339,7 @@ fn router(servers: Servers, token: &str) -> Router {
         .merge(health::routes())
         .merge(description::routes())
         .merge(metrics::routes())
+        .merge(monitoring::routes())
         .fallback(|| async { Problem::nothing_here() })
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
@@ -312,8 +348,16 @@ fn router(servers: Servers, token: &str) -> Router {
             replicas::direct,
         ))
         .layer(middleware::from_fn_with_state(
+            servers.clone(),
+            primary::watch,
+        ))
+        .layer(middleware::from_fn_with_state(
             Token::new(token),
             access::require,
+        ))
+        .layer(middleware::from_fn_with_state(
+            servers.clone(),
+            monitoring::measure,
         ))
         .with_state(servers)
 }

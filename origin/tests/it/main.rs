@@ -4,14 +4,20 @@
 
 mod access;
 mod answers;
+mod breaker;
+mod conditions;
 mod documents;
 mod enrolling;
+mod idempotency;
 mod input;
 mod metrics;
+mod monitoring;
 mod outage;
 mod outbox;
+mod paging;
 mod relaying;
 mod replicas;
 mod resources;
+mod searching;
 mod support;
 mod watching;
