@@ -48,10 +48,28 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let query = axum::extract::Query::from_request_parts(parts, state).await;
-        query
-            .map(|query| Self(query.0))
-            .map_err(|rejection| Problem::malformed(rejection.body_text()))
+        query.map(|query| Self(query.0)).map_err(|rejection| {
+            let text = rejection.body_text();
+            let problem = Problem::malformed(text.as_str());
+            match parameter(&text) {
+                Some(name) => problem.field(name),
+                None => problem,
+            }
+        })
     }
+}
+
+/// The parameter that a refusal of the query is about: `...: limit: invalid digit`, or ``...: missing field `q` ``.
+fn parameter(refusal: &str) -> Option<&str> {
+    let (_, rest) = refusal.split_once(": ")?;
+    let name = match rest.strip_prefix("missing field `") {
+        Some(rest) => rest.split_once('`')?.0,
+        None => rest.split_once(": ")?.0,
+    };
+    let is_name = name
+        .bytes()
+        .all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    (is_name && !name.is_empty()).then_some(name)
 }
 
 /// The path's variable parts. One that cannot be what it stands for, such as a word for a number, is not found.
