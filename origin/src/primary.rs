@@ -6,6 +6,7 @@
 //! is a failure, and some in a row open the [`Breaker`].
 
 use std::{
+    panic::resume_unwind,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -16,7 +17,7 @@ use std::{
 use axum::{
     extract::{Request, State},
     middleware::Next,
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use sqlx::{PgPool, Postgres, Transaction, pool::PoolConnection};
 use tokio::{
@@ -226,7 +227,11 @@ impl Ticket {
     }
 }
 
-/// Tells the breaker what became of the statements of each request.
+/// Does each request to its end, whether its client waits for it or not, and tells the breaker what became of its
+/// statements.
+///
+/// A request that was given up in the midst of a statement would leave a connection that is in use with nobody's slot:
+/// those who come next would wait for PostgreSQL's sake, as it were, when all they lack is a connection.
 pub(crate) async fn watch(
     State(servers): State<Servers>,
     mut request: Request,
@@ -234,14 +239,24 @@ pub(crate) async fn watch(
 ) -> Response {
     let ticket = Ticket::default();
     request.extensions_mut().insert(ticket.clone());
-    let answer = next.run(request).await;
-    if ticket.0.load(Ordering::Relaxed) {
-        let primary = servers.primary();
-        if answer.extensions().get::<Unavailable>().is_some() {
-            primary.failed();
-        } else {
-            primary.breaker().succeeded();
+    let doing = tokio::spawn(async move {
+        let answer = next.run(request).await;
+        if ticket.0.load(Ordering::Relaxed) {
+            let primary = servers.primary();
+            if answer.extensions().get::<Unavailable>().is_some() {
+                primary.failed();
+            } else {
+                primary.breaker().succeeded();
+            }
         }
+        answer
+    });
+    match doing.await {
+        Ok(answer) => answer,
+        Err(ended) => match ended.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            // The runtime ends.
+            Err(_) => Problem::unavailable().into_response(),
+        },
     }
-    answer
 }
