@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use crate::answer::{NOT_FOUND, Policy, cache_headers};
 
-/// How long a client should wait before it asks a database that is away again, in seconds.
+/// How long a client should wait before it asks for what is away again, unless more is known, in seconds.
 const AWAY: u32 = 2;
 /// How long it should wait for a connection to come free, in seconds.
 const BUSY: u32 = 1;
@@ -191,16 +191,13 @@ impl Problem {
 
     /// PostgreSQL is away or too slow; asking again later may help.
     pub(crate) fn unavailable() -> Self {
-        let problem = Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        Self::new(
+            status,
             "urn:tidegate:unavailable",
             "The database is not available",
             "try again in a moment",
-        );
-        Self {
-            retry_after: Some(AWAY),
-            ..problem
-        }
+        )
     }
 
     /// The same where it is known when it may be asked again.
@@ -266,7 +263,8 @@ impl IntoResponse for Problem {
             &NOT_FOUND
         };
         cache_headers(headers, policy, &self.tags);
-        if let Some(seconds) = self.retry_after {
+        let is_passing = status == StatusCode::SERVICE_UNAVAILABLE;
+        if let Some(seconds) = self.retry_after.or(is_passing.then_some(AWAY)) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if self.is_outage {

@@ -112,8 +112,8 @@ pub struct SeedError(#[from] sqlx::Error);
 pub struct Origin {
     address: SocketAddr,
     servers: Servers,
-    /// Connections of its own, so that neither waits for the other.
-    relay_pool: PgPool,
+    /// Connections for what works behind the requests, so that neither waits for the other.
+    background: PgPool,
     stop: watch::Sender<()>,
     server: JoinHandle<()>,
     relay: JoinHandle<()>,
@@ -153,7 +153,7 @@ impl Origin {
                 ),
                 ALIKE,
             ]));
-        let relay_pool = PgPoolOptions::new()
+        let background = PgPoolOptions::new()
             .max_connections(RELAY_CONNECTIONS)
             .acquire_timeout(ACQUIRE)
             .connect_lazy_with(options);
@@ -186,12 +186,12 @@ impl Origin {
             router(servers.clone(), &config.service_token),
             stopped.clone(),
         ));
-        let relay = tokio::spawn(relay(relay_pool.clone(), sink, metrics, until(stopped)));
+        let relay = tokio::spawn(relay(background.clone(), sink, metrics, until(stopped)));
         tracing::info!(%address, "the origin listens");
         Ok(Self {
             address,
             servers,
-            relay_pool,
+            background,
             stop,
             server,
             relay,
@@ -224,7 +224,7 @@ impl Origin {
         }
         // A task that panicked has said so already.
         let _ = self.relay.await;
-        let _ = timeout(DRAIN, self.relay_pool.close()).await;
+        let _ = timeout(DRAIN, self.background.close()).await;
         let _ = timeout(DRAIN, self.servers.close()).await;
     }
 }
