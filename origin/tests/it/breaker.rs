@@ -86,7 +86,6 @@ async fn a_database_that_is_away_is_asked_no_more_until_it_may_be_back() {
 async fn statements_that_time_out_open_the_circuit_although_connections_are_to_be_had() {
     let clock = Clock::manual();
     let url = database().await;
-    // Where a statement may take less than it waits for a lock that is never given back.
     let house = Arc::new(House::by(&clock, config(url)).await);
     let mut holder = house.pool.begin().await.unwrap();
     sqlx::query("LOCK TABLE documents")
@@ -103,8 +102,11 @@ async fn statements_that_time_out_open_the_circuit_although_connections_are_to_b
     }
     assert_eq!(circuit(&house).await, "open");
     holder.rollback().await.unwrap();
-    clock.advance(REST);
-    house.get("/courses").await.expect(StatusCode::OK);
+    patiently("it closes by itself", || async {
+        clock.advance(REST);
+        house.get("/courses").await.status == StatusCode::OK
+    })
+    .await;
     assert_eq!(circuit(&house).await, "closed");
 }
 
@@ -128,10 +130,15 @@ async fn when_all_connections_are_in_use_the_others_are_told_in_time_and_the_dat
         let house = house.clone();
         sending.spawn(async move { write(&house).await });
     }
-    let first = sending.join_next().await.unwrap().unwrap();
-    assert_eq!(first.json()["type"], "urn:tidegate:busy");
-    assert!(first.header("retry-after").parse::<u32>().is_ok());
-    first.problem(StatusCode::SERVICE_UNAVAILABLE);
+    loop {
+        let answer = sending.join_next().await.expect("one is told").unwrap();
+        assert!(answer.header("retry-after").parse::<u32>().is_ok());
+        let is_busy = answer.json()["type"] == "urn:tidegate:busy";
+        answer.problem(StatusCode::SERVICE_UNAVAILABLE);
+        if is_busy {
+            break;
+        }
+    }
     holder.rollback().await.unwrap();
     sending.join_all().await;
     assert_eq!(circuit(&house).await, "closed");

@@ -263,6 +263,55 @@ async fn a_request_in_progress_is_told_from_one_whose_connection_was_killed() {
 }
 
 #[tokio::test]
+async fn connections_that_are_killed_again_and_again_under_load_lose_nothing_and_double_nothing() {
+    let house = Arc::new(House::open().await);
+    let mut clients = JoinSet::new();
+    for client in 0..8 {
+        let house = house.clone();
+        clients.spawn(async move {
+            for number in 0..10 {
+                let (key, amount) = (format!("{client}-{number}"), client * 10 + number);
+                let body = json!({"user_id": 7, "amount": amount, "transaction_type": "fee"});
+                patiently("it is done in the end", || async {
+                    let answer = house
+                        .post_as(&key, "/write/transaction", body.clone())
+                        .await;
+                    let may_come_again = [StatusCode::CONFLICT, StatusCode::SERVICE_UNAVAILABLE];
+                    let done = answer.status == StatusCode::OK;
+                    assert!(done || may_come_again.contains(&answer.status));
+                    done
+                })
+                .await;
+            }
+        });
+    }
+    let rows = "SELECT count(*) FROM transactions";
+    for _ in 0..20 {
+        let before = house.number(rows).await;
+        house
+            .sql(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                    WHERE datname = current_database() AND application_name = 'tidegate-origin'",
+            )
+            .await;
+        patiently(
+            "something is done between one time and the next",
+            || async {
+                let now = house.number(rows).await;
+                now > before || now == 80
+            },
+        )
+        .await;
+    }
+    clients.join_all().await;
+    assert_eq!(house.number(rows).await, 80);
+    let distinct = "SELECT count(DISTINCT amount) FROM transactions";
+    assert_eq!(house.number(distinct).await, 80);
+    let kept = "SELECT count(*) FROM idempotency_keys";
+    assert_eq!(house.number(kept).await, 80);
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_at_any_moment_and_comes_again_has_it_done_once() {
     let house = House::open().await;
     let body = json!({"user_id": 7, "amount": "5.00", "transaction_type": "purchase"});
