@@ -9,14 +9,15 @@ use axum::{
 use utoipa::OpenApi;
 
 use crate::{
-    courses, documents, enrollments, health, replicas::Servers, stats, transactions, users,
+    activity, courses, documents, enrollments, events, health, replicas::Servers, stats,
+    transactions, users,
 };
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "Tidegate origin",
-        description = "Users, courses, enrollments, documents and transactions."
+        description = "Users, courses, enrollments, documents, transactions and activity."
     ),
     paths(
         users::create,
@@ -38,6 +39,10 @@ use crate::{
         documents::read,
         transactions::write,
         transactions::read,
+        events::accept,
+        activity::list,
+        activity::views,
+        activity::trending,
         stats::show,
         health::show,
     )

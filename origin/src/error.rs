@@ -7,7 +7,10 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::answer::{NOT_FOUND, Policy, cache_headers};
+use crate::{
+    answer::{NOT_FOUND, Policy, cache_headers},
+    redis::Away,
+};
 
 /// How long a client should wait before it asks a database that is away again, in seconds.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("2");
@@ -148,6 +151,15 @@ impl Problem {
         )
     }
 
+    /// Something that the answer needs is not there now; the text says what.
+    pub(crate) fn later(
+        kind: &'static str,
+        title: &'static str,
+        detail: impl Into<String>,
+    ) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, kind, title, detail)
+    }
+
     /// Our own mistake.
     fn internal() -> Self {
         let status = StatusCode::INTERNAL_SERVER_ERROR;
@@ -162,6 +174,15 @@ impl Problem {
     /// Names the field at fault.
     pub(crate) fn field(mut self, field: impl Into<String>) -> Self {
         self.field = Some(field.into());
+        self
+    }
+
+    /// Says in which part of the request the field at fault is.
+    pub(crate) fn within(mut self, part: &str) -> Self {
+        self.field = Some(match self.field {
+            Some(field) => format!("{part}.{field}"),
+            None => part.to_owned(),
+        });
         self
     }
 
@@ -250,6 +271,17 @@ impl From<sqlx::Error> for Problem {
                 Self::internal()
             }
         }
+    }
+}
+
+impl From<Away> for Problem {
+    fn from(error: Away) -> Self {
+        tracing::warn!(%error, "redis is not available");
+        Self::later(
+            "urn:tidegate:redis-unavailable",
+            "Redis is not available",
+            "try again in a moment",
+        )
     }
 }
 

@@ -1,4 +1,5 @@
-//! The origin: users, courses, enrollments, documents and transactions on PostgreSQL, behind the edge.
+//! The origin: users, courses, enrollments, documents and transactions on PostgreSQL, and what users do on the way there
+//! through a stream in Redis, behind the edge.
 //!
 //! It keeps no cache of its own, because the edge is the cache. What it does for it: every answer says how long it may
 //! be used and by whom, carries a validator and the tags by which it falls; and every write puts the tags that fall into
@@ -21,11 +22,20 @@
 //! | a user's enrollments | `private, max-age=30` | | `user-enrollments:ID` |
 //! | a course's students | `private, max-age=30` | | `course-students:ID` |
 //! | a user's transactions | `private, max-age=10` | | `user-transactions:ID` |
+//! | a course's views, what is trending | `max-age=60` | `max-age=60` | |
+//! | lists of events | `no-store` | | |
 //! | statistics, health, errors, answers to writes | `no-store` | | |
 //!
 //! Every GET has a strong `ETag` made from its body. Keys in tags are percent-encoded, so that a tag is one word.
+//!
+//! # Events
+//!
+//! `POST /events` answers 202 when Redis has the events; workers take them into a table of days, each once. Requests are
+//! refused with 503 and `Retry-After` while Redis is away or too many events wait, and never dropped in silence. See
+//! `events` for what a repeat is, `stream` for what Redis promises, `worker` for what becomes of events that fail.
 
 mod access;
+mod activity;
 mod answer;
 mod config;
 mod courses;
@@ -33,20 +43,26 @@ mod description;
 mod documents;
 mod enrollments;
 mod error;
+mod events;
 mod health;
 mod input;
 mod lsn;
 mod metrics;
+mod on_redis;
 pub mod outbox;
+mod redis;
+mod refusal;
 mod relay;
 mod replicas;
 mod sample;
 mod startup;
 mod stats;
+mod stream;
 mod transactions;
 mod users;
+mod worker;
 
-pub use config::{Config, ConfigError, REPLICA_DEADLINE};
+pub use config::{Activity, Config, ConfigError, REPLICA_DEADLINE};
 pub use lsn::{Lsn, NoLsn};
 pub use outbox::{PurgeSink, SinkError};
 pub use startup::{Origin, Relay, SeedError, StartError};

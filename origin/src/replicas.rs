@@ -37,6 +37,7 @@ use crate::{
     error::Problem,
     lsn::{Lsn, position_of},
     metrics::{Fallback, Metrics},
+    on_redis::OnRedis,
 };
 
 const TIDEGATE_LSN: HeaderName = HeaderName::from_static("tidegate-lsn");
@@ -55,6 +56,7 @@ pub(crate) struct Servers {
     primary: PgPool,
     replica: Option<Arc<Replica>>,
     metrics: Arc<Metrics>,
+    on_redis: Arc<OnRedis>,
 }
 
 struct Replica {
@@ -79,8 +81,21 @@ impl Servers {
         Self {
             primary,
             replica: None,
+            on_redis: Arc::new(OnRedis::none(metrics.clone())),
             metrics,
         }
+    }
+
+    /// The same with what lives on Redis.
+    pub(crate) fn with_redis(self, on_redis: OnRedis) -> Self {
+        Self {
+            on_redis: Arc::new(on_redis),
+            ..self
+        }
+    }
+
+    pub(crate) fn on_redis(&self) -> &Arc<OnRedis> {
+        &self.on_redis
     }
 
     /// The same with a replica, which need not be there yet.
@@ -282,8 +297,10 @@ pub(crate) async fn direct(
 ) -> Response {
     if !request.method().is_safe() {
         let mut answer = next.run(request).await;
-        let lsn = seen_from(&servers, answer.status()).await;
-        answer.headers_mut().insert(TIDEGATE_LSN, lsn);
+        if answer.extensions().get::<OnRedisAlone>().is_none() {
+            let lsn = seen_from(&servers, answer.status()).await;
+            answer.headers_mut().insert(TIDEGATE_LSN, lsn);
+        }
         return answer;
     }
     let mut demands = request.headers().get_all(TIDEGATE_LSN).iter();
@@ -322,6 +339,16 @@ pub(crate) async fn direct(
         servers.metrics.fell_back(Fallback::Failed);
         return next.run(again).await;
     }
+    answer
+}
+
+/// Stands in the answer to a write that the database has no part in, and that no position of it can tell of.
+#[derive(Clone)]
+struct OnRedisAlone;
+
+/// Marks answers to writes that the database has no part in: they are given while it is away, too.
+pub(crate) async fn touches_no_database(mut answer: Response) -> Response {
+    answer.extensions_mut().insert(OnRedisAlone);
     answer
 }
 

@@ -22,16 +22,18 @@ use tokio::{
 
 use crate::{
     access::{self, Token},
+    activity,
     config::Config,
     courses, description, documents, enrollments,
     error::Problem,
-    health,
+    events, health,
     input::BODY_LIMIT,
     metrics::{self, Metrics},
+    on_redis::OnRedis,
     outbox::PurgeSink,
     relay::relay,
     replicas::{self, Servers},
-    sample, stats, transactions, users,
+    sample, stats, transactions, users, worker,
 };
 
 /// How long a start waits for a database that refuses connections: both may be starting.
@@ -59,6 +61,9 @@ pub enum StartError {
     /// The database's address, or that of its replica, cannot be read.
     #[error("the database url is not one of postgresql")]
     Url,
+    /// The address of Redis cannot be read.
+    #[error("the redis url is not one of redis")]
+    RedisUrl,
     /// There is no connecting to the database.
     #[error("cannot connect to database {database:?} at {host}: {reason}")]
     Database {
@@ -108,7 +113,8 @@ pub struct Origin {
     servers: Servers,
     stop: watch::Sender<()>,
     server: JoinHandle<()>,
-    relay: JoinHandle<()>,
+    /// The relay, and what works on the stream of events.
+    tasks: Vec<JoinHandle<()>>,
 }
 
 impl Origin {
@@ -143,6 +149,9 @@ impl Origin {
                 .map_err(StartError::Identity)?;
         }
 
+        let on_redis = OnRedis::new(&config.activity, metrics.clone());
+        servers = servers.with_redis(on_redis.map_err(|_| StartError::RedisUrl)?);
+
         let unable = |source| StartError::Listen {
             address: config.listen,
             source,
@@ -155,14 +164,15 @@ impl Origin {
             router(servers.clone(), &config.service_token),
             stopped.clone(),
         ));
-        let relay = tokio::spawn(relay(pool, sink, metrics, until(stopped)));
+        let mut tasks = on_stream(&config, &servers, &metrics, &stopped);
+        tasks.push(tokio::spawn(relay(pool, sink, metrics, until(stopped))));
         tracing::info!(%address, "the origin listens");
         Ok(Self {
             address,
             servers,
             stop,
             server,
-            relay,
+            tasks,
         })
     }
 
@@ -190,8 +200,10 @@ impl Origin {
             tracing::warn!("requests were cut off at the end of the drain");
             server.abort();
         }
-        // A task that panicked has said so already.
-        let _ = self.relay.await;
+        for task in self.tasks {
+            // A task that panicked has said so already.
+            let _ = task.await;
+        }
         let _ = timeout(DRAIN, self.servers.close()).await;
     }
 }
@@ -292,6 +304,42 @@ async fn has_outbox(pool: &PgPool) -> Result<(), StartError> {
     })
 }
 
+/// What takes events from the stream to the database, where there is one and this process is to.
+fn on_stream(
+    config: &Config,
+    servers: &Servers,
+    metrics: &Arc<Metrics>,
+    stopped: &watch::Receiver<()>,
+) -> Vec<JoinHandle<()>> {
+    let on_redis = servers.on_redis();
+    let Ok(stream) = on_redis.stream() else {
+        return Vec::new();
+    };
+    let settings = &config.activity;
+    if settings.events_workers == 0 {
+        return Vec::new();
+    }
+    let pool = servers.primary();
+    let retention = on_redis.retention();
+    let maintain = worker::maintain(
+        pool.clone(),
+        stream.clone(),
+        retention,
+        until(stopped.clone()),
+    );
+    let mut tasks = vec![tokio::spawn(maintain)];
+    for _ in 0..settings.events_workers {
+        tasks.push(tokio::spawn(worker::work(
+            pool.clone(),
+            stream.clone(),
+            settings.clone(),
+            metrics.clone(),
+            until(stopped.clone()),
+        )));
+    }
+    tasks
+}
+
 /// All routes, behind the token.
 fn router(servers: Servers, token: &str) -> Router {
     Router::new()
@@ -300,6 +348,8 @@ fn router(servers: Servers, token: &str) -> Router {
         .merge(enrollments::routes())
         .merge(documents::routes())
         .merge(transactions::routes())
+        .merge(events::routes())
+        .merge(activity::routes())
         .merge(stats::routes())
         .merge(health::routes())
         .merge(description::routes())

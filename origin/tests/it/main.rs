@@ -3,9 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod access;
+mod activity;
 mod answers;
+mod crashes;
 mod documents;
 mod enrolling;
+mod events;
 mod input;
 mod metrics;
 mod outage;
