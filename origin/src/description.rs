@@ -9,8 +9,8 @@ use axum::{
 use utoipa::OpenApi;
 
 use crate::{
-    activity, courses, documents, enrollments, events, health, replicas::Servers, stats,
-    transactions, users,
+    activity, courses, documents, drafts, enrollments, events, health, presence, reactions,
+    replicas::Servers, sessions, stats, transactions, users,
 };
 
 #[derive(OpenApi)]
@@ -43,6 +43,20 @@ use crate::{
         activity::list,
         activity::views,
         activity::trending,
+        reactions::add,
+        reactions::show,
+        drafts::save,
+        drafts::show,
+        drafts::finish,
+        sessions::begin,
+        sessions::show,
+        sessions::end,
+        presence::here,
+        presence::leave,
+        presence::present,
+        presence::types,
+        presence::stops,
+        presence::typing,
         stats::show,
         health::show,
     )

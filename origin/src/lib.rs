@@ -23,7 +23,8 @@
 //! | a course's students | `private, max-age=30` | | `course-students:ID` |
 //! | a user's transactions | `private, max-age=10` | | `user-transactions:ID` |
 //! | a course's views, what is trending | `max-age=60` | `max-age=60` | |
-//! | lists of events | `no-store` | | |
+//! | reactions | `max-age=5` | `max-age=5` | |
+//! | events, drafts, sessions, who is present or typing | `no-store` | | |
 //! | statistics, health, errors, answers to writes | `no-store` | | |
 //!
 //! Every GET has a strong `ETag` made from its body. Keys in tags are percent-encoded, so that a tag is one word.
@@ -37,10 +38,12 @@
 mod access;
 mod activity;
 mod answer;
+mod behind;
 mod config;
 mod courses;
 mod description;
 mod documents;
+mod drafts;
 mod enrollments;
 mod error;
 mod events;
@@ -50,11 +53,14 @@ mod lsn;
 mod metrics;
 mod on_redis;
 pub mod outbox;
+mod presence;
+mod reactions;
 mod redis;
 mod refusal;
 mod relay;
 mod replicas;
 mod sample;
+mod sessions;
 mod startup;
 mod stats;
 mod stream;

@@ -22,18 +22,19 @@ use tokio::{
 
 use crate::{
     access::{self, Token},
-    activity,
+    activity, behind,
     config::Config,
-    courses, description, documents, enrollments,
+    courses, description, documents, drafts, enrollments,
     error::Problem,
     events, health,
     input::BODY_LIMIT,
     metrics::{self, Metrics},
     on_redis::OnRedis,
     outbox::PurgeSink,
+    presence, reactions,
     relay::relay,
     replicas::{self, Servers},
-    sample, stats, transactions, users, worker,
+    sample, sessions, stats, transactions, users, worker,
 };
 
 /// How long a start waits for a database that refuses connections: both may be starting.
@@ -304,7 +305,7 @@ async fn has_outbox(pool: &PgPool) -> Result<(), StartError> {
     })
 }
 
-/// What takes events from the stream to the database, where there is one and this process is to.
+/// What takes events and all else that waits in Redis to the database, where there is one and this process is to.
 fn on_stream(
     config: &Config,
     servers: &Servers,
@@ -312,7 +313,7 @@ fn on_stream(
     stopped: &watch::Receiver<()>,
 ) -> Vec<JoinHandle<()>> {
     let on_redis = servers.on_redis();
-    let Ok(stream) = on_redis.stream() else {
+    let (Ok(redis), Ok(stream)) = (on_redis.redis(), on_redis.stream()) else {
         return Vec::new();
     };
     let settings = &config.activity;
@@ -327,7 +328,8 @@ fn on_stream(
         retention,
         until(stopped.clone()),
     );
-    let mut tasks = vec![tokio::spawn(maintain)];
+    let behind = behind::write(pool.clone(), redis.clone(), until(stopped.clone()));
+    let mut tasks = vec![tokio::spawn(maintain), tokio::spawn(behind)];
     for _ in 0..settings.events_workers {
         tasks.push(tokio::spawn(worker::work(
             pool.clone(),
@@ -350,6 +352,10 @@ fn router(servers: Servers, token: &str) -> Router {
         .merge(transactions::routes())
         .merge(events::routes())
         .merge(activity::routes())
+        .merge(reactions::routes())
+        .merge(drafts::routes())
+        .merge(sessions::routes())
+        .merge(presence::routes())
         .merge(stats::routes())
         .merge(health::routes())
         .merge(description::routes())

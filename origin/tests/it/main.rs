@@ -5,6 +5,7 @@
 mod access;
 mod activity;
 mod answers;
+mod behind;
 mod crashes;
 mod documents;
 mod enrolling;
