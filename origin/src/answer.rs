@@ -61,16 +61,21 @@ pub(crate) fn cache_headers(headers: &mut HeaderMap, policy: &Policy, tags: &[St
 /// A tag of one kind and value. What is not unreserved in a URI (RFC 3986 section 2.3) is percent-encoded, as the SQL
 /// function `tidegate_tag` does it.
 pub(crate) fn tag(kind: &str, value: impl std::fmt::Display) -> String {
+    format!("{kind}:{}", encoded(&value.to_string()))
+}
+
+/// A text of which what is not unreserved in a URI is percent-encoded.
+pub(crate) fn encoded(text: &str) -> String {
     use std::fmt::Write;
-    let mut tag = format!("{kind}:");
-    for byte in value.to_string().bytes() {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            tag.push(char::from(byte));
+            encoded.push(char::from(byte));
         } else {
-            write!(tag, "%{byte:02X}").expect("a string takes what is written");
+            write!(encoded, "%{byte:02X}").expect("a string takes what is written");
         }
     }
-    tag
+    encoded
 }
 
 /// What a GET answers with.

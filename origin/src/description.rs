@@ -9,17 +9,18 @@ use axum::{
 use utoipa::OpenApi;
 
 use crate::{
+    activity,
     courses::{self, search},
-    documents, enrollments, health, monitoring,
+    documents, drafts, enrollments, events, health, monitoring, presence, reactions,
     replicas::Servers,
-    stats, transactions, users,
+    sessions, stats, transactions, users,
 };
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "Tidegate origin",
-        description = "Users, courses, enrollments, documents and transactions."
+        description = "Users, courses, enrollments, documents, transactions and activity."
     ),
     paths(
         users::create,
@@ -45,6 +46,24 @@ use crate::{
         documents::read,
         transactions::write,
         transactions::read,
+        events::accept,
+        activity::list,
+        activity::views,
+        activity::trending,
+        reactions::add,
+        reactions::show,
+        drafts::save,
+        drafts::show,
+        drafts::finish,
+        sessions::begin,
+        sessions::show,
+        sessions::end,
+        presence::here,
+        presence::leave,
+        presence::present,
+        presence::types,
+        presence::stops,
+        presence::typing,
         stats::show,
         health::show,
         monitoring::database,

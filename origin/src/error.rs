@@ -9,7 +9,10 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::answer::{NOT_FOUND, Policy, cache_headers};
+use crate::{
+    answer::{NOT_FOUND, Policy, cache_headers},
+    redis::Away,
+};
 
 /// How long a client should wait before it asks for what is away again, unless more is known, in seconds.
 const AWAY: u32 = 2;
@@ -211,8 +214,7 @@ impl Problem {
 
     /// All connections to PostgreSQL are in use.
     pub(crate) fn busy() -> Self {
-        let problem = Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
+        let problem = Self::later(
             "urn:tidegate:busy",
             "The origin is busy",
             "all connections to the database are in use: try again in a moment",
@@ -221,6 +223,15 @@ impl Problem {
             retry_after: Some(BUSY),
             ..problem
         }
+    }
+
+    /// Something that the answer needs is not there now; the text says what.
+    pub(crate) fn later(
+        kind: &'static str,
+        title: &'static str,
+        detail: impl Into<String>,
+    ) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, kind, title, detail)
     }
 
     /// Our own mistake.
@@ -237,6 +248,15 @@ impl Problem {
     /// Names the field at fault.
     pub(crate) fn field(mut self, field: impl Into<String>) -> Self {
         self.field = Some(field.into());
+        self
+    }
+
+    /// Says in which part of the request the field at fault is.
+    pub(crate) fn within(mut self, part: &str) -> Self {
+        self.field = Some(match self.field {
+            Some(field) => format!("{part}.{field}"),
+            None => part.to_owned(),
+        });
         self
     }
 
@@ -333,6 +353,17 @@ impl From<sqlx::Error> for Problem {
                 Self::internal()
             }
         }
+    }
+}
+
+impl From<Away> for Problem {
+    fn from(error: Away) -> Self {
+        tracing::warn!(%error, "redis is not available");
+        Self::later(
+            "urn:tidegate:redis-unavailable",
+            "Redis is not available",
+            "try again in a moment",
+        )
     }
 }
 

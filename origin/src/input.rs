@@ -7,6 +7,7 @@ use axum::{
 use bytes::Bytes;
 use rust_decimal::Decimal;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::error::Problem;
 
@@ -21,6 +22,22 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         parse(&read(request, state).await?).map(Self)
+    }
+}
+
+/// A JSON body that is one thing, or an array of such things.
+pub(crate) struct OneOrMany<T>(pub(crate) Vec<T>);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for OneOrMany<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let body = read(request, state).await?;
+        if body.trim_ascii_start().starts_with(b"[") {
+            parse(&body).map(Self)
+        } else {
+            parse(&body).map(|one| Self(vec![one]))
+        }
     }
 }
 
@@ -140,6 +157,20 @@ pub(crate) fn no_zero(field: &'static str, value: &str) -> Result<(), Problem> {
         );
     }
     Ok(())
+}
+
+/// Refuses that character in any text of a JSON value, names of members included.
+pub(crate) fn no_zero_within(field: &'static str, value: &Value) -> Result<(), Problem> {
+    match value {
+        Value::String(text) => no_zero(field, text),
+        Value::Array(values) => values
+            .iter()
+            .try_for_each(|value| no_zero_within(field, value)),
+        Value::Object(members) => members.iter().try_for_each(|(name, value)| {
+            no_zero(field, name).and_then(|()| no_zero_within(field, value))
+        }),
+        Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
+    }
 }
 
 /// Refuses a value that is not among `choices`.

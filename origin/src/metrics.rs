@@ -162,6 +162,20 @@ pub(crate) struct Metrics {
     pub(crate) queries: Recent,
     /// Searches that were answered and not noted.
     pub(crate) search_notes_lost: Counter,
+    /// Events that were answered with 202.
+    pub(crate) events_accepted: Counter,
+    /// Events that were refused because too many waited.
+    pub(crate) events_refused: Counter,
+    /// Events that are in the table.
+    pub(crate) events_inserted: Counter,
+    /// Events that were in the table already.
+    pub(crate) events_repeated: Counter,
+    /// Events that became dead letters.
+    pub(crate) events_dead: Counter,
+    events_waiting: Gauge,
+    events_pending: Gauge,
+    events_oldest: Gauge<f64, AtomicU64>,
+    dead_letters: Gauge,
 }
 
 impl Metrics {
@@ -188,7 +202,17 @@ impl Metrics {
             responses: Recent::default(),
             queries: Recent::default(),
             search_notes_lost: Counter::default(),
+            events_accepted: Counter::default(),
+            events_refused: Counter::default(),
+            events_inserted: Counter::default(),
+            events_repeated: Counter::default(),
+            events_dead: Counter::default(),
+            events_waiting: Gauge::default(),
+            events_pending: Gauge::default(),
+            events_oldest: Gauge::default(),
+            dead_letters: Gauge::default(),
         };
+        metrics.register_events();
         let registry = &mut metrics.registry;
         registry.register(
             "outbox_rows",
@@ -283,6 +307,62 @@ impl Metrics {
         metrics
     }
 
+    fn register_events(&mut self) {
+        for (name, help, counter) in [
+            (
+                "events_accepted",
+                "Events that were put into the stream",
+                &self.events_accepted,
+            ),
+            (
+                "events_refused",
+                "Events that were refused because too many waited",
+                &self.events_refused,
+            ),
+            (
+                "events_inserted",
+                "Events that were taken from the stream into the table",
+                &self.events_inserted,
+            ),
+            (
+                "events_repeated",
+                "Events from the stream that were in the table already",
+                &self.events_repeated,
+            ),
+            (
+                "events_dead",
+                "Events that could not be inserted and became dead letters",
+                &self.events_dead,
+            ),
+        ] {
+            self.registry.register(name, help, counter.clone());
+        }
+        for (name, help, gauge) in [
+            (
+                "events_stream_length",
+                "Events that wait in the stream; -1 when Redis does not say",
+                &self.events_waiting,
+            ),
+            (
+                "events_pending",
+                "Events of those that a worker has taken; -1 when Redis does not say",
+                &self.events_pending,
+            ),
+            (
+                "events_dead_letters",
+                "Dead letters that there are; -1 when Redis does not say",
+                &self.dead_letters,
+            ),
+        ] {
+            self.registry.register(name, help, gauge.clone());
+        }
+        self.registry.register(
+            "events_oldest_seconds",
+            "For how long the oldest event has waited in the stream",
+            self.events_oldest.clone(),
+        );
+    }
+
     /// Counts a request that was answered, and for how long that took.
     pub(crate) fn answered(&self, status: StatusCode, time: Duration) {
         let outcome = match status.as_u16() {
@@ -357,7 +437,7 @@ pub(crate) fn routes() -> Router<Servers> {
 /// Shows the metrics in the OpenMetrics format. What the servers do not say in time is NaN.
 async fn show(State(servers): State<Servers>) -> Response {
     let metrics = servers.metrics();
-    let asked = ask(&servers).await;
+    let (asked, stream) = tokio::join!(ask(&servers), stream(&servers));
     let (waiting, oldest) = asked.outbox.unwrap_or((-1, f64::NAN));
     metrics.waiting.set(waiting);
     metrics.oldest.set(oldest);
@@ -374,6 +454,12 @@ async fn show(State(servers): State<Servers>) -> Response {
     }
     let is_open = primary.circuit() != "closed";
     metrics.circuit.set(i64::from(is_open));
+    let unknown = (-1, -1, f64::NAN, -1);
+    let (length, pending, oldest, dead) = stream.unwrap_or(unknown);
+    metrics.events_waiting.set(length);
+    metrics.events_pending.set(pending);
+    metrics.events_oldest.set(oldest);
+    metrics.dead_letters.set(dead);
     let mut text = String::new();
     encode(&mut text, &metrics.registry).expect("a String takes everything");
     let content_type =
@@ -424,4 +510,15 @@ async fn outbox(pool: &PgPool) -> Result<(i64, f64), sqlx::Error> {
     .fetch_one(pool)
     .await?;
     Ok((row.waiting, row.oldest))
+}
+
+/// How many events wait, how many of them a worker has, for how many seconds the oldest has waited, and dead letters.
+async fn stream(servers: &Servers) -> Option<(i64, i64, f64, i64)> {
+    let state = servers.on_redis().stream().ok()?.state().await.ok()?;
+    Some((
+        state.length as i64,
+        state.pending as i64,
+        state.lag.as_secs_f64(),
+        state.dead as i64,
+    ))
 }

@@ -39,6 +39,7 @@ use crate::{
     error::Problem,
     lsn::{Lsn, position_of},
     metrics::{Fallback, Metrics, Use},
+    on_redis::OnRedis,
     primary::{Primary, Slot, Ticket},
 };
 
@@ -60,6 +61,7 @@ pub(crate) struct Servers {
     metrics: Arc<Metrics>,
     clock: Clock,
     notes: Notes,
+    on_redis: Arc<OnRedis>,
 }
 
 struct Replica {
@@ -84,10 +86,23 @@ impl Servers {
         Self {
             primary,
             replica: None,
+            on_redis: Arc::new(OnRedis::none(metrics.clone())),
             metrics,
             clock,
             notes: Notes::default(),
         }
+    }
+
+    /// The same with what lives on Redis.
+    pub(crate) fn with_redis(self, on_redis: OnRedis) -> Self {
+        Self {
+            on_redis: Arc::new(on_redis),
+            ..self
+        }
+    }
+
+    pub(crate) fn on_redis(&self) -> &Arc<OnRedis> {
+        &self.on_redis
     }
 
     /// The same with a replica, which need not be there yet.
@@ -287,12 +302,40 @@ impl FromRequestParts<Servers> for Reader {
                 Err(reason) => servers.metrics.fell_back(reason),
             }
         }
-        let (connection, slot) = servers.primary.acquire().await?;
-        Ticket::of(&parts.extensions).mark();
-        Ok(Self {
+        PrimaryReader::new(servers, parts).begin().await
+    }
+}
+
+/// A read that has not begun, and that the primary alone may answer: what it is put together with may be newer than any
+/// replica.
+pub(crate) struct PrimaryReader {
+    primary: Primary,
+    ticket: Ticket,
+}
+
+impl PrimaryReader {
+    fn new(servers: &Servers, parts: &Parts) -> Self {
+        Self {
+            primary: servers.primary.clone(),
+            ticket: Ticket::of(&parts.extensions),
+        }
+    }
+
+    pub(crate) async fn begin(self) -> Result<Reader, Problem> {
+        let (connection, slot) = self.primary.acquire().await?;
+        self.ticket.mark();
+        Ok(Reader {
             connection,
             _slot: slot,
         })
+    }
+}
+
+impl FromRequestParts<Servers> for PrimaryReader {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, servers: &Servers) -> Result<Self, Problem> {
+        Ok(Self::new(servers, parts))
     }
 }
 
@@ -315,8 +358,10 @@ pub(crate) async fn direct(
 ) -> Response {
     if !request.method().is_safe() {
         let mut answer = next.run(request).await;
-        let lsn = seen_from(&servers, answer.status()).await;
-        answer.headers_mut().insert(TIDEGATE_LSN, lsn);
+        if answer.extensions().get::<OnRedisAlone>().is_none() {
+            let lsn = seen_from(&servers, answer.status()).await;
+            answer.headers_mut().insert(TIDEGATE_LSN, lsn);
+        }
         return answer;
     }
     let mut demands = request.headers().get_all(TIDEGATE_LSN).iter();
@@ -355,6 +400,16 @@ pub(crate) async fn direct(
         servers.metrics.fell_back(Fallback::Failed);
         return next.run(again).await;
     }
+    answer
+}
+
+/// Stands in the answer to a write that the database has no part in, and that no position of it can tell of.
+#[derive(Clone)]
+struct OnRedisAlone;
+
+/// Marks answers to writes that the database has no part in: they are given while it is away, too.
+pub(crate) async fn touches_no_database(mut answer: Response) -> Response {
+    answer.extensions_mut().insert(OnRedisAlone);
     answer
 }
 

@@ -22,19 +22,23 @@ use tokio::{
 
 use crate::{
     access::{self, Token},
+    activity, behind,
     clock::Clock,
-    config::Config,
-    courses, description, documents, enrollments,
+    config::{Activity, Config},
+    courses, description, documents, drafts, enrollments,
     error::Problem,
-    health,
+    events, health,
     input::BODY_LIMIT,
     metrics::{self, Metrics},
     monitoring,
+    on_redis::OnRedis,
     outbox::PurgeSink,
+    presence,
     primary::{self, ACQUIRE, Primary},
+    reactions,
     relay::relay,
     replicas::{self, Servers},
-    sample, stats, transactions, users,
+    sample, sessions, stats, transactions, users, worker,
 };
 
 /// How long a start waits for a database that refuses connections: both may be starting.
@@ -56,6 +60,9 @@ const LOCKED: Duration = Duration::from_secs(60);
 const REPLICA_STATEMENT: Duration = Duration::from_secs(2);
 /// Connections of a relay: one delivers, one listens, one tells how many rows wait.
 const RELAY_CONNECTIONS: u32 = 3;
+/// Connections of what works on Redis, beside one for each worker: one keeps the days of events in order, one folds
+/// reactions, one writes drafts.
+const BEHIND_CONNECTIONS: u32 = 3;
 /// How long requests may take to end once we stop.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -65,6 +72,9 @@ pub enum StartError {
     /// The database's address, or that of its replica, cannot be read.
     #[error("the database url is not one of postgresql")]
     Url,
+    /// The address of Redis cannot be read.
+    #[error("the redis url is not one of redis")]
+    RedisUrl,
     /// There is no connecting to the database.
     #[error("cannot connect to database {database:?} at {host}: {reason}")]
     Database {
@@ -116,7 +126,8 @@ pub struct Origin {
     background: PgPool,
     stop: watch::Sender<()>,
     server: JoinHandle<()>,
-    relay: JoinHandle<()>,
+    /// The relay, and what works on the stream of events.
+    tasks: Vec<JoinHandle<()>>,
 }
 
 impl Origin {
@@ -154,7 +165,7 @@ impl Origin {
                 ALIKE,
             ]));
         let background = PgPoolOptions::new()
-            .max_connections(RELAY_CONNECTIONS)
+            .max_connections(background_connections(&config.activity))
             .acquire_timeout(ACQUIRE)
             .connect_lazy_with(options);
         migrate(&config.database_url).await?;
@@ -174,6 +185,9 @@ impl Origin {
                 .map_err(StartError::Identity)?;
         }
 
+        let on_redis = OnRedis::new(&config.activity, metrics.clone());
+        servers = servers.with_redis(on_redis.map_err(|_| StartError::RedisUrl)?);
+
         let unable = |source| StartError::Listen {
             address: config.listen,
             source,
@@ -186,7 +200,13 @@ impl Origin {
             router(servers.clone(), &config.service_token),
             stopped.clone(),
         ));
-        let relay = tokio::spawn(relay(background.clone(), sink, metrics, until(stopped)));
+        let mut tasks = on_stream(&config, &background, &servers, &metrics, &stopped);
+        tasks.push(tokio::spawn(relay(
+            background.clone(),
+            sink,
+            metrics,
+            until(stopped),
+        )));
         tracing::info!(%address, "the origin listens");
         Ok(Self {
             address,
@@ -194,7 +214,7 @@ impl Origin {
             background,
             stop,
             server,
-            relay,
+            tasks,
         })
     }
 
@@ -212,7 +232,7 @@ impl Origin {
         Ok(())
     }
 
-    /// Accepts nothing more, lets requests end for up to ten seconds, stops the relay and closes the connections.
+    /// Accepts nothing more, lets requests end for up to ten seconds, stops the relay and the workers and closes the connections.
     ///
     /// Tags that the relay has not delivered stay in the outbox for the next one.
     pub async fn shutdown(self) {
@@ -222,8 +242,10 @@ impl Origin {
             tracing::warn!("requests were cut off at the end of the drain");
             server.abort();
         }
-        // A task that panicked has said so already.
-        let _ = self.relay.await;
+        for task in self.tasks {
+            // A task that panicked has said so already.
+            let _ = task.await;
+        }
         let _ = timeout(DRAIN, self.background.close()).await;
         let _ = timeout(DRAIN, self.servers.close()).await;
     }
@@ -327,6 +349,52 @@ async fn has_outbox(pool: &PgPool) -> Result<(), StartError> {
     })
 }
 
+/// How many connections may work behind the requests.
+fn background_connections(activity: &Activity) -> u32 {
+    if activity.redis_url.is_none() || activity.events_workers == 0 {
+        return RELAY_CONNECTIONS;
+    }
+    let workers = u32::try_from(activity.events_workers).unwrap_or(u32::MAX);
+    workers.saturating_add(RELAY_CONNECTIONS + BEHIND_CONNECTIONS)
+}
+
+/// What takes events and all else that waits in Redis to the database, where there is one and this process is to.
+fn on_stream(
+    config: &Config,
+    pool: &PgPool,
+    servers: &Servers,
+    metrics: &Arc<Metrics>,
+    stopped: &watch::Receiver<()>,
+) -> Vec<JoinHandle<()>> {
+    let on_redis = servers.on_redis();
+    let (Ok(redis), Ok(stream)) = (on_redis.redis(), on_redis.stream()) else {
+        return Vec::new();
+    };
+    let settings = &config.activity;
+    if settings.events_workers == 0 {
+        return Vec::new();
+    }
+    let retention = on_redis.retention();
+    let maintain = worker::maintain(
+        pool.clone(),
+        stream.clone(),
+        retention,
+        until(stopped.clone()),
+    );
+    let behind = behind::write(pool.clone(), redis.clone(), until(stopped.clone()));
+    let mut tasks = vec![tokio::spawn(maintain), tokio::spawn(behind)];
+    for _ in 0..settings.events_workers {
+        tasks.push(tokio::spawn(worker::work(
+            pool.clone(),
+            stream.clone(),
+            settings.clone(),
+            metrics.clone(),
+            until(stopped.clone()),
+        )));
+    }
+    tasks
+}
+
 /// All routes, behind the token.
 fn router(servers: Servers, token: &str) -> Router {
     Router::new()
@@ -335,6 +403,12 @@ fn router(servers: Servers, token: &str) -> Router {
         .merge(enrollments::routes())
         .merge(documents::routes())
         .merge(transactions::routes())
+        .merge(events::routes())
+        .merge(activity::routes())
+        .merge(reactions::routes())
+        .merge(drafts::routes())
+        .merge(sessions::routes())
+        .merge(presence::routes())
         .merge(stats::routes())
         .merge(health::routes())
         .merge(description::routes())

@@ -3,12 +3,16 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod access;
+mod activity;
 mod alerts;
 mod answers;
+mod behind;
 mod breaker;
 mod conditions;
+mod crashes;
 mod documents;
 mod enrolling;
+mod events;
 mod idempotency;
 mod input;
 mod metrics;

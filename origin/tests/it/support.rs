@@ -18,8 +18,8 @@ use hyper_util::{
 };
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, postgres::PgPoolOptions};
-use tidegate_origin::{Clock, Config, Lsn, Origin, PurgeSink, SinkError};
-use tidegate_services::Postgres;
+use tidegate_origin::{Activity, Clock, Config, Lsn, Origin, PurgeSink, SinkError};
+use tidegate_services::{Postgres, Redis};
 use tokio::{
     sync::watch,
     time::{sleep, timeout},
@@ -66,7 +66,26 @@ pub(crate) fn config(database_url: String) -> Config {
         replica_url: None,
         // A busy machine makes nobody's replica late.
         replica_deadline: PATIENCE,
+        activity: Activity::default(),
     }
+}
+
+/// Settings by which events that a reader has left are taken up soon.
+pub(crate) fn activity(redis: &Redis) -> Activity {
+    Activity {
+        redis_url: Some(redis.url()),
+        // A busy machine makes nobody's Redis away.
+        redis_deadline: PATIENCE,
+        events_claim: Duration::from_millis(200),
+        ..Activity::default()
+    }
+}
+
+/// Tells Redis something by hand.
+pub(crate) async fn told(redis: &Redis, command: &mut redis::Cmd) -> redis::Value {
+    let client = redis::Client::open(redis.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    command.query_async(&mut connection).await.unwrap()
 }
 
 /// Where tags go. It can fail a number of times, or refuse: then the outbox keeps its rows.
@@ -181,6 +200,15 @@ impl House {
             ..config(database_url)
         };
         Self::told(config).await
+    }
+
+    /// An origin before Redis, with a database of its own.
+    pub(crate) async fn with_activity(activity: Activity) -> Self {
+        Self::told(Config {
+            activity,
+            ..config(database().await)
+        })
+        .await
     }
 
     /// An origin with settings of the test's own.
