@@ -261,7 +261,7 @@ pub(crate) async fn views(
     let range = Range::new(window.from, window.to);
     let counted = sqlx::query!(
         r#"SELECT count(*) AS "views!", count(DISTINCT user_id) AS "viewers!" FROM events
-           WHERE event_type = 'course_view' AND event_data ->> 'course_id' = $1
+           WHERE event_type = 'course_view' AND left(event_data ->> 'course_id', 21) = $1
                AND id >= $2 AND id < $3 AND occurred_at >= $4 AND occurred_at < $5"#,
         course_id.to_string(),
         range.ids[0],
@@ -295,7 +295,7 @@ pub(crate) async fn trending(
     let courses = sqlx::query_as!(
         Trending,
         r#"SELECT courses.id AS course_id, title, views AS "views!"
-           FROM (SELECT event_data ->> 'course_id' AS course, count(*) AS views FROM events
+           FROM (SELECT left(event_data ->> 'course_id', 21) AS course, count(*) AS views FROM events
                  WHERE event_type = 'course_view' AND event_data ->> 'course_id' IS NOT NULL
                      AND id >= $1 AND id < $2 AND occurred_at >= $3 AND occurred_at < $4
                  GROUP BY 1) AS counted

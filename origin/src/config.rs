@@ -41,7 +41,7 @@ pub struct Activity {
     pub events_limit: u64,
     /// How many events are inserted at once.
     pub events_batch: usize,
-    /// How many readers of this process insert; none leaves it to other processes.
+    /// How many readers of this process insert; with none of them all that waits in Redis is left to other processes.
     pub events_workers: usize,
     /// How often an event that the database refuses is tried.
     pub events_tries: u32,

@@ -10,6 +10,7 @@
 //! the last second or two; without the append-only file all that waits is lost.
 
 use std::{
+    collections::HashMap,
     sync::{Arc, LazyLock},
     time::Duration,
 };
@@ -153,6 +154,29 @@ impl Stream {
             lag: Duration::from_millis(lag.max(0) as u64),
             dead,
         })
+    }
+
+    /// What of the server's settings lets it lose what it has answered for; nothing where it does not tell its settings.
+    pub(crate) async fn weaknesses(&self) -> Result<Vec<&'static str>, Away> {
+        let mut commands = redis::pipe();
+        for setting in ["appendonly", "appendfsync", "maxmemory-policy"] {
+            commands.cmd("CONFIG").arg("GET").arg(setting);
+        }
+        let settings: Vec<HashMap<String, String>> = self.redis.pipeline(&commands).await?;
+        let settings: HashMap<_, _> = settings.into_iter().flatten().collect();
+        let setting = |name: &str| settings.get(name).map(String::as_str);
+        let mut weaknesses = Vec::new();
+        match (setting("appendonly"), setting("appendfsync")) {
+            (Some("no"), _) => weaknesses.push("without appendonly a crash loses all that waits"),
+            (_, Some("everysec" | "no")) => {
+                weaknesses.push("without appendfsync always a crash may lose the last seconds");
+            }
+            _ => {}
+        }
+        if setting("maxmemory-policy").is_some_and(|policy| policy.starts_with("allkeys-")) {
+            weaknesses.push("maxmemory-policy may evict all that waits");
+        }
+        Ok(weaknesses)
     }
 
     pub(crate) async fn forget_the_gone(&self) -> Result<(), Away> {

@@ -133,11 +133,11 @@ impl Worker {
             };
             let error = match self.insert(part).await {
                 Ok(new) => {
-                    let entries: Vec<_> = part.iter().map(|(entry, _)| entry.clone()).collect();
-                    self.consumer.settle(&entries).await?;
                     self.metrics.events_inserted.inc_by(new);
                     let repeats = (part.len() as u64).saturating_sub(new);
                     self.metrics.events_repeated.inc_by(repeats);
+                    let entries: Vec<_> = part.iter().map(|(entry, _)| entry.clone()).collect();
+                    self.consumer.settle(&entries).await?;
                     pause = BACK_OFF.0;
                     continue;
                 }
@@ -203,7 +203,14 @@ pub(crate) async fn maintain(
     shutdown: impl Future<Output = ()> + Send,
 ) {
     let mut shutdown = pin!(shutdown);
+    let mut is_told = false;
     loop {
+        if !is_told && let Ok(weaknesses) = stream.weaknesses().await {
+            is_told = true;
+            for weakness in weaknesses {
+                tracing::warn!(weakness, "redis may lose events that were accepted");
+            }
+        }
         let now = OffsetDateTime::now_utc();
         let round = async {
             let made = make_days(&pool, now - GRACE, now + AHEAD).await?;

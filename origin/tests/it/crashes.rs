@@ -6,7 +6,10 @@ use std::{
     io::{BufRead, BufReader, Read},
     net::SocketAddr,
     process::{Child, ChildStdin, Command, Stdio},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, Ordering},
+    },
     time::Duration,
 };
 
@@ -20,7 +23,7 @@ use tidegate_services::{Postgres, Redis};
 use tokio::{sync::watch, time::sleep};
 use uuid::Uuid;
 
-use crate::support::{House, TOKEN, activity, config, patiently};
+use crate::support::{House, TOKEN, activity, config, patiently, told};
 
 /// The variables by which the program below is told where its servers are; without them it is no program.
 const DATABASE: &str = "CRASHES_DATABASE";
@@ -101,6 +104,8 @@ struct Load {
     address: watch::Sender<SocketAddr>,
     answered: Arc<Mutex<BTreeSet<Uuid>>>,
     refused: watch::Sender<usize>,
+    /// Reactions that were sent, each once, and those of them that were answered with 202.
+    reactions: Arc<[AtomicI64; 2]>,
     stop: watch::Sender<bool>,
     clients: Vec<tokio::task::JoinHandle<()>>,
 }
@@ -111,12 +116,14 @@ impl Load {
             address: watch::Sender::new(address),
             answered: Arc::default(),
             refused: watch::Sender::new(0),
+            reactions: Arc::default(),
             stop: watch::Sender::new(false),
             clients: Vec::new(),
         };
         for user in 0..4 {
             let (address, stop) = (load.address.subscribe(), load.stop.subscribe());
             let (answered, refused) = (load.answered.clone(), load.refused.clone());
+            let reactions = load.reactions.clone();
             load.clients.push(tokio::spawn(async move {
                 while !*stop.borrow() {
                     let ids: Vec<_> = (0..10).map(|_| Uuid::now_v7()).collect();
@@ -125,9 +132,15 @@ impl Load {
                         .map(|id| json!({"id": id, "user_id": user, "event_type": "load"}))
                         .collect();
                     let body = Bytes::from(batch.to_string());
+                    let at = *address.borrow();
+                    reactions[0].fetch_add(1, Ordering::Relaxed);
+                    let reaction = Bytes::from_static(br#"{"reaction": "like"}"#);
+                    if post(at, "/reactions/load", reaction).await == Some(StatusCode::ACCEPTED) {
+                        reactions[1].fetch_add(1, Ordering::Relaxed);
+                    }
                     loop {
                         let at = *address.borrow();
-                        if post(at, body.clone()).await == Some(StatusCode::ACCEPTED) {
+                        if post(at, "/events", body.clone()).await == Some(StatusCode::ACCEPTED) {
                             answered.lock().unwrap().extend(ids);
                             break;
                         }
@@ -173,9 +186,9 @@ impl Load {
 }
 
 /// The answer's status; nothing when there is none.
-async fn post(address: SocketAddr, body: Bytes) -> Option<StatusCode> {
+async fn post(address: SocketAddr, path: &str, body: Bytes) -> Option<StatusCode> {
     let client = Client::builder(TokioExecutor::new()).build_http();
-    let request = Request::post(format!("http://{address}/events"))
+    let request = Request::post(format!("http://{address}{path}"))
         .header("x-service-token", TOKEN)
         .header("content-type", "application/json")
         .body(Full::new(body))
@@ -192,6 +205,14 @@ async fn table(url: &str) -> Option<Vec<Uuid>> {
         .fetch_all(&mut connection)
         .await
         .ok()
+}
+
+async fn sum_of_reactions(url: &str) -> i64 {
+    let mut connection = PgConnection::connect(url).await.unwrap();
+    sqlx::query_scalar("SELECT count FROM reactions")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap()
 }
 
 /// A folder that the database's user can reach.
@@ -234,6 +255,7 @@ async fn whatever_is_killed_what_was_answered_is_in_the_table_once() {
     program = Program::start(&postgres, &redis);
     load.address.send_replace(program.address);
 
+    let reactions = load.reactions.clone();
     let answered = load.finish().await;
     assert!(answered.len() > 1_600, "{}", answered.len());
     patiently("all that was answered is in the table", || async {
@@ -245,7 +267,25 @@ async fn whatever_is_killed_what_was_answered_is_in_the_table_once() {
     // The key says that each is there once; and nothing is there that nobody sent.
     let rows = table(&postgres.url()).await.unwrap();
     assert!(rows.iter().copied().eq(answered.iter().copied()));
-    println!("answered 202: {}, rows: {}", answered.len(), rows.len());
+    patiently("all reactions are folded", || async {
+        let mut left = redis::cmd("EXISTS");
+        let left = left.arg("{tidegate-origin:reactions}:open");
+        let left = left.arg("{tidegate-origin:reactions}:closed");
+        told(&redis, left).await == redis::Value::Int(0)
+    })
+    .await;
+    let sum = sum_of_reactions(&postgres.url()).await;
+    // What was answered is in the sum; what got no answer may be.
+    let [sent, counted] = [0, 1].map(|which| reactions[which].load(Ordering::Relaxed));
+    assert!(
+        (counted..=sent).contains(&sum),
+        "{counted}..={sent}, and not {sum}"
+    );
+    println!(
+        "events answered 202: {}, rows: {}; reactions answered 202: {counted}, sum: {sum}, sent: {sent}",
+        answered.len(),
+        rows.len()
+    );
 }
 
 #[tokio::test]

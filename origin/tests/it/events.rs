@@ -433,3 +433,24 @@ async fn days_are_made_ahead_when_they_are_missing_and_dropped_when_they_are_ove
     rows(&house, 1).await;
     assert_eq!(worker.metric("tidegate_events_dead_total").await, Some(0.0));
 }
+
+#[tokio::test]
+async fn what_no_index_could_take_whole_is_kept() {
+    let redis = Redis::ephemeral().unwrap();
+    let house = House::with_activity(activity(&redis)).await;
+    let long: String = (0..300).map(|_| Uuid::now_v7().to_string()).collect();
+    let view = |course: Value| json!({"user_id": 1, "event_type": "course_view", "event_data": {"course_id": course}});
+    let batch = json!([
+        view(json!(long)),
+        view(json!("12 and more")),
+        view(json!("12")),
+        view(json!(12))
+    ]);
+    house
+        .post("/events", batch)
+        .await
+        .expect(StatusCode::ACCEPTED);
+    rows(&house, 4).await;
+    let views = house.get("/courses/12/views").await.expect(StatusCode::OK);
+    assert_eq!(views.json()["views"], 2);
+}
