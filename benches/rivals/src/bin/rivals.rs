@@ -115,9 +115,9 @@ fn prepare(arguments: &Arguments, checkout: &Path) -> Result<()> {
         let mut cargo =
             Command::new(std::env::var_os("CARGO").map_or("cargo".into(), PathBuf::from));
         cargo
-            .args(["build", "--release", "--locked", "--bin", "tidegate"])
+            .args(["build", "--profile", "dist", "--locked", "--bin", "tidegate"])
             .current_dir(checkout);
-        finish(&mut cargo, "cargo build --release --locked --bin tidegate")?;
+        finish(&mut cargo, "cargo build --profile dist --locked --bin tidegate")?;
     }
     Ok(())
 }
