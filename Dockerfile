@@ -9,7 +9,7 @@ RUN setup/prepare build
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --release --locked --bin tidegate && cp target/release/tidegate /usr/local/bin/tidegate
+    cargo build --profile dist --locked --bin tidegate && cp target/dist/tidegate /usr/local/bin/tidegate
 
 FROM debian:bookworm-slim
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin tidegate

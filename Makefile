@@ -21,7 +21,7 @@ help:
 	@echo "make profile where they go on a path, PATH_NAME=hit"
 	@echo "make fuzz    arbitrary bytes against what reads messages, SECONDS=30 for each target"
 	@echo "make rivals  beside nginx, HAProxy, Varnish and others; writes benches/RESULTS.md (ARGS=--help explains)"
-	@echo "make build   the release binary"
+	@echo "make build   the binary to deploy, target/dist/tidegate"
 	@echo "make setup   only put what is missing on this machine"
 
 run:
@@ -57,12 +57,12 @@ fuzz:
 
 rivals:
 	@setup/prepare build
-	@cargo build --quiet --release --locked -p tidegate-rivals
-	@exec cargo run --quiet --release --locked -p tidegate-rivals -- $(ARGS)
+	@cargo build --quiet --profile dist --locked -p tidegate-rivals
+	@exec cargo run --quiet --profile dist --locked -p tidegate-rivals -- $(ARGS)
 
 build:
 	@setup/prepare build
-	cargo build --release --locked --bin tidegate
+	cargo build --profile dist --locked --bin tidegate
 
 setup:
 	@setup/prepare test

@@ -1,17 +1,6 @@
-//! The edge that is measured, in a process of its own.
+//! The edge that is measured, and the ways of asking it.
 
-use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::process::{Command, Stdio};
-use std::time::Duration;
-
-use tidegate_edge::config::Config;
-use tidegate_edge::startup::{Edge, Options};
-
-use crate::processor;
-
-/// The variable that makes this program the edge, with the origin's address.
-pub(crate) const ORIGIN: &str = "TIDEGATE_BENCH_ORIGIN";
 
 /// A way of asking for the same page.
 pub(crate) struct Way {
@@ -94,52 +83,7 @@ handler = { name = "handler-reused", grants = ["kv"], config = { greeting = "aho
 origin = "default"
 "#;
 
-/// Runs the edge until the other end of standard input is closed.
-pub(crate) fn run(origin: &str) {
-    let config = CONFIG.replace("ORIGIN", origin);
-    let config = Config::from_toml(&config, "benchmark").expect("the configuration is right");
-    let options = Options {
-        builtin_plugins: tidegate_plugins::WITH_FIXTURES,
-        ..Options::default()
-    };
-    let edge = Edge::start(config, options).expect("an edge starts on a free port");
-    println!("{}", edge.addr());
-    // Ends with the program that started it, however that ends.
-    let _ = std::io::stdin().read(&mut [0]);
-}
-
-/// The edge's process; dropped, it ends.
-pub(crate) struct Child {
-    process: std::process::Child,
-    pub(crate) address: SocketAddr,
-}
-
-impl Child {
-    pub(crate) fn start(origin: SocketAddr) -> Child {
-        let program = std::env::current_exe().expect("this program has a file");
-        let mut process = Command::new(program)
-            .env(ORIGIN, origin.to_string())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("this program starts again");
-        let output = process.stdout.take().expect("it is piped");
-        let mut line = String::new();
-        BufReader::new(output)
-            .read_line(&mut line)
-            .expect("the edge says where it listens");
-        let address = line.trim().parse().expect("the edge says its address");
-        Child { process, address }
-    }
-
-    pub(crate) fn processor_time(&self) -> Duration {
-        processor::time(self.process.id())
-    }
-}
-
-impl Drop for Child {
-    fn drop(&mut self) {
-        drop(self.process.stdin.take());
-        let _ = self.process.wait();
-    }
+/// The edge's configuration before this origin.
+pub(crate) fn config(origin: SocketAddr) -> String {
+    CONFIG.replace("ORIGIN", &origin.to_string())
 }

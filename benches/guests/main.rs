@@ -9,18 +9,26 @@
 //! whatever else the machine does changes it little. The first way is what the others are compared with.
 
 mod edge;
-mod processor;
 
+#[path = "../support/child.rs"]
+mod child;
 #[path = "../support/client.rs"]
 mod client;
+#[path = "../support/costs.rs"]
+mod costs;
 #[path = "../support/origin.rs"]
 mod origin;
+#[path = "../support/processor.rs"]
+mod processor;
 
 use std::net::SocketAddr;
-use std::time::Instant;
 
+use tidegate_edge::startup::Options;
+
+use child::Child;
 use client::Client;
-use edge::{Child, WAYS, Way};
+use costs::Costs;
+use edge::{WAYS, Way};
 
 /// As the edge has it that is shipped.
 #[global_allocator]
@@ -30,55 +38,45 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const CLIENTS: usize = 16;
 
 fn main() {
-    if let Some(address) = std::env::var_os(edge::ORIGIN) {
-        edge::run(&address.to_string_lossy());
+    let options = || Options {
+        builtin_plugins: tidegate_plugins::WITH_FIXTURES,
+        ..Options::default()
+    };
+    if child::is_child(options) {
         return;
     }
-    // Cargo says that this is a benchmark, and how it is run beside the tests.
-    let is_test = std::env::args().any(|argument| argument == "--test");
-    let given: Vec<usize> = std::env::args()
-        .skip(1)
-        .filter(|argument| !argument.starts_with("--"))
-        .map(|argument| {
-            let parsed = argument.parse();
-            parsed.unwrap_or_else(|_| panic!("a number is wanted, and not {argument:?}"))
-        })
-        .collect();
-    let default = if is_test { (64, 1) } else { (100_000, 5) };
+    let (given, is_trial) = costs::arguments();
+    let default = if is_trial { (64, 1) } else { (100_000, 5) };
     let requests = given.first().copied().unwrap_or(default.0);
     let rounds = given.get(1).copied().unwrap_or(default.1).max(1);
-    let child = Child::start(origin::start());
+    let edge = Child::start(&edge::config(origin::start()));
     for way in WAYS {
-        load(child.address, way, CLIENTS * 8);
+        load(edge.address, way, CLIENTS * 8);
     }
-    let mut measured = vec![Vec::new(); WAYS.len()];
+    let mut measured: Vec<Costs> = WAYS.iter().map(|_| Costs::default()).collect();
     for _ in 0..rounds {
-        for (way, times) in WAYS.iter().zip(&mut measured) {
-            let (before, start) = (child.processor_time(), Instant::now());
-            load(child.address, way, requests);
-            let used = child.processor_time() - before;
-            let answered = (requests / CLIENTS * CLIENTS) as f64;
-            times.push((
-                used.as_secs_f64() * 1e6 / answered,
-                answered / start.elapsed().as_secs_f64(),
-            ));
+        for (way, costs) in WAYS.iter().zip(&mut measured) {
+            let answered = requests / CLIENTS * CLIENTS;
+            costs.measure(&edge, answered, || load(edge.address, way, requests));
         }
     }
-    print(&mut measured);
+    print(measured);
 }
 
 /// Prints medians, and what each way costs more than the first.
-fn print(measured: &mut [Vec<(f64, f64)>]) {
+fn print(measured: Vec<Costs>) {
     let mut first = None;
-    for (way, times) in WAYS.iter().zip(measured) {
-        times.sort_by(|one, other| one.0.total_cmp(&other.0));
-        let (cost, rate) = times[times.len() / 2];
-        let (least, most) = (times[0].0, times[times.len() - 1].0);
-        let first = *first.get_or_insert(cost);
+    for (way, costs) in WAYS.iter().zip(measured) {
+        let found = costs.summary();
+        let first = *first.get_or_insert(found.cost);
         println!(
-            "{}: {cost:.1} µs of CPU ({least:.1} to {most:.1}), {:+.1} µs, {rate:.0}/s",
+            "{}: {:.1} µs of CPU ({:.1} to {:.1}), {:+.1} µs, {:.0}/s",
             way.name,
-            cost - first
+            found.cost,
+            found.least,
+            found.most,
+            found.cost - first,
+            found.rate
         );
     }
 }

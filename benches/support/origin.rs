@@ -54,11 +54,24 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Inf
         .header(ETAG, "\"33a64df551425fcc\"")
         .body(Full::new(Bytes::from_static(&BODY)));
     let mut response = response.expect("a status and three valid fields");
-    if !request.uri().path().starts_with("/untagged") {
-        response.headers_mut().insert(
-            HeaderName::from_static("surrogate-key"),
-            HeaderValue::from_static("courses course:7 teacher:12 term:2033-2 page"),
-        );
+    if let Some(tags) = tags(request.uri().path()) {
+        let name = HeaderName::from_static("surrogate-key");
+        response.headers_mut().insert(name, tags);
     }
     Ok(response)
+}
+
+/// The tags of a page: none below `/untagged`, so many below `/tags-50`, five elsewhere.
+fn tags(path: &str) -> Option<HeaderValue> {
+    const FIVE: &str = "courses course:7 teacher:12 term:2033-2 page";
+    let Some(rest) = path.strip_prefix("/tags-") else {
+        let is_tagged = !path.starts_with("/untagged");
+        return is_tagged.then_some(HeaderValue::from_static(FIVE));
+    };
+    let end = rest.find('/').unwrap_or(rest.len());
+    let count = rest[..end].parse().unwrap_or(0);
+    let tags: Vec<_> = (0..count)
+        .map(|number| format!("course:{number}"))
+        .collect();
+    (count > 0).then(|| HeaderValue::try_from(tags.join(" ")).expect("letters, digits and spaces"))
 }

@@ -26,7 +26,13 @@ pub fn is_deceptive(path: &str, response: &HeaderMap) -> bool {
 
 /// The lower-case extension of the path's last segment, as an origin reads it that decodes `%2e` and `%2f` first.
 fn extension(path: &str) -> Option<String> {
-    let path = path.split(['?', '#']).next()?.to_ascii_lowercase();
+    let end = path.find(['?', '#']).unwrap_or(path.len());
+    let path = &path[..end];
+    // Most paths have no extension, however they are written.
+    if !path.contains(['.', '%']) {
+        return None;
+    }
+    let path = path.to_ascii_lowercase();
     let path = path.replace("%2e", ".").replace("%2f", "/");
     let segment = path.rsplit('/').next()?;
     let (_, extension) = segment.rsplit_once('.')?;

@@ -21,9 +21,13 @@ const CACHE_GROUP_INVALIDATION: HeaderName = HeaderName::from_static("cache-grou
 /// `Cache-Groups` as `group:` with the origin and the group's name, for a group is one origin's own (RFC 9875 §2.1).
 #[must_use]
 pub fn tags(scheme: &str, authority: &str, response: &HeaderMap) -> Vec<String> {
+    let mut tags = Tags::default();
+    // Most responses have none, and a look at each name costs less than a search for each.
+    if !response.keys().any(|name| has_tags(name.as_str())) {
+        return tags.ordered;
+    }
     let spaced = |byte: &u8| *byte == b',' || byte.is_ascii_whitespace();
     let comma = |byte: &u8| *byte == b',';
-    let mut tags = Tags::default();
     for line in response.get_all(&SURROGATE_KEY) {
         tags.extend(line.as_bytes().split(spaced));
     }
@@ -37,6 +41,13 @@ pub fn tags(scheme: &str, authority: &str, response: &HeaderMap) -> Vec<String> 
         tags.add(group);
     }
     tags.ordered
+}
+
+fn has_tags(name: &str) -> bool {
+    matches!(
+        name,
+        "surrogate-key" | "cache-tag" | "xkey" | "cache-groups"
+    )
 }
 
 /// The tags of the groups that an answer invalidates by `Cache-Group-Invalidation` (RFC 9875 §3).

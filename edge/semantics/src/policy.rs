@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{HeaderName, StatusCode};
 
 use crate::status::StatusPattern;
 
@@ -36,7 +36,7 @@ pub struct Policy {
     /// The most tags a response may carry; with more it is not stored, for it could not be purged by all of them.
     pub max_tags: usize,
     /// The targeted fields to look at, in order (RFC 9213 §2.2).
-    pub targets: Vec<String>,
+    pub targets: Vec<HeaderName>,
 }
 
 impl Policy {
@@ -65,8 +65,8 @@ impl Default for Policy {
             deception_armour: true,
             max_tags: 256,
             targets: vec![
-                "tidegate-cache-control".to_owned(),
-                "cdn-cache-control".to_owned(),
+                HeaderName::from_static("tidegate-cache-control"),
+                HeaderName::from_static("cdn-cache-control"),
             ],
         }
     }

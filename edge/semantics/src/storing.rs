@@ -9,7 +9,7 @@ use crate::fields;
 use crate::freshness::Terms;
 use crate::policy::Policy;
 use crate::step::{Step, Witness as _, seconds};
-use crate::targeted::governing;
+use crate::targeted::{governing, may_govern};
 
 mod rules;
 
@@ -64,8 +64,22 @@ pub fn explain(exchange: &Exchange<'_>, policy: &Policy) -> Vec<Step> {
 pub fn stored_fields(response: &HeaderMap, policy: &Policy) -> HeaderMap {
     let mut stored = response.clone();
     fields::strip_hop_by_hop(&mut stored);
-    for name in governing(response, policy).directives.withheld {
-        stored.remove(name);
+    if may_withhold(response, policy) {
+        for name in governing(response, policy).directives.withheld {
+            stored.remove(name);
+        }
     }
     stored
+}
+
+/// Whether a field that can govern has the word: most responses are told apart by that from those that withhold.
+fn may_withhold(response: &HeaderMap, policy: &Policy) -> bool {
+    const WORD: &[u8] = b"no-cache";
+    may_govern(policy).any(|name| {
+        let mut lines = response.get_all(name).iter();
+        lines.any(|line| {
+            let mut places = line.as_bytes().windows(WORD.len());
+            places.any(|place| place.eq_ignore_ascii_case(WORD))
+        })
+    })
 }

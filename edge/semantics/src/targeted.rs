@@ -47,9 +47,14 @@ pub fn governing(response: &HeaderMap, policy: &Policy) -> Governing {
     }
 }
 
-fn dictionary(response: &HeaderMap, target: &str) -> Option<(HeaderName, Directives)> {
-    let name = HeaderName::from_bytes(target.as_bytes()).ok()?;
-    let value = fields::combined(response, &name)?;
+/// The fields that [`governing`] looks at.
+pub(crate) fn may_govern(policy: &Policy) -> impl Iterator<Item = &HeaderName> {
+    static OTHERS: [HeaderName; 2] = [SURROGATE_CONTROL, CACHE_CONTROL];
+    policy.targets.iter().chain(&OTHERS)
+}
+
+fn dictionary(response: &HeaderMap, target: &HeaderName) -> Option<(HeaderName, Directives)> {
+    let value = fields::combined(response, target)?;
     let dictionary: Dictionary = Parser::new(&value).parse().ok()?;
     if dictionary.is_empty() {
         return None;
@@ -62,7 +67,7 @@ fn dictionary(response: &HeaderMap, target: &str) -> Option<(HeaderName, Directi
             None => continue,
         }
     }
-    Some((name, directives))
+    Some((target.clone(), directives))
 }
 
 /// A member's value in the terms of `Cache-Control` (RFC 9213 §2.1). `None` when the type is wrong for the directive,

@@ -13,7 +13,7 @@ use std::fmt;
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
-use known::{KNOWN, Known, WHOLE, WHOLE_FROM, WRITTEN_OUT, known};
+use known::{KNOWN, Known, WHOLE_FROM, WRITTEN_OUT, known, whole_at};
 
 /// The fields that clients get, those that they do not, and the tags.
 #[derive(Clone, PartialEq, Eq)]
@@ -25,15 +25,25 @@ pub struct Fields {
 impl Fields {
     /// Copies what is kept of a response.
     pub fn new<T: AsRef<str>>(headers: &HeaderMap, hidden: &HeaderMap, tags: &[T]) -> Fields {
-        let lists = [headers, hidden];
-        let lengths = lists.map(|list| list.iter().map(field_length).sum::<usize>());
+        let lists = [headers, hidden].map(|list| {
+            let fields = list.iter().map(|field| (field, known(field)));
+            fields.collect::<Vec<_>>()
+        });
+        let lengths = lists.each_ref().map(|list| {
+            let lengths = list
+                .iter()
+                .map(|(field, known)| field_length(*field, *known));
+            lengths.sum::<usize>()
+        });
         let of_tags = tags.iter().map(|tag| text_length(tag.as_ref().len()));
         let of_lists = lengths.into_iter().map(text_length);
         let length = of_lists.chain(of_tags).sum();
         let mut block = Writer(Vec::with_capacity(length));
         for (list, length) in lists.into_iter().zip(lengths) {
             block.number(length);
-            list.iter().for_each(|field| block.field(field));
+            for (field, known) in list {
+                block.field(field, known);
+            }
         }
         for tag in tags {
             block.text(tag.as_ref().as_bytes());
@@ -154,8 +164,8 @@ fn text_length(length: usize) -> usize {
     number_length(length) + length
 }
 
-fn field_length((name, value): (&HeaderName, &HeaderValue)) -> usize {
-    match known((name, value)) {
+fn field_length((name, value): (&HeaderName, &HeaderValue), known: Known) -> usize {
+    match known {
         Known::Whole(_) => 1,
         Known::Name(_) => 1 + text_length(value.len()),
         Known::Nothing => 1 + text_length(name.as_str().len()) + text_length(value.len()),
@@ -179,8 +189,8 @@ impl Writer {
         self.0.extend_from_slice(text);
     }
 
-    fn field(&mut self, (name, value): (&HeaderName, &HeaderValue)) {
-        match known((name, value)) {
+    fn field(&mut self, (name, value): (&HeaderName, &HeaderValue), known: Known) {
+        match known {
             Known::Whole(number) => return self.0.push(number),
             Known::Name(number) => self.0.push(number),
             Known::Nothing => {
@@ -231,7 +241,7 @@ impl<'a> Reader<'a> {
     fn field(&mut self) -> Field<'a> {
         match self.byte() {
             WRITTEN_OUT => Field::WrittenOut(self.text(), self.text()),
-            number @ WHOLE_FROM.. => Field::Whole(&WHOLE[usize::from(number - WHOLE_FROM)]),
+            number @ WHOLE_FROM.. => Field::Whole(whole_at(number)),
             number => Field::Known(&KNOWN[usize::from(number)], self.text()),
         }
     }
@@ -262,6 +272,7 @@ mod tests {
 
     use http::header;
 
+    use super::known::WHOLE;
     use super::*;
 
     fn headers(lines: &[(&str, &[u8])]) -> HeaderMap {

@@ -92,6 +92,9 @@ fn carry_out() -> Result<()> {
     Ok(())
 }
 
+/// How what is deployed is built.
+const BUILD: &str = "build --profile dist --locked --bin tidegate";
+
 /// What can be known to fail before anything is done.
 fn check(arguments: &Arguments, machine: &Machine) -> Result<()> {
     if let Some(cores) = arguments.pinned() {
@@ -114,10 +117,8 @@ fn prepare(arguments: &Arguments, checkout: &Path) -> Result<()> {
     if arguments.chosen().iter().any(|name| name == PROXIES[0]) {
         let mut cargo =
             Command::new(std::env::var_os("CARGO").map_or("cargo".into(), PathBuf::from));
-        cargo
-            .args(["build", "--release", "--locked", "--bin", "tidegate"])
-            .current_dir(checkout);
-        finish(&mut cargo, "cargo build --release --locked --bin tidegate")?;
+        cargo.args(BUILD.split(' ')).current_dir(checkout);
+        finish(&mut cargo, &format!("cargo {BUILD}"))?;
     }
     Ok(())
 }

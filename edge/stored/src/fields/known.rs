@@ -1,9 +1,14 @@
 //! Names, and whole fields, that are a number where they are kept. The numbers are this process's own:
 //! nothing that is written elsewhere has them.
 
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::LazyLock;
+
 use http::header::{self, HeaderName, HeaderValue};
 
 /// What of a field has a number.
+#[derive(Clone, Copy)]
 pub(super) enum Known {
     Whole(u8),
     Name(u8),
@@ -11,16 +16,42 @@ pub(super) enum Known {
 }
 
 pub(super) fn known((name, value): (&HeaderName, &HeaderValue)) -> Known {
-    let number = |at: usize| u8::try_from(at).expect("there are fewer than 128");
-    let mut wholes = WHOLE.iter();
-    if let Some(at) = wholes.position(|(of_name, whole)| of_name == name && whole == value) {
-        return Known::Whole(WHOLE_FROM + number(at));
-    }
-    match KNOWN.iter().position(|known| known == name) {
-        Some(at) => Known::Name(number(at)),
-        None => Known::Nothing,
+    let Some(place) = PLACES.get(name) else {
+        return Known::Nothing;
+    };
+    let mut wholes = place.wholes.clone();
+    match wholes.find(|number| whole_at(*number).1 == *value) {
+        Some(number) => Known::Whole(number),
+        None => Known::Name(place.name),
     }
 }
+
+pub(super) fn whole_at(number: u8) -> &'static (HeaderName, HeaderValue) {
+    &WHOLE[usize::from(number - WHOLE_FROM)]
+}
+
+/// Where a name stands in the two lists.
+struct Place {
+    name: u8,
+    /// The numbers of the fields that have it.
+    wholes: Range<u8>,
+}
+
+static PLACES: LazyLock<HashMap<&'static HeaderName, Place>> = LazyLock::new(|| {
+    let number = |at: usize| u8::try_from(at).expect("there are fewer than 128");
+    let places = KNOWN.iter().enumerate().map(|(at, name)| {
+        let has_name = |(of_name, _): &(HeaderName, HeaderValue)| of_name == name;
+        let first = WHOLE.iter().position(has_name).unwrap_or(0);
+        let count = WHOLE[first..].iter().take_while(|field| has_name(field));
+        let from = WHOLE_FROM + number(first);
+        let place = Place {
+            name: number(at),
+            wholes: from..from + number(count.count()),
+        };
+        (name, place)
+    });
+    places.collect()
+});
 
 /// Names that need one byte: the place in this list. The list is this process's own.
 pub(super) static KNOWN: [HeaderName; 56] = [
@@ -82,7 +113,8 @@ pub(super) static KNOWN: [HeaderName; 56] = [
     HeaderName::from_static("x-robots-tag"),
 ];
 
-/// Fields that need one byte, name and value together: their places, counted from [`WHOLE_FROM`].
+/// Fields that need one byte, name and value together: their places, counted from [`WHOLE_FROM`]. Those of one name
+/// stand together.
 pub(super) static WHOLE: [(HeaderName, HeaderValue); 52] = [
     whole(header::CONTENT_TYPE, "text/html; charset=utf-8"),
     whole(header::CONTENT_TYPE, "text/html; charset=UTF-8"),
