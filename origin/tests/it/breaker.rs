@@ -5,10 +5,10 @@ use std::{sync::Arc, time::Duration};
 use hyper::StatusCode;
 use serde_json::json;
 use tidegate_origin::{Clock, Config};
-use tidegate_services::Postgres;
+use tidegate_services::{Postgres, Redis};
 use tokio::task::JoinSet;
 
-use crate::support::{Answer, House, config, database, patiently};
+use crate::support::{Answer, House, activity, config, database, patiently};
 
 const REST: Duration = Duration::from_secs(1);
 const OPEN: &str = "tidegate_database_refused_total{reason=\"CircuitOpen\"}";
@@ -143,4 +143,45 @@ async fn when_all_connections_are_in_use_the_others_are_told_in_time_and_the_dat
     sending.join_all().await;
     assert_eq!(circuit(&house).await, "closed");
     write(&house).await.expect(StatusCode::OK);
+}
+
+#[tokio::test]
+async fn what_redis_and_the_database_answer_together_leaves_the_database_alone_too() {
+    let clock = Clock::manual();
+    let mut postgres = Postgres::ephemeral().unwrap();
+    let redis = Redis::ephemeral().unwrap();
+    let config = Config {
+        activity: activity(&redis),
+        ..config(postgres.url())
+    };
+    let house = Arc::new(House::by(&clock, config).await);
+    postgres.halt();
+    let mut sending = JoinSet::new();
+    for _ in 0..5 {
+        let house = house.clone();
+        sending.spawn(async move { house.get("/reactions/a").await });
+    }
+    for answer in sending.join_all().await {
+        answer.problem(StatusCode::SERVICE_UNAVAILABLE);
+    }
+    assert_eq!(circuit(&house).await, "open");
+    let before = house.metric(OPEN).await.unwrap_or_default();
+    for answer in [
+        house.get("/reactions/a").await,
+        house.get("/drafts/7/journal").await,
+        house
+            .post("/drafts/7/journal/final", json!({"data": "done"}))
+            .await,
+        house.get("/events").await,
+    ] {
+        assert_eq!(answer.header("retry-after"), "1");
+        answer.problem(StatusCode::SERVICE_UNAVAILABLE);
+    }
+    assert_eq!(house.metric(OPEN).await, Some(before + 4.0));
+    // What Redis alone answers for goes on.
+    house
+        .post("/reactions/a", json!({"reaction": "like"}))
+        .await
+        .expect(StatusCode::ACCEPTED);
+    postgres.restart().unwrap();
 }

@@ -454,3 +454,41 @@ async fn what_no_index_could_take_whole_is_kept() {
     let views = house.get("/courses/12/views").await.expect(StatusCode::OK);
     assert_eq!(views.json()["views"], 2);
 }
+
+#[tokio::test]
+async fn workers_that_wait_for_the_database_take_no_request_its_connection() {
+    let redis = Redis::ephemeral().unwrap();
+    let house = House::told(tidegate_origin::Config {
+        pool_min: 1,
+        pool_max: 2,
+        activity: activity(&redis),
+        ..config(database().await)
+    })
+    .await;
+    let mut holder = house.pool.begin().await.unwrap();
+    sqlx::query("LOCK TABLE events")
+        .execute(&mut *holder)
+        .await
+        .unwrap();
+    patiently("both workers wait for the table", || async {
+        let event = json!({"user_id": 1, "event_type": "a"});
+        house
+            .post("/events", event)
+            .await
+            .expect(StatusCode::ACCEPTED);
+        let waiting: Result<i64, _> = sqlx::query_scalar(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+                AND query LIKE 'INSERT INTO events%' AND wait_event_type = 'Lock'",
+        )
+        .fetch_one(&house.pool)
+        .await;
+        waiting.unwrap() == 2
+    })
+    .await;
+    house.get("/courses").await.expect(StatusCode::OK);
+    house
+        .post("/write/document", json!({"key": "k", "data": 1}))
+        .await
+        .expect(StatusCode::OK);
+    holder.rollback().await.unwrap();
+}
