@@ -20,6 +20,8 @@ mod costs;
 mod origin;
 #[path = "../support/processor.rs"]
 mod processor;
+#[path = "../support/trial.rs"]
+mod trial;
 
 use std::net::SocketAddr;
 
@@ -45,8 +47,12 @@ fn main() {
     if child::is_child(options) {
         return;
     }
-    let (given, is_trial) = costs::arguments();
-    let default = if is_trial { (64, 1) } else { (100_000, 5) };
+    let given = costs::numbers();
+    let default = if trial::is_trial() {
+        (64, 1)
+    } else {
+        (100_000, 5)
+    };
     let requests = given.first().copied().unwrap_or(default.0);
     let rounds = given.get(1).copied().unwrap_or(default.1).max(1);
     let edge = Child::start(&edge::config(origin::start()));

@@ -15,6 +15,8 @@ mod parts;
 mod client;
 #[path = "../support/origin.rs"]
 mod origin;
+#[path = "../support/trial.rs"]
+mod trial;
 
 use tidegate_edge::config::Config;
 use tidegate_edge::startup::{Edge, Options};
@@ -26,8 +28,7 @@ use counting::{Counting, Live};
 static ALLOCATOR: Counting = Counting;
 
 fn main() {
-    // Cargo says that this is a benchmark, and how it is run beside the tests.
-    let is_test = std::env::args().any(|argument| argument == "--test");
+    let is_trial = trial::is_trial();
     let mut given = std::env::args()
         .skip(1)
         .filter(|argument| !argument.starts_with("--"));
@@ -35,7 +36,7 @@ fn main() {
         let parsed = count.parse();
         parsed.unwrap_or_else(|_| panic!("COUNT is a number, and not {count:?}"))
     });
-    let count = count.unwrap_or(if is_test { 100 } else { 100_000 });
+    let count = count.unwrap_or(if is_trial { 100 } else { 100_000 });
     println!("{count} objects of 1 KiB; for each of them:");
     fetched(count, "an edge, without tags", "/untagged");
     fetched(count, "an edge, five tags each", "/tagged");

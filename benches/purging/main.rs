@@ -17,12 +17,13 @@ mod watching;
 mod client;
 #[path = "../support/origin.rs"]
 mod origin;
+#[path = "../support/trial.rs"]
+mod trial;
 
 use std::time::Duration;
 
 fn main() {
-    // Cargo says that this is a benchmark, and how it is run beside the tests.
-    let is_test = std::env::args().any(|argument| argument == "--test");
+    let is_trial = trial::is_trial();
     let mut given = std::env::args()
         .skip(1)
         .filter(|argument| !argument.starts_with("--"));
@@ -32,9 +33,9 @@ fn main() {
         parsed.unwrap_or_else(|_| panic!("COUNT is a number, and not {count:?}"))
     });
     let wants = |name: &str| only.as_deref().is_none_or(|only| only == name);
-    let rounds = count.unwrap_or(if is_test { 3 } else { 1_000 });
+    let rounds = count.unwrap_or(if is_trial { 3 } else { 1_000 });
     if wants("objects") {
-        objects::run(count.unwrap_or(if is_test { 1_000 } else { 1_000_000 }));
+        objects::run(count.unwrap_or(if is_trial { 1_000 } else { 1_000_000 }));
     }
     if wants("edges") {
         edges::run(rounds);

@@ -13,6 +13,8 @@
 mod client;
 #[path = "../support/origin.rs"]
 mod origin;
+#[path = "../support/trial.rs"]
+mod trial;
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -28,8 +30,7 @@ const MOST_GROWTH: u64 = 8 << 20;
 const REQUESTS: usize = 10;
 
 fn main() {
-    // Cargo says that this is a benchmark, and how it is run beside the tests.
-    let is_test = std::env::args().any(|argument| argument == "--test");
+    let is_trial = trial::is_trial();
     let mut given = std::env::args()
         .skip(1)
         .filter(|argument| !argument.starts_with("--"));
@@ -40,7 +41,7 @@ fn main() {
     });
     let wants = |name: &str| only.as_deref().is_none_or(|only| only == name);
     for name in ["kept", "compiled"].into_iter().filter(|name| wants(name)) {
-        run(name, count.unwrap_or(if is_test { 20 } else { 10_000 }));
+        run(name, count.unwrap_or(if is_trial { 20 } else { 10_000 }));
     }
 }
 

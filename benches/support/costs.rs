@@ -45,16 +45,14 @@ impl Costs {
     }
 }
 
-/// The numbers among the arguments, and whether this is only a trial: cargo says that this is a
-/// benchmark, and how it is run beside the tests.
-pub(crate) fn arguments() -> (Vec<usize>, bool) {
-    let is_trial = std::env::args().any(|argument| argument == "--test");
-    let given = std::env::args()
+/// The numbers among the arguments.
+pub(crate) fn numbers() -> Vec<usize> {
+    std::env::args()
         .skip(1)
         .filter(|argument| !argument.starts_with("--"))
         .map(|argument| {
             let parsed = argument.parse();
             parsed.unwrap_or_else(|_| panic!("a number is wanted, and not {argument:?}"))
-        });
-    (given.collect(), is_trial)
+        })
+        .collect()
 }

@@ -44,7 +44,7 @@ async fn serve(listener: std::net::TcpListener) -> std::io::Result<()> {
 async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let is_stored = !request.uri().path().starts_with("/unstored");
     let cache_control = if is_stored {
-        "max-age=3600"
+        "max-age=86400"
     } else {
         "no-store"
     };

@@ -5,14 +5,18 @@
 //! to take: the origin gets the path as it is spelt, and would answer behind the wrong one's gates.
 
 mod path;
+mod places;
 
 use std::borrow::Cow;
 
 use path::EncodedSlash;
+use places::{MANY, Places};
 
 /// Routes in the order of the configuration, each with what belongs to it.
 pub struct Router<T> {
     routes: Vec<Routed<T>>,
+    /// Where they are many: by prefix, with an encoded slash as data, and as a slash.
+    places: Option<[Places; 2]>,
 }
 
 /// Why a request takes no route.
@@ -59,9 +63,12 @@ impl<T> Router<T> {
                 route,
             }
         });
-        Router {
-            routes: routes.collect(),
-        }
+        let routes: Vec<_> = routes.collect();
+        let places = (routes.len() >= MANY).then(|| {
+            [EncodedSlash::Data, EncodedSlash::Slash]
+                .map(|slash| Places::new(&routes, |routed| routed.prefix(slash)))
+        });
+        Router { routes, places }
     }
 
     /// The route for a lower-case authority and a path, however that is spelt.
@@ -94,14 +101,28 @@ impl<T> Router<T> {
 
     /// The place of the first route that fits.
     fn place(&self, host: &str, path: &str, slash: EncodedSlash) -> Option<usize> {
-        let fits = |routed: &Routed<T>| {
-            let prefix = match slash {
-                EncodedSlash::Data => &routed.path,
-                EncodedSlash::Slash => &routed.open_path,
-            };
-            routed.host.fits(host) && path_fits(prefix, path)
+        let Some([as_data, as_slash]) = &self.places else {
+            return self.look_at_each(host, path, slash);
         };
-        self.routes.iter().position(fits)
+        let places = match slash {
+            EncodedSlash::Data => as_data,
+            EncodedSlash::Slash => as_slash,
+        };
+        places.first(&self.routes, host, path)
+    }
+
+    fn look_at_each(&self, host: &str, path: &str, slash: EncodedSlash) -> Option<usize> {
+        let mut routes = self.routes.iter();
+        routes.position(|routed| routed.host.fits(host) && path_fits(routed.prefix(slash), path))
+    }
+}
+
+impl<T> Routed<T> {
+    fn prefix(&self, slash: EncodedSlash) -> &str {
+        match slash {
+            EncodedSlash::Data => &self.path,
+            EncodedSlash::Slash => &self.open_path,
+        }
     }
 }
 

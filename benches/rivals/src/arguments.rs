@@ -81,7 +81,8 @@ fn after_help() -> String {
         "Workloads:\n{}\n\nExamples:\n  \
          make rivals\n  \
          make rivals ARGS=\"--rounds 1 --workloads hit,pass --proxies tidegate,haproxy\"\n  \
-         make rivals ARGS=\"--edge before=/tmp/tidegate-before --proxies tidegate,before,bare\"",
+         make rivals ARGS=\"--edge before=/tmp/tidegate-before --proxies tidegate,before,bare\"\n\n\
+         Build \"before\" with make build too: link-time optimisation alone makes up to a tenth.",
         lines.join("\n")
     )
 }

@@ -202,8 +202,8 @@ fn what_falls_by_an_update_is_fetched_from_a_replica_that_shows_it_and_from_no_o
         value.unwrap_or(0.0)
     };
     let reads = || counted("tidegate_replica_reads_total ");
-    let end = Instant::now() + PATIENCE;
     update_and_see("early");
+    let end = Instant::now() + PATIENCE;
     // Each of these is another page to the edge. The replica gets there when the primary has written its page out.
     for look in 0.. {
         get(&edge.address, &format!("{PATH}?look={look}"));
@@ -214,6 +214,7 @@ fn what_falls_by_an_update_is_fetched_from_a_replica_that_shows_it_and_from_no_o
     }
 
     psql(&replica.url(), "SELECT pg_wal_replay_pause();").unwrap();
+    let end = Instant::now() + PATIENCE;
     let state = "SELECT pg_get_wal_replay_pause_state();";
     while psql(&replica.url(), state).unwrap().trim() != "paused" {
         assert!(Instant::now() < end, "the replica never holds");

@@ -36,8 +36,14 @@ fn carry_out() -> Result<()> {
     let checkout = checkout
         .canonicalize()
         .map_err(Failure::to("find the checkout"))?;
-    let binaries = std::env::current_exe()?;
-    let binaries = binaries.parent().map(Path::to_owned).unwrap_or_default();
+    let program = std::env::current_exe()?;
+    let binaries = program.parent().map(Path::to_owned).unwrap_or_default();
+    if binaries.file_name() != Some(PROFILE.as_ref()) {
+        let own = binaries.display();
+        let reason =
+            format!("it measures what is built beside it, and that is {own}: use make rivals");
+        return Err(Failure::Refused(reason));
+    }
     let commit = machine::commit(&checkout);
     prepare(&arguments, &checkout)?;
     let field = Field::gather(&arguments, &binaries, &commit);
@@ -92,8 +98,9 @@ fn carry_out() -> Result<()> {
     Ok(())
 }
 
-/// How what is deployed is built.
+/// How what is deployed is built, and the folder in which that comes to be.
 const BUILD: &str = "build --profile dist --locked --bin tidegate";
+const PROFILE: &str = "dist";
 
 /// What can be known to fail before anything is done.
 fn check(arguments: &Arguments, machine: &Machine) -> Result<()> {

@@ -35,7 +35,8 @@ static COMPILED: LazyLock<Handlers> = LazyLock::new(|| {
 });
 
 /// What the clock of every edge shows at first: edges that share a response tell the same ages of it,
-/// whenever they were started. Whole seconds, for ages and dates are told in those.
+/// whenever they were started. Whole seconds, for ages and dates are told in those. No test may compare it with another
+/// clock: by its end the tests have run for minutes.
 static START: LazyLock<Timestamp> = LazyLock::new(|| {
     let now = Timestamp::from_system(SystemTime::now());
     Timestamp(now.0 / 1000 * 1000)
