@@ -37,6 +37,7 @@ pub(crate) fn run(rounds: usize) {
         pool_max: 10,
         replica_url: None,
         replica_deadline: tidegate_origin::REPLICA_DEADLINE,
+        activity: tidegate_origin::Activity::default(),
     };
     let (origin, mut database) = runtime.block_on(async {
         let origin = Origin::start(config, sink)

@@ -109,6 +109,7 @@ async fn start_origin(
         pool_max: 10,
         replica_url: None,
         replica_deadline: tidegate_origin::REPLICA_DEADLINE,
+        activity: tidegate_origin::Activity::default(),
     };
     let origin = Origin::start(config, sink).await.map_err(Failure::failed)?;
     origin.seed().await.map_err(Failure::failed)?;

@@ -5,6 +5,9 @@ use std::{env, fmt, net::SocketAddr, time::Duration};
 /// How long a replica may take to say where it is, unless it is set otherwise.
 pub const REPLICA_DEADLINE: Duration = Duration::from_millis(250);
 
+/// The most events that are inserted at once.
+const MAX_BATCH: usize = 10_000;
+
 /// The origin's settings.
 #[derive(Clone)]
 pub struct Config {
@@ -14,14 +17,53 @@ pub struct Config {
     pub service_token: String,
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// How many connections to PostgreSQL are kept open.
+    /// How many connections to PostgreSQL are kept open for requests.
     pub pool_min: u32,
-    /// How many connections to PostgreSQL there may be; one of them listens for notifications.
+    /// How many connections to PostgreSQL there may be for requests; the relay has up to three beside
+    /// them, and what works on Redis three and one for each worker.
     pub pool_max: u32,
     /// A standby of the same database that may answer reads, as `database_url`.
     pub replica_url: Option<String>,
     /// How long that may take to say where it is, a new connection included, before the primary is read instead.
     pub replica_deadline: Duration,
+    /// What lives on Redis.
+    pub activity: Activity,
+}
+
+/// Settings of what lives on Redis: events on their way to the database, and what is never to reach it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Activity {
+    /// `redis://:password@host:port/`. Without it, what needs Redis answers 503.
+    pub redis_url: Option<String>,
+    /// How long Redis may take for an answer before it counts as away.
+    pub redis_deadline: Duration,
+    /// How many events may wait; what comes beyond them is refused.
+    pub events_limit: u64,
+    /// How many events are inserted at once.
+    pub events_batch: usize,
+    /// How many readers of this process insert; with none of them all that waits in Redis is left to other processes.
+    pub events_workers: usize,
+    /// How often an event that the database refuses is tried.
+    pub events_tries: u32,
+    /// After how long an event that a reader has taken and not inserted goes to another.
+    pub events_claim: Duration,
+    /// How many days events are kept, and how old one may be when it comes.
+    pub events_retention_days: u16,
+}
+
+impl Default for Activity {
+    fn default() -> Self {
+        Self {
+            redis_url: None,
+            redis_deadline: Duration::from_secs(1),
+            events_limit: 1_000_000,
+            events_batch: 500,
+            events_workers: 2,
+            events_tries: 5,
+            events_claim: Duration::from_secs(30),
+            events_retention_days: 30,
+        }
+    }
 }
 
 /// Why the environment does not make a configuration.
@@ -45,7 +87,9 @@ pub enum ConfigError {
 impl Config {
     /// Reads `DATABASE_URL`, `TIDEGATE_SERVICE_TOKEN`, and what is given of `TIDEGATE_ORIGIN_LISTEN` (127.0.0.1:7070),
     /// `TIDEGATE_POOL_MIN` (2), `TIDEGATE_POOL_MAX` (10), `DATABASE_REPLICA_URL` and
-    /// `TIDEGATE_REPLICA_DEADLINE_MS` (250).
+    /// `TIDEGATE_REPLICA_DEADLINE_MS` (250); for activity `REDIS_URL`, `TIDEGATE_REDIS_DEADLINE_MS` (1000),
+    /// `TIDEGATE_EVENTS_LIMIT` (1000000), `TIDEGATE_EVENTS_BATCH` (500), `TIDEGATE_EVENTS_WORKERS` (2),
+    /// `TIDEGATE_EVENTS_TRIES` (5), `TIDEGATE_EVENTS_CLAIM_MS` (30000) and `TIDEGATE_EVENTS_RETENTION_DAYS` (30).
     ///
     /// # Errors
     /// When a required variable is missing or empty, or one cannot be read.
@@ -66,6 +110,37 @@ impl Config {
             None => Ok(default),
             Some(value) => parsed::<u32>(name, value, "a whole number"),
         };
+        let milliseconds = |name, default| match given(name) {
+            None => Ok(default),
+            Some(value) => {
+                parsed(name, value, "a number of milliseconds").map(Duration::from_millis)
+            }
+        };
+        let usual = Activity::default();
+        let activity = Activity {
+            redis_url: given("REDIS_URL"),
+            redis_deadline: milliseconds("TIDEGATE_REDIS_DEADLINE_MS", usual.redis_deadline)?,
+            events_limit: u64::from(count("TIDEGATE_EVENTS_LIMIT", 1_000_000)?),
+            events_batch: count("TIDEGATE_EVENTS_BATCH", 500)? as usize,
+            events_workers: count("TIDEGATE_EVENTS_WORKERS", 2)? as usize,
+            events_tries: count("TIDEGATE_EVENTS_TRIES", usual.events_tries)?,
+            events_claim: milliseconds("TIDEGATE_EVENTS_CLAIM_MS", usual.events_claim)?,
+            events_retention_days: match given("TIDEGATE_EVENTS_RETENTION_DAYS") {
+                None => usual.events_retention_days,
+                Some(value) => parsed(
+                    "TIDEGATE_EVENTS_RETENTION_DAYS",
+                    value,
+                    "a number of days up to 65535",
+                )?,
+            },
+        };
+        if activity.events_batch == 0 || activity.events_batch > MAX_BATCH {
+            return Err(ConfigError::Malformed {
+                name: "TIDEGATE_EVENTS_BATCH",
+                value: activity.events_batch.to_string(),
+                expected: "from 1 to 10000",
+            });
+        }
         let config = Self {
             database_url: required("DATABASE_URL")?,
             service_token: required("TIDEGATE_SERVICE_TOKEN")?,
@@ -81,8 +156,9 @@ impl Config {
                     "a number of milliseconds",
                 )?),
             },
+            activity,
         };
-        // One connection listens for notifications, so a pool of one would never answer a request.
+        // With one, each request would wait for each other.
         if config.pool_max < 2 || config.pool_min > config.pool_max {
             return Err(ConfigError::Malformed {
                 name: "TIDEGATE_POOL_MAX",
@@ -143,6 +219,7 @@ mod tests {
         assert_eq!(config.listen, SocketAddr::from(([127, 0, 0, 1], 7070)));
         assert_eq!(config.replica_url, None);
         assert_eq!(config.replica_deadline, REPLICA_DEADLINE);
+        assert!(config.activity == Activity::default());
         assert!(!format!("{config:?}").contains("secret"));
     }
 
@@ -163,6 +240,9 @@ mod tests {
             ("TIDEGATE_POOL_MAX", "many"),
             ("TIDEGATE_POOL_MAX", "1"),
             ("TIDEGATE_REPLICA_DEADLINE_MS", "1s"),
+            ("TIDEGATE_EVENTS_BATCH", "0"),
+            ("TIDEGATE_EVENTS_CLAIM_MS", "soon"),
+            ("TIDEGATE_EVENTS_RETENTION_DAYS", "70000"),
         ] {
             match read(&[url, token, (name, value)]).unwrap_err() {
                 ConfigError::Malformed { name: named, .. } => assert_eq!(named, name),

@@ -1,24 +1,27 @@
 //! Courses: public data. A course falls by `course:ID`, lists of courses by `courses`; both are announced by the table's
 //! trigger, so that a change by hand is announced too. A course that is not published is not there for a GET.
 
+pub(crate) mod search;
+
 use axum::{
     Router,
-    extract::State,
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, Uri},
     response::Response,
     routing::{get, post},
 };
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
-use sqlx::PgPool;
 use time::OffsetDateTime;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
-    answer::{Policy, Representation, created, tag, written},
+    answer::{Policy, Representation, changed, created, tag},
     error::Problem,
+    idempotency::{Begun, Once},
     input::{Json, Path, Query, amount, no_zero, one_of, text},
+    paging::{Cursor, Paging, Start},
     replicas::{Reader, Servers},
+    writer::{Write, Writer},
 };
 
 const COURSE: Policy = Policy::Public {
@@ -29,6 +32,8 @@ const LIST: Policy = Policy::Public {
     browser: 60,
     edge: 900,
 };
+/// How many courses a page has unless it is said otherwise, and how many it may have.
+const PAGE: (i64, i64) = (20, 100);
 const LEVELS: [&str; 3] = ["beginner", "intermediate", "advanced"];
 /// Falls when so many courses change at once that naming them would be too much.
 const TABLE: &str = "table:courses";
@@ -88,27 +93,27 @@ pub(crate) struct CourseChange {
 pub(crate) struct Listing {
     /// Only those of a category.
     category: Option<String>,
-    /// How many, 1 to 100.
-    #[serde(default = "twenty")]
-    limit: i64,
-    /// How many to leave out before.
+    /// How many to leave out before; to follow the links is cheaper.
     #[serde(default)]
     offset: i64,
-}
-
-fn twenty() -> i64 {
-    20
 }
 
 pub(crate) fn routes() -> Router<Servers> {
     Router::new()
         .route("/courses", get(list).post(create))
+        .route("/courses/search", get(search::search))
+        .route("/courses/search/clicks", post(search::click))
+        .route("/courses/popular", get(search::popular))
         .route("/courses/{id}", get(show).patch(edit))
         .route("/courses/{id}/publish", post(publish))
 }
 
 pub(crate) fn absent(id: i64) -> Problem {
     Problem::not_found(format!("there is no published course {id}"))
+}
+
+pub(crate) fn missing(id: i64) -> Problem {
+    Problem::not_found(format!("there is no course {id}"))
 }
 
 fn check_title(title: &str) -> Result<(), Problem> {
@@ -143,50 +148,104 @@ fn check_price(price: Decimal) -> Result<Decimal, Problem> {
 }
 
 /// Lists published courses, the most popular first.
-#[utoipa::path(get, path = "/courses", tag = "courses", params(Listing), responses(
-    (status = 200, body = Vec<Course>), (status = 304), (status = 422, body = Problem)))]
+#[utoipa::path(get, path = "/courses", tag = "courses", params(Listing, Paging), responses(
+    (status = 200, body = Vec<Course>, headers(("Link" = String, description = "next, prev, first"))), (status = 304),
+    (status = 422, body = Problem)))]
 pub(crate) async fn list(
     Query(listing): Query<Listing>,
+    Query(paging): Query<Paging>,
     mut reader: Reader,
+    uri: Uri,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
-    if !(1..=100).contains(&listing.limit) {
-        return Err(Problem::invalid("limit must be 1 to 100").field("limit"));
-    }
     if listing.offset < 0 {
         return Err(Problem::invalid("offset must not be below 0").field("offset"));
     }
-    let courses = sqlx::query_as!(
-        Course,
-        "SELECT id, title, description, instructor_id, category, difficulty_level, max_students, current_enrollment,
-             price, is_published, created_at, updated_at
-         FROM courses WHERE is_published AND ($1::text IS NULL OR category = $1)
-         ORDER BY current_enrollment DESC, id LIMIT $2 OFFSET $3",
-        listing.category,
-        listing.limit,
-        listing.offset
-    )
-    .fetch_all(&mut *reader)
-    .await?;
+    if let Some(category) = &listing.category {
+        no_zero("category", category)?;
+    }
+    let page = paging.page(PAGE.0, PAGE.1)?;
+    let cursor = match page.start {
+        // Before all others: a course has no more students than this.
+        Start::First => (i32::MAX, i64::MIN),
+        Start::After(Cursor { rank, id }) => (students(rank, "after")?, id),
+        Start::Before(Cursor { rank, id }) => (students(rank, "before")?, id),
+    };
+    let mut courses = if page.is_backwards() {
+        sqlx::query_as!(
+            Course,
+            "SELECT id, title, description, instructor_id, category, difficulty_level, max_students,
+                 current_enrollment, price, is_published, created_at, updated_at
+             FROM courses WHERE is_published AND ($1::text IS NULL OR category = $1)
+                 AND current_enrollment >= $2 AND (current_enrollment > $2 OR id < $3)
+             ORDER BY current_enrollment, id DESC LIMIT $4",
+            listing.category,
+            cursor.0,
+            cursor.1,
+            page.fetch()
+        )
+        .fetch_all(&mut *reader)
+        .await?
+    } else {
+        sqlx::query_as!(
+            Course,
+            "SELECT id, title, description, instructor_id, category, difficulty_level, max_students,
+                 current_enrollment, price, is_published, created_at, updated_at
+             FROM courses WHERE is_published AND ($1::text IS NULL OR category = $1)
+                 AND current_enrollment <= $2 AND (current_enrollment < $2 OR id > $3)
+             ORDER BY current_enrollment DESC, id LIMIT $4 OFFSET $5",
+            listing.category,
+            cursor.0,
+            cursor.1,
+            page.fetch(),
+            listing.offset
+        )
+        .fetch_all(&mut *reader)
+        .await?
+    };
+    let link = page.cut(&mut courses, &uri, |course| Cursor {
+        rank: course.current_enrollment.into(),
+        id: course.id,
+    });
     Ok(Representation::of(&courses)?
         .policy(LIST)
+        .link(link)
         .tags(["courses".to_owned(), TABLE.to_owned()])
         .answer(&request))
 }
 
+/// A number of students, as a place in the list has it.
+fn students(rank: i64, field: &'static str) -> Result<i32, Problem> {
+    let wrong = |_| {
+        let detail = format!("{field} must be taken from a link, as it is");
+        Problem::invalid(detail).field(field)
+    };
+    i32::try_from(rank).map_err(wrong)
+}
+
 /// Makes a course, not yet published.
-#[utoipa::path(post, path = "/courses", tag = "courses", request_body = NewCourse, responses(
-    (status = 201, body = Course), (status = 422, body = Problem)))]
-pub(crate) async fn create(
-    State(pool): State<PgPool>,
-    Json(new): Json<NewCourse>,
-) -> Result<Response, Problem> {
+#[utoipa::path(post, path = "/courses", tag = "courses", request_body = NewCourse,
+    params(("Idempotency-Key" = Option<String>, Header, description = "names the attempt, so that a repeat is done once")),
+    responses((status = 201, body = Course),
+    (status = 409, description = "a request with this key is in progress", body = Problem),
+    (status = 422, body = Problem)))]
+pub(crate) async fn create(Once(attempt, new): Once<NewCourse>) -> Result<Response, Problem> {
     check_title(&new.title)?;
     check_description(&new.description)?;
     check_category(&new.category)?;
     check_level(&new.difficulty_level)?;
     check_seats(new.max_students)?;
     let price = check_price(new.price)?;
+    match attempt.begin().await? {
+        Begun::Answered(answer) => Ok(answer),
+        Begun::First(mut first) => {
+            let outcome = insert(&mut first.write, new, price).await;
+            first.end(outcome).await
+        }
+    }
+}
+
+async fn insert(write: &mut Write, new: NewCourse, price: Decimal) -> Result<Response, Problem> {
     let course = sqlx::query_as!(
         Course,
         "INSERT INTO courses (title, description, instructor_id, category, difficulty_level, max_students, price)
@@ -201,7 +260,7 @@ pub(crate) async fn create(
         new.max_students,
         price
     )
-    .fetch_one(&pool)
+    .fetch_one(&mut **write)
     .await?;
     created(format!("/courses/{}", course.id), &course)
 }
@@ -235,10 +294,12 @@ pub(crate) async fn show(
 }
 
 /// Changes a course.
-#[utoipa::path(patch, path = "/courses/{id}", tag = "courses", params(("id" = i64, Path)), request_body = CourseChange,
-    responses((status = 200, body = Course), (status = 404, body = Problem), (status = 422, body = Problem)))]
+#[utoipa::path(patch, path = "/courses/{id}", tag = "courses", params(("id" = i64, Path),
+    ("If-Match" = Option<String>, Header, description = "the `ETag` of the state that may be changed")),
+    request_body = CourseChange, responses((status = 200, body = Course), (status = 404, body = Problem),
+    (status = 412, description = "somebody else has changed it", body = Problem), (status = 422, body = Problem)))]
 pub(crate) async fn edit(
-    State(pool): State<PgPool>,
+    writer: Writer,
     Path(id): Path<i64>,
     Json(change): Json<CourseChange>,
 ) -> Result<Response, Problem> {
@@ -256,6 +317,8 @@ pub(crate) async fn edit(
         .transpose()?;
     change.max_students.map(check_seats).transpose()?;
     let price = change.price.map(check_price).transpose()?;
+    let mut write = writer.begin().await?;
+    require(&mut write, id).await?;
     let course = sqlx::query_as!(
         Course,
         "UPDATE courses SET title = coalesce($2, title), description = coalesce($3, description),
@@ -274,19 +337,21 @@ pub(crate) async fn edit(
         change.max_students,
         price
     )
-    .fetch_optional(&pool)
+    .fetch_optional(&mut *write)
     .await?
-    .ok_or_else(|| Problem::not_found(format!("there is no course {id}")))?;
-    written(StatusCode::OK, &course)
+    .ok_or_else(|| missing(id))?;
+    write.commit().await?;
+    changed(&course)
 }
 
 /// Publishes a course; one that is published stays as it is.
-#[utoipa::path(post, path = "/courses/{id}/publish", tag = "courses", params(("id" = i64, Path)), responses(
-    (status = 200, body = Course), (status = 404, body = Problem)))]
-pub(crate) async fn publish(
-    State(pool): State<PgPool>,
-    Path(id): Path<i64>,
-) -> Result<Response, Problem> {
+#[utoipa::path(post, path = "/courses/{id}/publish", tag = "courses", params(("id" = i64, Path),
+    ("If-Match" = Option<String>, Header, description = "the `ETag` of the state that may be published")), responses(
+    (status = 200, body = Course), (status = 404, body = Problem),
+    (status = 412, description = "somebody else has changed it", body = Problem)))]
+pub(crate) async fn publish(writer: Writer, Path(id): Path<i64>) -> Result<Response, Problem> {
+    let mut write = writer.begin().await?;
+    require(&mut write, id).await?;
     let course = sqlx::query_as!(
         Course,
         "UPDATE courses SET is_published = true WHERE id = $1
@@ -294,8 +359,27 @@ pub(crate) async fn publish(
              price, is_published, created_at, updated_at",
         id
     )
-    .fetch_optional(&pool)
+    .fetch_optional(&mut *write)
     .await?
-    .ok_or_else(|| Problem::not_found(format!("there is no course {id}")))?;
-    written(StatusCode::OK, &course)
+    .ok_or_else(|| missing(id))?;
+    write.commit().await?;
+    changed(&course)
+}
+
+/// Locks the course, published or not, and refuses a write that demands another state.
+async fn require(write: &mut Write, id: i64) -> Result<(), Problem> {
+    if write.conditions.is_empty() {
+        return Ok(());
+    }
+    let course = sqlx::query_as!(
+        Course,
+        "SELECT id, title, description, instructor_id, category, difficulty_level, max_students, current_enrollment,
+             price, is_published, created_at, updated_at
+         FROM courses WHERE id = $1 FOR UPDATE",
+        id
+    )
+    .fetch_optional(&mut **write)
+    .await?
+    .ok_or_else(|| missing(id))?;
+    write.conditions.require(Some(&course))
 }

@@ -9,14 +9,18 @@ use axum::{
 use utoipa::OpenApi;
 
 use crate::{
-    courses, documents, enrollments, health, replicas::Servers, stats, transactions, users,
+    activity,
+    courses::{self, search},
+    documents, drafts, enrollments, events, health, monitoring, presence, reactions,
+    replicas::Servers,
+    sessions, stats, transactions, users,
 };
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "Tidegate origin",
-        description = "Users, courses, enrollments, documents and transactions."
+        description = "Users, courses, enrollments, documents, transactions and activity."
     ),
     paths(
         users::create,
@@ -24,12 +28,16 @@ use crate::{
         users::edit,
         users::remove,
         courses::list,
+        search::search,
+        search::click,
+        search::popular,
         courses::create,
         courses::show,
         courses::edit,
         courses::publish,
         enrollments::of_user,
         enrollments::students,
+        enrollments::show,
         enrollments::enrol,
         enrollments::progress,
         enrollments::unenroll,
@@ -38,8 +46,28 @@ use crate::{
         documents::read,
         transactions::write,
         transactions::read,
+        events::accept,
+        activity::list,
+        activity::views,
+        activity::trending,
+        reactions::add,
+        reactions::show,
+        drafts::save,
+        drafts::show,
+        drafts::finish,
+        sessions::begin,
+        sessions::show,
+        sessions::end,
+        presence::here,
+        presence::leave,
+        presence::present,
+        presence::types,
+        presence::stops,
+        presence::typing,
         stats::show,
         health::show,
+        monitoring::database,
+        monitoring::performance,
     )
 )]
 struct Description;

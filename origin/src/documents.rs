@@ -2,21 +2,21 @@
 
 use axum::{
     Router,
-    extract::State,
-    http::{HeaderMap, StatusCode},
+    http::HeaderMap,
     response::Response,
     routing::{get, post},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sqlx::PgPool;
 use utoipa::ToSchema;
 
 use crate::{
-    answer::{Policy, Representation, tag, written},
+    answer::{Policy, Representation, changed, tag},
     error::Problem,
-    input::{Json, Path, text},
+    idempotency::{Begun, Once},
+    input::{Path, text},
     replicas::{Reader, Servers},
+    writer::Write,
 };
 
 const POLICY: Policy = Policy::Public {
@@ -65,21 +65,71 @@ pub(crate) fn routes() -> Router<Servers> {
 }
 
 /// Keeps a document.
-#[utoipa::path(post, path = "/write/document", tag = "documents", request_body = NewDocument, responses(
-    (status = 200, body = Document), (status = 422, body = Problem)))]
-pub(crate) async fn write(
-    State(pool): State<PgPool>,
-    Json(new): Json<NewDocument>,
-) -> Result<Response, Problem> {
+#[utoipa::path(post, path = "/write/document", tag = "documents", request_body = NewDocument, params(
+    ("Idempotency-Key" = Option<String>, Header, description = "names the attempt, so that a repeat is done once"),
+    ("If-Match" = Option<String>, Header, description = "the `ETag` of the document that may be replaced"),
+    ("If-None-Match" = Option<String>, Header, description = "`*`: only if there is none")),
+    responses((status = 200, body = Document),
+    (status = 409, description = "a request with this key is in progress", body = Problem),
+    (status = 412, description = "what is there is not what was demanded", body = Problem),
+    (status = 422, body = Problem)))]
+pub(crate) async fn write(Once(attempt, new): Once<NewDocument>) -> Result<Response, Problem> {
     text("key", &new.key, LONGEST_KEY)?;
-    sqlx::query!(
-        "INSERT INTO documents (key, data) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET data = excluded.data",
-        new.key,
-        new.data
+    match attempt.begin().await? {
+        Begun::Answered(answer) => Ok(answer),
+        Begun::First(mut first) => {
+            let outcome = keep(&mut first.write, new).await;
+            first.end(outcome).await
+        }
+    }
+}
+
+async fn keep(write: &mut Write, new: NewDocument) -> Result<Response, Problem> {
+    let data = if write.conditions.is_empty() {
+        sqlx::query_scalar!(
+            "INSERT INTO documents (key, data) VALUES ($1, $2)
+             ON CONFLICT (key) DO UPDATE SET data = excluded.data RETURNING data",
+            new.key,
+            new.data
+        )
+        .fetch_one(&mut **write)
+        .await?
+    } else {
+        replace(write, &new).await?
+    };
+    changed(&Document::new(new.key, data))
+}
+
+/// Writes a document if what is there is what the request demands, decided under the lock of its row.
+async fn replace(write: &mut Write, new: &NewDocument) -> Result<Value, Problem> {
+    let current = sqlx::query_scalar!(
+        "SELECT data FROM documents WHERE key = $1 FOR UPDATE",
+        new.key
     )
-    .execute(&pool)
+    .fetch_optional(&mut **write)
     .await?;
-    written(StatusCode::OK, &Document::new(new.key, new.data))
+    let is_there = current.is_some();
+    let current = current.map(|data| Document::new(new.key.clone(), data));
+    write.conditions.require(current.as_ref())?;
+    let written = if is_there {
+        sqlx::query_scalar!(
+            "UPDATE documents SET data = $2 WHERE key = $1 RETURNING data",
+            new.key,
+            new.data
+        )
+        .fetch_optional(&mut **write)
+        .await?
+    } else {
+        // No row, no lock: whoever makes it first has it, and nothing is there for the others to have demanded.
+        sqlx::query_scalar!(
+            "INSERT INTO documents (key, data) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING RETURNING data",
+            new.key,
+            new.data
+        )
+        .fetch_optional(&mut **write)
+        .await?
+    };
+    written.ok_or_else(Problem::precondition_failed)
 }
 
 /// Shows a document.

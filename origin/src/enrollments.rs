@@ -6,26 +6,30 @@
 
 use axum::{
     Router,
-    extract::State,
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, Uri},
     response::Response,
-    routing::{get, patch, post},
+    routing::{get, post},
 };
 use serde::{Deserialize, Serialize};
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use crate::{
-    answer::{Policy, Representation, created, gone, tag, written},
-    courses::absent,
+    answer::{Policy, Representation, changed, created, gone, tag},
+    courses::{absent, missing},
     error::Problem,
-    input::{Json, Path},
+    idempotency::{Begun, Once},
+    input::{Json, Path, Query},
     outbox::announce,
+    paging::{Cursor, Paging},
     replicas::{Reader, Servers},
+    writer::{Write, Writer},
 };
 
 const POLICY: Policy = Policy::Private { browser: 30 };
+/// How many rows a page has unless it is said otherwise, and how many it may have.
+const PAGE: (i64, i64) = (100, 1_000);
 
 /// A user's place in a course.
 #[derive(Serialize, ToSchema)]
@@ -45,6 +49,8 @@ pub(crate) struct Enrollment {
 /// A user as a course's list of students shows them.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Student {
+    #[serde(skip)]
+    enrollment_id: i64,
     user_id: i64,
     username: String,
     full_name: String,
@@ -78,7 +84,7 @@ pub(crate) fn routes() -> Router<Servers> {
         .route("/courses/{id}/enrollments", post(enrol))
         .route(
             "/courses/{id}/enrollments/{user_id}",
-            patch(progress).delete(unenroll),
+            get(show).patch(progress).delete(unenroll),
         )
         .route(
             "/courses/{id}/enrollments/{user_id}/transfer",
@@ -104,19 +110,29 @@ fn fallen(users: &[i64], course: i64) -> Vec<String> {
     users.chain([tag("course-students", course)]).collect()
 }
 
-/// Lists a user's enrollments.
-#[utoipa::path(get, path = "/users/{id}/enrollments", tag = "enrollments", params(("id" = i64, Path)), responses(
-    (status = 200, body = Vec<Enrollment>), (status = 304), (status = 404, body = Problem)))]
+/// Lists a user's enrollments, the oldest first.
+#[utoipa::path(get, path = "/users/{id}/enrollments", tag = "enrollments", params(("id" = i64, Path), Paging), responses(
+    (status = 200, body = Vec<Enrollment>, headers(("Link" = String, description = "next, prev, first"))),
+    (status = 304), (status = 404, body = Problem), (status = 422, body = Problem)))]
 pub(crate) async fn of_user(
     Path(id): Path<i64>,
+    Query(paging): Query<Paging>,
     mut reader: Reader,
+    uri: Uri,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
-    let enrollments = sqlx::query_as!(
+    let page = paging.page(PAGE.0, PAGE.1)?;
+    // Few rows are one user's: they are put in order either way.
+    let mut enrollments = sqlx::query_as!(
         Enrollment,
         "SELECT id, user_id, course_id, enrolled_at, completed_at, progress_percentage
-         FROM enrollments WHERE user_id = $1 ORDER BY id",
-        id
+         FROM enrollments
+         WHERE user_id = $1 AND ($2::bigint IS NULL OR CASE WHEN $3 THEN id < $2 ELSE id > $2 END)
+         ORDER BY CASE WHEN $3 THEN -id ELSE id END LIMIT $4",
+        id,
+        page.id(),
+        page.is_backwards(),
+        page.fetch()
     )
     .fetch_all(&mut *reader)
     .await?;
@@ -126,25 +142,41 @@ pub(crate) async fn of_user(
             .await?
             .ok_or_else(|| Problem::not_found(format!("there is no user {id}")))?;
     }
+    let link = page.cut(&mut enrollments, &uri, |enrollment| Cursor {
+        rank: 0,
+        id: enrollment.id,
+    });
     Ok(Representation::of(&enrollments)?
+        .link(link)
         .policy(POLICY)
         .tags([tag("user-enrollments", id)])
         .answer(&request))
 }
 
-/// Lists a course's students.
-#[utoipa::path(get, path = "/courses/{id}/students", tag = "enrollments", params(("id" = i64, Path)), responses(
-    (status = 200, body = Vec<Student>), (status = 304), (status = 404, body = Problem)))]
+/// Lists a course's students, those who have been in it for longest first.
+#[utoipa::path(get, path = "/courses/{id}/students", tag = "enrollments", params(("id" = i64, Path), Paging), responses(
+    (status = 200, body = Vec<Student>, headers(("Link" = String, description = "next, prev, first"))), (status = 304),
+    (status = 404, body = Problem), (status = 422, body = Problem)))]
 pub(crate) async fn students(
     Path(id): Path<i64>,
+    Query(paging): Query<Paging>,
     mut reader: Reader,
+    uri: Uri,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
-    let students = sqlx::query_as!(
+    let page = paging.page(PAGE.0, PAGE.1)?;
+    let mut students = sqlx::query_as!(
         Student,
-        "SELECT users.id AS user_id, username, full_name, enrolled_at, progress_percentage
-         FROM enrollments JOIN users ON users.id = enrollments.user_id WHERE course_id = $1 ORDER BY enrollments.id",
-        id
+        "SELECT enrollments.id AS enrollment_id, users.id AS user_id, username, full_name, enrolled_at,
+             progress_percentage
+         FROM enrollments JOIN users ON users.id = enrollments.user_id
+         WHERE course_id = $1
+             AND ($2::bigint IS NULL OR CASE WHEN $3 THEN enrollments.id < $2 ELSE enrollments.id > $2 END)
+         ORDER BY CASE WHEN $3 THEN -enrollments.id ELSE enrollments.id END LIMIT $4",
+        id,
+        page.id(),
+        page.is_backwards(),
+        page.fetch()
     )
     .fetch_all(&mut *reader)
     .await?;
@@ -154,31 +186,70 @@ pub(crate) async fn students(
             .await?
             .ok_or_else(|| absent(id))?;
     }
+    let link = page.cut(&mut students, &uri, |student| Cursor {
+        rank: 0,
+        id: student.enrollment_id,
+    });
     Ok(Representation::of(&students)?
+        .link(link)
         .policy(POLICY)
         .tags([tag("course-students", id)])
         .answer(&request))
 }
 
-/// Takes a seat in a published course, all or nothing.
-#[utoipa::path(post, path = "/courses/{id}/enrollments", tag = "enrollments", params(("id" = i64, Path)),
-    request_body = Enrolling, responses((status = 201, body = Enrollment), (status = 404, body = Problem),
-    (status = 409, description = "the course is full, or the user is enrolled already", body = Problem),
-    (status = 422, description = "there is no such user", body = Problem)))]
-pub(crate) async fn enrol(
-    State(pool): State<PgPool>,
-    Path(course): Path<i64>,
-    Json(Enrolling { user_id: user }): Json<Enrolling>,
+/// Shows a user's place in a course.
+#[utoipa::path(get, path = "/courses/{id}/enrollments/{user_id}", tag = "enrollments",
+    params(("id" = i64, Path), ("user_id" = i64, Path)), responses(
+    (status = 200, body = Enrollment), (status = 304), (status = 404, body = Problem)))]
+pub(crate) async fn show(
+    Path((course, user)): Path<(i64, i64)>,
+    mut reader: Reader,
+    request: HeaderMap,
 ) -> Result<Response, Problem> {
-    let mut transaction = pool.begin().await?;
+    let enrollment = sqlx::query_as!(
+        Enrollment,
+        "SELECT id, user_id, course_id, enrolled_at, completed_at, progress_percentage
+         FROM enrollments WHERE user_id = $1 AND course_id = $2",
+        user,
+        course
+    )
+    .fetch_optional(&mut *reader)
+    .await?
+    .ok_or_else(|| not_enrolled(user, course))?;
+    Ok(Representation::of(&enrollment)?
+        .policy(POLICY)
+        .tags([tag("user-enrollments", user)])
+        .answer(&request))
+}
+
+/// Takes a seat in a published course, all or nothing.
+#[utoipa::path(post, path = "/courses/{id}/enrollments", tag = "enrollments", params(("id" = i64, Path),
+    ("Idempotency-Key" = Option<String>, Header, description = "names the attempt, so that a repeat is done once")),
+    request_body = Enrolling, responses((status = 201, body = Enrollment), (status = 404, body = Problem),
+    (status = 409, description = "the course is full, the user is enrolled already, or a request with this key is in \
+    progress", body = Problem), (status = 422, description = "there is no such user", body = Problem)))]
+pub(crate) async fn enrol(
+    Path(course): Path<i64>,
+    Once(attempt, Enrolling { user_id: user }): Once<Enrolling>,
+) -> Result<Response, Problem> {
+    match attempt.begin().await? {
+        Begun::Answered(answer) => Ok(answer),
+        Begun::First(mut first) => {
+            let outcome = take_seat(&mut first.write, user, course).await;
+            first.end(outcome).await
+        }
+    }
+}
+
+async fn take_seat(write: &mut Write, user: i64, course: i64) -> Result<Response, Problem> {
     let seats = sqlx::query!(
         "SELECT max_students, current_enrollment FROM courses WHERE id = $1 AND is_published FOR UPDATE",
         course
     )
-    .fetch_optional(&mut *transaction)
+    .fetch_optional(&mut **write)
     .await?
     .ok_or_else(|| absent(course))?;
-    if is_enrolled(&mut transaction, user, course).await? {
+    if is_enrolled(write, user, course).await? {
         return Err(already_enrolled(user, course));
     }
     if seats.current_enrollment >= seats.max_students {
@@ -199,25 +270,26 @@ pub(crate) async fn enrol(
         user,
         course
     )
-    .fetch_one(&mut *transaction)
+    .fetch_one(&mut **write)
     .await?;
     sqlx::query!(
         "UPDATE courses SET current_enrollment = current_enrollment + 1 WHERE id = $1",
         course
     )
-    .execute(&mut *transaction)
+    .execute(&mut **write)
     .await?;
-    announce(&mut transaction, &fallen(&[user], course)).await?;
-    transaction.commit().await?;
+    announce(write, &fallen(&[user], course)).await?;
     created(format!("/courses/{course}/enrollments/{user}"), &enrollment)
 }
 
 /// Records how far a user is.
 #[utoipa::path(patch, path = "/courses/{id}/enrollments/{user_id}", tag = "enrollments",
-    params(("id" = i64, Path), ("user_id" = i64, Path)), request_body = Progress, responses(
-    (status = 200, body = Enrollment), (status = 404, body = Problem), (status = 422, body = Problem)))]
+    params(("id" = i64, Path), ("user_id" = i64, Path),
+    ("If-Match" = Option<String>, Header, description = "the `ETag` of the state that may be changed")),
+    request_body = Progress, responses((status = 200, body = Enrollment), (status = 404, body = Problem),
+    (status = 412, description = "somebody else has changed it", body = Problem), (status = 422, body = Problem)))]
 pub(crate) async fn progress(
-    State(pool): State<PgPool>,
+    writer: Writer,
     Path((course, user)): Path<(i64, i64)>,
     Json(Progress {
         progress_percentage: percentage,
@@ -228,7 +300,8 @@ pub(crate) async fn progress(
             Problem::invalid("progress_percentage must be 0 to 100").field("progress_percentage")
         );
     }
-    let mut transaction = pool.begin().await?;
+    let mut write = writer.begin().await?;
+    require(&mut write, user, course).await?;
     let enrollment = sqlx::query_as!(
         Enrollment,
         "UPDATE enrollments SET progress_percentage = $3,
@@ -239,29 +312,33 @@ pub(crate) async fn progress(
         user,
         percentage
     )
-    .fetch_optional(&mut *transaction)
+    .fetch_optional(&mut *write)
     .await?
     .ok_or_else(|| not_enrolled(user, course))?;
-    announce(&mut transaction, &fallen(&[user], course)).await?;
-    transaction.commit().await?;
-    written(StatusCode::OK, &enrollment)
+    announce(&mut write, &fallen(&[user], course)).await?;
+    write.commit().await?;
+    changed(&enrollment)
 }
 
 /// Gives a seat back.
 #[utoipa::path(delete, path = "/courses/{id}/enrollments/{user_id}", tag = "enrollments",
-    params(("id" = i64, Path), ("user_id" = i64, Path)), responses((status = 204), (status = 404, body = Problem)))]
+    params(("id" = i64, Path), ("user_id" = i64, Path),
+    ("If-Match" = Option<String>, Header, description = "the `ETag` of the state that may be given up")),
+    responses((status = 204), (status = 404, body = Problem),
+    (status = 412, description = "somebody else has changed it", body = Problem)))]
 pub(crate) async fn unenroll(
-    State(pool): State<PgPool>,
+    writer: Writer,
     Path((course, user)): Path<(i64, i64)>,
 ) -> Result<Response, Problem> {
-    let mut transaction = pool.begin().await?;
-    lock(&mut transaction, course).await?;
+    let mut write = writer.begin().await?;
+    lock(&mut write, course).await?;
+    require(&mut write, user, course).await?;
     let removed = sqlx::query!(
         "DELETE FROM enrollments WHERE course_id = $1 AND user_id = $2",
         course,
         user
     )
-    .execute(&mut *transaction)
+    .execute(&mut *write)
     .await?;
     if removed.rows_affected() == 0 {
         return Err(not_enrolled(user, course));
@@ -270,26 +347,44 @@ pub(crate) async fn unenroll(
         "UPDATE courses SET current_enrollment = current_enrollment - 1 WHERE id = $1",
         course
     )
-    .execute(&mut *transaction)
+    .execute(&mut *write)
     .await?;
-    announce(&mut transaction, &fallen(&[user], course)).await?;
-    transaction.commit().await?;
+    announce(&mut write, &fallen(&[user], course)).await?;
+    write.commit().await?;
     Ok(gone())
 }
 
 /// Hands a seat from one user to another; the count stays, progress begins anew.
 #[utoipa::path(post, path = "/courses/{id}/enrollments/{user_id}/transfer", tag = "enrollments",
-    params(("id" = i64, Path), ("user_id" = i64, Path)), request_body = Transfer, responses(
-    (status = 201, body = Enrollment), (status = 404, body = Problem), (status = 409, body = Problem),
+    params(("id" = i64, Path), ("user_id" = i64, Path),
+    ("Idempotency-Key" = Option<String>, Header, description = "names the attempt, so that a repeat is done once"),
+    ("If-Match" = Option<String>, Header, description = "the `ETag` of the enrollment that may be handed over")),
+    request_body = Transfer, responses((status = 201, body = Enrollment), (status = 404, body = Problem),
+    (status = 409, description = "the other user is enrolled already, or a request with this key is in progress",
+    body = Problem), (status = 412, description = "somebody else has changed it", body = Problem),
     (status = 422, description = "there is no such user", body = Problem)))]
 pub(crate) async fn transfer(
-    State(pool): State<PgPool>,
     Path((course, from)): Path<(i64, i64)>,
-    Json(Transfer { to_user_id: to }): Json<Transfer>,
+    Once(attempt, Transfer { to_user_id: to }): Once<Transfer>,
 ) -> Result<Response, Problem> {
-    let mut transaction = pool.begin().await?;
-    lock(&mut transaction, course).await?;
-    if is_enrolled(&mut transaction, to, course).await? {
+    match attempt.begin().await? {
+        Begun::Answered(answer) => Ok(answer),
+        Begun::First(mut first) => {
+            let outcome = hand_over(&mut first.write, from, to, course).await;
+            first.end(outcome).await
+        }
+    }
+}
+
+async fn hand_over(
+    write: &mut Write,
+    from: i64,
+    to: i64,
+    course: i64,
+) -> Result<Response, Problem> {
+    lock(write, course).await?;
+    require(write, from, course).await?;
+    if is_enrolled(write, to, course).await? {
         return Err(already_enrolled(to, course));
     }
     let removed = sqlx::query!(
@@ -297,7 +392,7 @@ pub(crate) async fn transfer(
         course,
         from
     )
-    .execute(&mut *transaction)
+    .execute(&mut **write)
     .await?;
     if removed.rows_affected() == 0 {
         return Err(not_enrolled(from, course));
@@ -309,11 +404,28 @@ pub(crate) async fn transfer(
         to,
         course
     )
-    .fetch_one(&mut *transaction)
+    .fetch_one(&mut **write)
     .await?;
-    announce(&mut transaction, &fallen(&[from, to], course)).await?;
-    transaction.commit().await?;
+    announce(write, &fallen(&[from, to], course)).await?;
     created(format!("/courses/{course}/enrollments/{to}"), &enrollment)
+}
+
+/// Locks the enrollment, and refuses a write that demands another state.
+async fn require(write: &mut Write, user: i64, course: i64) -> Result<(), Problem> {
+    if write.conditions.is_empty() {
+        return Ok(());
+    }
+    let enrollment = sqlx::query_as!(
+        Enrollment,
+        "SELECT id, user_id, course_id, enrolled_at, completed_at, progress_percentage
+         FROM enrollments WHERE user_id = $1 AND course_id = $2 FOR UPDATE",
+        user,
+        course
+    )
+    .fetch_optional(&mut **write)
+    .await?
+    .ok_or_else(|| not_enrolled(user, course))?;
+    write.conditions.require(Some(&enrollment))
 }
 
 async fn lock(connection: &mut PgConnection, course: i64) -> Result<(), Problem> {
@@ -321,7 +433,7 @@ async fn lock(connection: &mut PgConnection, course: i64) -> Result<(), Problem>
         .fetch_optional(connection)
         .await?
         .map(drop)
-        .ok_or_else(|| Problem::not_found(format!("there is no course {course}")))
+        .ok_or_else(|| missing(course))
 }
 
 async fn is_enrolled(

@@ -1,5 +1,7 @@
 //! Failures as answers: problem details (RFC 9457). The only place that turns a failure into a status.
 
+use std::time::Duration;
+
 use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -7,10 +9,17 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::answer::{NOT_FOUND, Policy, cache_headers};
+use crate::{
+    answer::{NOT_FOUND, Policy, cache_headers},
+    redis::Away,
+};
 
-/// How long a client should wait before it asks a database that is away again, in seconds.
-const RETRY_AFTER: HeaderValue = HeaderValue::from_static("2");
+/// How long a client should wait before it asks for what is away again, unless more is known, in seconds.
+const AWAY: u32 = 2;
+/// How long it should wait for a connection to come free, in seconds.
+const BUSY: u32 = 1;
+/// How long it should wait for another request of its own to end, in seconds.
+const IN_PROGRESS: u32 = 1;
 
 /// A failure, as its body shows it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -30,7 +39,17 @@ pub(crate) struct Problem {
     /// The tags that a cacheable absence falls by; everything else is not stored.
     #[serde(skip)]
     tags: Vec<String>,
+    /// After how many seconds asking again may help.
+    #[serde(skip)]
+    retry_after: Option<u32>,
+    /// Whether a statement failed because PostgreSQL went away or took too long.
+    #[serde(skip)]
+    is_outage: bool,
 }
+
+/// Marks the answer to a request of which a statement failed because PostgreSQL went away or took too long.
+#[derive(Clone, Copy)]
+pub(crate) struct Unavailable;
 
 impl Problem {
     fn new(
@@ -46,6 +65,8 @@ impl Problem {
             detail: detail.into(),
             field: None,
             tags: Vec::new(),
+            retry_after: None,
+            is_outage: false,
         }
     }
 
@@ -126,6 +147,40 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, kind, title, detail)
     }
 
+    /// The state is not the one that the request demands (RFC 9110 section 15.5.13).
+    pub(crate) fn precondition_failed() -> Self {
+        Self::new(
+            StatusCode::PRECONDITION_FAILED,
+            "urn:tidegate:precondition",
+            "The state is another one",
+            "if-match or if-none-match does not fit what is there: get it again",
+        )
+    }
+
+    /// A request with the same key has not ended.
+    pub(crate) fn in_progress() -> Self {
+        let problem = Self::conflict(
+            "urn:tidegate:in-progress",
+            "A request with this key is in progress",
+            "its answer is to be had by the same request in a moment",
+        );
+        Self {
+            retry_after: Some(IN_PROGRESS),
+            ..problem
+        }
+    }
+
+    /// The key stands for another request.
+    pub(crate) fn other_request() -> Self {
+        Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "urn:tidegate:key-reused",
+            "The key stands for another request",
+            "a request with this idempotency-key had another path or body",
+        )
+        .field("idempotency-key")
+    }
+
     /// The request does not come from the edge.
     pub(crate) fn unauthorized() -> Self {
         let detail = "x-service-token is missing or wrong";
@@ -138,7 +193,7 @@ impl Problem {
     }
 
     /// PostgreSQL is away or too slow; asking again later may help.
-    fn unavailable() -> Self {
+    pub(crate) fn unavailable() -> Self {
         let status = StatusCode::SERVICE_UNAVAILABLE;
         Self::new(
             status,
@@ -146,6 +201,37 @@ impl Problem {
             "The database is not available",
             "try again in a moment",
         )
+    }
+
+    /// The same where it is known when it may be asked again.
+    pub(crate) fn unavailable_for(wait: Duration) -> Self {
+        let seconds = u32::try_from(wait.as_millis().div_ceil(1_000)).unwrap_or(u32::MAX);
+        Self {
+            retry_after: Some(seconds.max(1)),
+            ..Self::unavailable()
+        }
+    }
+
+    /// All connections to PostgreSQL are in use.
+    pub(crate) fn busy() -> Self {
+        let problem = Self::later(
+            "urn:tidegate:busy",
+            "The origin is busy",
+            "all connections to the database are in use: try again in a moment",
+        );
+        Self {
+            retry_after: Some(BUSY),
+            ..problem
+        }
+    }
+
+    /// Something that the answer needs is not there now; the text says what.
+    pub(crate) fn later(
+        kind: &'static str,
+        title: &'static str,
+        detail: impl Into<String>,
+    ) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, kind, title, detail)
     }
 
     /// Our own mistake.
@@ -162,6 +248,15 @@ impl Problem {
     /// Names the field at fault.
     pub(crate) fn field(mut self, field: impl Into<String>) -> Self {
         self.field = Some(field.into());
+        self
+    }
+
+    /// Says in which part of the request the field at fault is.
+    pub(crate) fn within(mut self, part: &str) -> Self {
+        self.field = Some(match self.field {
+            Some(field) => format!("{part}.{field}"),
+            None => part.to_owned(),
+        });
         self
     }
 
@@ -188,18 +283,20 @@ impl IntoResponse for Problem {
             &NOT_FOUND
         };
         cache_headers(headers, policy, &self.tags);
-        match status {
-            StatusCode::SERVICE_UNAVAILABLE => {
-                headers.insert(header::RETRY_AFTER, RETRY_AFTER);
-            }
+        let is_passing = status == StatusCode::SERVICE_UNAVAILABLE;
+        if let Some(seconds) = self.retry_after.or(is_passing.then_some(AWAY)) {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.is_outage {
+            response.extensions_mut().insert(Unavailable);
+        }
+        let headers = response.headers_mut();
+        if status == StatusCode::UNAUTHORIZED {
             // RFC 9110 section 11.6.1 asks for a challenge.
-            StatusCode::UNAUTHORIZED => {
-                headers.insert(
-                    header::WWW_AUTHENTICATE,
-                    HeaderValue::from_static("ServiceToken"),
-                );
-            }
-            _ => {}
+            headers.insert(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static("ServiceToken"),
+            );
         }
         response
     }
@@ -229,7 +326,10 @@ impl From<sqlx::Error> for Problem {
                 Some(code) if code.starts_with("22") => Self::invalid(refused.message()),
                 Some(code) if is_passing(code) => {
                     tracing::warn!(%error, "the database is not available");
-                    Self::unavailable()
+                    Self {
+                        is_outage: is_outage(code),
+                        ..Self::unavailable()
+                    }
                 }
                 _ => {
                     tracing::error!(%error, "a statement failed");
@@ -243,13 +343,27 @@ impl From<sqlx::Error> for Problem {
             | sqlx::Error::Tls(_)
             | sqlx::Error::Protocol(_) => {
                 tracing::warn!(%error, "the database is not available");
-                Self::unavailable()
+                Self {
+                    is_outage: true,
+                    ..Self::unavailable()
+                }
             }
             _ => {
                 tracing::error!(%error, "a statement failed");
                 Self::internal()
             }
         }
+    }
+}
+
+impl From<Away> for Problem {
+    fn from(error: Away) -> Self {
+        tracing::warn!(%error, "redis is not available");
+        Self::later(
+            "urn:tidegate:redis-unavailable",
+            "Redis is not available",
+            "try again in a moment",
+        )
     }
 }
 
@@ -260,6 +374,14 @@ fn is_passing(code: &str) -> bool {
         .any(|class| code.starts_with(class));
     // Class 55 has the lock that was not available.
     passing_class || code == "55P03"
+}
+
+/// Whether such a code speaks of the server (57: told to end, cancelled after a time-out; 53: out of means; 08: the
+/// connection) and not of others who write the same rows.
+fn is_outage(code: &str) -> bool {
+    ["08", "53", "57"]
+        .iter()
+        .any(|class| code.starts_with(class))
 }
 
 /// Names the field that a constraint is on: constraints are called `TABLE_FIELD_KIND`.

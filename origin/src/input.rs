@@ -7,6 +7,7 @@ use axum::{
 use bytes::Bytes;
 use rust_decimal::Decimal;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::error::Problem;
 
@@ -20,20 +21,40 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        if !is_json(&request) {
-            return Err(Problem::not_json());
-        }
-        let body = Bytes::from_request(request, state)
-            .await
-            .map_err(|rejection| {
-                if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-                    Problem::too_large()
-                } else {
-                    Problem::malformed(rejection.body_text())
-                }
-            })?;
-        parse(&body).map(Self)
+        parse(&read(request, state).await?).map(Self)
     }
+}
+
+/// A JSON body that is one thing, or an array of such things.
+pub(crate) struct OneOrMany<T>(pub(crate) Vec<T>);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for OneOrMany<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let body = read(request, state).await?;
+        if body.trim_ascii_start().starts_with(b"[") {
+            parse(&body).map(Self)
+        } else {
+            parse(&body).map(|one| Self(vec![one]))
+        }
+    }
+}
+
+/// The bytes of a JSON body.
+pub(crate) async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
+    if !is_json(&request) {
+        return Err(Problem::not_json());
+    }
+    Bytes::from_request(request, state)
+        .await
+        .map_err(|rejection| {
+            if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+                Problem::too_large()
+            } else {
+                Problem::malformed(rejection.body_text())
+            }
+        })
 }
 
 /// The query's parameters.
@@ -44,10 +65,28 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let query = axum::extract::Query::from_request_parts(parts, state).await;
-        query
-            .map(|query| Self(query.0))
-            .map_err(|rejection| Problem::malformed(rejection.body_text()))
+        query.map(|query| Self(query.0)).map_err(|rejection| {
+            let text = rejection.body_text();
+            let problem = Problem::malformed(text.as_str());
+            match parameter(&text) {
+                Some(name) => problem.field(name),
+                None => problem,
+            }
+        })
     }
+}
+
+/// The parameter that a refusal of the query is about: `...: limit: invalid digit`, or ``...: missing field `q` ``.
+fn parameter(refusal: &str) -> Option<&str> {
+    let (_, rest) = refusal.split_once(": ")?;
+    let name = match rest.strip_prefix("missing field `") {
+        Some(rest) => rest.split_once('`')?.0,
+        None => rest.split_once(": ")?.0,
+    };
+    let is_name = name
+        .bytes()
+        .all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    (is_name && !name.is_empty()).then_some(name)
 }
 
 /// The path's variable parts. One that cannot be what it stands for, such as a word for a number, is not found.
@@ -76,7 +115,11 @@ fn is_json(request: &Request) -> bool {
         || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    if let Ok(value) = serde_json::from_slice(body) {
+        return Ok(value);
+    }
+    // Where it went wrong costs as much to follow as reading, so that is for those who went wrong.
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
@@ -118,6 +161,20 @@ pub(crate) fn no_zero(field: &'static str, value: &str) -> Result<(), Problem> {
         );
     }
     Ok(())
+}
+
+/// Refuses that character in any text of a JSON value, names of members included.
+pub(crate) fn no_zero_within(field: &'static str, value: &Value) -> Result<(), Problem> {
+    match value {
+        Value::String(text) => no_zero(field, text),
+        Value::Array(values) => values
+            .iter()
+            .try_for_each(|value| no_zero_within(field, value)),
+        Value::Object(members) => members.iter().try_for_each(|(name, value)| {
+            no_zero(field, name).and_then(|()| no_zero_within(field, value))
+        }),
+        Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
+    }
 }
 
 /// Refuses a value that is not among `choices`.

@@ -1,4 +1,5 @@
-//! The origin: users, courses, enrollments, documents and transactions on PostgreSQL, behind the edge.
+//! The origin: users, courses, enrollments, documents and transactions on PostgreSQL, and what users do on the way there
+//! through a stream in Redis, behind the edge.
 //!
 //! It keeps no cache of its own, because the edge is the cache. What it does for it: every answer says how long it may
 //! be used and by whom, carries a validator and the tags by which it falls; and every write puts the tags that fall into
@@ -14,39 +15,76 @@
 //! | kind | `Cache-Control` | `CDN-Cache-Control` | `Surrogate-Key` |
 //! |---|---|---|---|
 //! | course | `max-age=60` | `max-age=1800, stale-while-revalidate=60, stale-if-error=600` | `course:ID table:courses` |
-//! | list of courses | `max-age=60` | `max-age=900, …` | `courses table:courses` |
+//! | list of courses, popular ones, results of a search | `max-age=60` | `max-age=900, …` | `courses table:courses` |
 //! | document | `max-age=60` | `max-age=300, …` | `document:KEY table:documents` |
 //! | a course or document that is not there | `max-age=10` | `max-age=10` | that of the missing one |
 //! | user | `private, max-age=60` | | `user:ID` |
-//! | a user's enrollments | `private, max-age=30` | | `user-enrollments:ID` |
+//! | a user's enrollments, or one of them | `private, max-age=30` | | `user-enrollments:ID` |
 //! | a course's students | `private, max-age=30` | | `course-students:ID` |
 //! | a user's transactions | `private, max-age=10` | | `user-transactions:ID` |
+//! | a course's views, what is trending | `max-age=60` | `max-age=60` | |
+//! | reactions | `max-age=5` | `max-age=5` | |
+//! | events, drafts, sessions, who is present or typing | `no-store` | | |
 //! | statistics, health, errors, answers to writes | `no-store` | | |
 //!
+//! # What writes may rely on
+//!
+//! A request that makes something is done once, however often it is repeated under its `Idempotency-Key`; a write may
+//! demand by `If-Match` or `If-None-Match` that nobody else wrote in between. Both are decided in the write's own
+//! transaction. A PostgreSQL that fails again and again is left alone for a moment, and requests that need it are refused
+//! at once with `Retry-After`; so are those for which no connection comes free within two seconds.
+//!
 //! Every GET has a strong `ETag` made from its body. Keys in tags are percent-encoded, so that a tag is one word.
+//!
+//! # Events
+//!
+//! `POST /events` answers 202 when Redis has the events; workers take them into a table of days, each once. Requests are
+//! refused with 503 and `Retry-After` while Redis is away or too many events wait, and never dropped in silence. See
+//! `events` for what a repeat is, `stream` for what Redis promises, `worker` for what becomes of events that fail.
 
 mod access;
+mod activity;
 mod answer;
+mod behind;
+mod breaker;
+mod clock;
+mod conditions;
 mod config;
 mod courses;
 mod description;
 mod documents;
+mod drafts;
 mod enrollments;
 mod error;
+mod events;
 mod health;
+mod idempotency;
 mod input;
 mod lsn;
 mod metrics;
+mod monitoring;
+mod on_redis;
 pub mod outbox;
+mod paging;
+mod presence;
+mod primary;
+mod reactions;
+mod redis;
+mod refusal;
 mod relay;
 mod replicas;
 mod sample;
+mod sessions;
 mod startup;
 mod stats;
+mod stream;
 mod transactions;
 mod users;
+mod worker;
+mod writer;
 
-pub use config::{Config, ConfigError, REPLICA_DEADLINE};
+pub use clock::Clock;
+pub use config::{Activity, Config, ConfigError, REPLICA_DEADLINE};
 pub use lsn::{Lsn, NoLsn};
 pub use outbox::{PurgeSink, SinkError};
 pub use startup::{Origin, Relay, SeedError, StartError};

@@ -27,6 +27,7 @@ use crate::{
     lsn::Lsn,
     metrics::{Failure, Metrics},
     outbox::{PurgeSink, SinkError, is_tag},
+    refusal::is_of_the_rows,
 };
 
 /// The channel that an insert into the outbox notifies.
@@ -61,16 +62,7 @@ impl RelayError {
         let Self::Database(error) = self else {
             return false;
         };
-        match error {
-            // Classes of errors by their first two characters (PostgreSQL, appendix A): those of values, of constraints,
-            // of triggers and functions, of damaged data.
-            sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-                let of_the_rows = ["21", "22", "23", "2F", "38", "39", "44", "54", "P0", "XX"];
-                of_the_rows.iter().any(|class| code.starts_with(class))
-            }),
-            sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => true,
-            _ => false,
-        }
+        is_of_the_rows(error)
     }
 
     fn kind(&self) -> Failure {

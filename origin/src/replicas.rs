@@ -34,9 +34,13 @@ use sqlx::{PgConnection, PgPool, Postgres, pool::PoolConnection};
 use tokio::time::timeout;
 
 use crate::{
+    clock::Clock,
+    courses::search::Notes,
     error::Problem,
     lsn::{Lsn, position_of},
-    metrics::{Fallback, Metrics},
+    metrics::{Fallback, Metrics, Use},
+    on_redis::OnRedis,
+    primary::{Primary, Slot, Ticket},
 };
 
 const TIDEGATE_LSN: HeaderName = HeaderName::from_static("tidegate-lsn");
@@ -52,9 +56,12 @@ const STAMP: Duration = Duration::from_secs(5);
 /// The primary, and a replica where there is one. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Servers {
-    primary: PgPool,
+    primary: Primary,
     replica: Option<Arc<Replica>>,
     metrics: Arc<Metrics>,
+    clock: Clock,
+    notes: Notes,
+    on_redis: Arc<OnRedis>,
 }
 
 struct Replica {
@@ -75,12 +82,27 @@ struct Place {
 
 impl Servers {
     /// A primary without a replica.
-    pub(crate) fn new(primary: PgPool, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(primary: Primary, metrics: Arc<Metrics>, clock: Clock) -> Self {
         Self {
             primary,
             replica: None,
+            on_redis: Arc::new(OnRedis::none(metrics.clone())),
             metrics,
+            clock,
+            notes: Notes::default(),
         }
+    }
+
+    /// The same with what lives on Redis.
+    pub(crate) fn with_redis(self, on_redis: OnRedis) -> Self {
+        Self {
+            on_redis: Arc::new(on_redis),
+            ..self
+        }
+    }
+
+    pub(crate) fn on_redis(&self) -> &Arc<OnRedis> {
+        &self.on_redis
     }
 
     /// The same with a replica, which need not be there yet.
@@ -95,7 +117,7 @@ impl Servers {
         let system = sqlx::query_scalar!(
             r#"SELECT system_identifier AS "system!" FROM pg_control_system()"#
         )
-        .fetch_one(&self.primary)
+        .fetch_one(self.primary.pool())
         .await?;
         let replica = Replica {
             pool,
@@ -109,16 +131,29 @@ impl Servers {
         })
     }
 
-    pub(crate) fn primary(&self) -> &PgPool {
+    pub(crate) fn primary(&self) -> &Primary {
         &self.primary
     }
 
-    pub(crate) fn metrics(&self) -> &Metrics {
+    pub(crate) fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
     }
 
+    pub(crate) fn has_replica(&self) -> bool {
+        self.replica.is_some()
+    }
+
+    /// Where searches are noted.
+    pub(crate) fn notes(&self) -> &Notes {
+        &self.notes
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
     pub(crate) async fn close(&self) {
-        self.primary.close().await;
+        self.primary.pool().close().await;
         if let Some(replica) = &self.replica {
             replica.pool.close().await;
         }
@@ -130,7 +165,8 @@ impl Servers {
         // The replica first: the primary only moves on meanwhile, and the difference is not negative.
         let mut connection = replica.pool.acquire().await.ok()?;
         let replayed = place(&mut connection).await.ok()?.lsn?;
-        let written = written_so_far(&self.primary).await.ok()?;
+        let (mut connection, _slot) = self.primary.acquire().await.ok()?;
+        let written = written_so_far(&mut connection).await.ok()?;
         (written.timeline == replayed.timeline)
             .then(|| written.position.saturating_sub(replayed.position) as f64)
     }
@@ -220,28 +256,32 @@ async fn place(connection: &mut PgConnection) -> Result<Place, sqlx::Error> {
 }
 
 /// The end of what the primary has written.
-async fn written_so_far(pool: &PgPool) -> Result<Lsn, sqlx::Error> {
+async fn written_so_far(connection: &mut PgConnection) -> Result<Lsn, sqlx::Error> {
     let text = sqlx::query_scalar!(r#"SELECT tidegate_lsn() AS "lsn!""#)
-        .fetch_one(pool)
+        .fetch_one(connection)
         .await?;
     text.parse()
         .map_err(|error| sqlx::Error::Decode(Box::new(error)))
 }
 
 /// A connection for the statements of one read: of the replica if it may be used, else of the primary.
-pub(crate) struct Reader(PoolConnection<Postgres>);
+pub(crate) struct Reader {
+    // Declared first, so that the connection is free before its slot is.
+    connection: PoolConnection<Postgres>,
+    _slot: Slot,
+}
 
 impl Deref for Reader {
     type Target = PgConnection;
 
     fn deref(&self) -> &PgConnection {
-        &self.0
+        &self.connection
     }
 }
 
 impl DerefMut for Reader {
     fn deref_mut(&mut self) -> &mut PgConnection {
-        &mut self.0
+        &mut self.connection
     }
 }
 
@@ -254,18 +294,54 @@ impl FromRequestParts<Servers> for Reader {
                 Ok(connection) => {
                     servers.metrics.replica_reads.inc();
                     attempt.0.store(true, Ordering::Relaxed);
-                    return Ok(Self(connection));
+                    return Ok(Self {
+                        connection,
+                        _slot: Slot::free(Use::ReplicaRead, &servers.metrics),
+                    });
                 }
                 Err(reason) => servers.metrics.fell_back(reason),
             }
         }
-        Ok(Self(servers.primary.acquire().await?))
+        PrimaryReader::new(servers, parts).begin().await
+    }
+}
+
+/// A read that has not begun, and that the primary alone may answer: what it is put together with may be newer than any
+/// replica.
+pub(crate) struct PrimaryReader {
+    primary: Primary,
+    ticket: Ticket,
+}
+
+impl PrimaryReader {
+    fn new(servers: &Servers, parts: &Parts) -> Self {
+        Self {
+            primary: servers.primary.clone(),
+            ticket: Ticket::of(&parts.extensions),
+        }
+    }
+
+    pub(crate) async fn begin(self) -> Result<Reader, Problem> {
+        let (connection, slot) = self.primary.acquire().await?;
+        self.ticket.mark();
+        Ok(Reader {
+            connection,
+            _slot: slot,
+        })
+    }
+}
+
+impl FromRequestParts<Servers> for PrimaryReader {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, servers: &Servers) -> Result<Self, Problem> {
+        Ok(Self::new(servers, parts))
     }
 }
 
 impl FromRef<Servers> for PgPool {
     fn from_ref(servers: &Servers) -> PgPool {
-        servers.primary.clone()
+        servers.primary.pool().clone()
     }
 }
 
@@ -282,8 +358,10 @@ pub(crate) async fn direct(
 ) -> Response {
     if !request.method().is_safe() {
         let mut answer = next.run(request).await;
-        let lsn = seen_from(&servers, answer.status()).await;
-        answer.headers_mut().insert(TIDEGATE_LSN, lsn);
+        if answer.extensions().get::<OnRedisAlone>().is_none() {
+            let lsn = seen_from(&servers, answer.status()).await;
+            answer.headers_mut().insert(TIDEGATE_LSN, lsn);
+        }
         return answer;
     }
     let mut demands = request.headers().get_all(TIDEGATE_LSN).iter();
@@ -325,14 +403,28 @@ pub(crate) async fn direct(
     answer
 }
 
+/// Stands in the answer to a write that the database has no part in, and that no position of it can tell of.
+#[derive(Clone)]
+struct OnRedisAlone;
+
+/// Marks answers to writes that the database has no part in: they are given while it is away, too.
+pub(crate) async fn touches_no_database(mut answer: Response) -> Response {
+    answer.extensions_mut().insert(OnRedisAlone);
+    answer
+}
+
 /// The position from which on a write that has just been answered is seen; read after its commit.
 async fn seen_from(servers: &Servers, answer: StatusCode) -> HeaderValue {
     // A database that has just failed is not asked another time; and who knows what it has committed.
     if answer.is_server_error() {
         return PRIMARY;
     }
-    match timeout(STAMP, written_so_far(&servers.primary)).await {
-        Ok(Ok(lsn)) => HeaderValue::try_from(lsn.to_string()).unwrap_or(PRIMARY),
-        Ok(Err(_)) | Err(_) => PRIMARY,
+    let asking = async {
+        let (mut connection, _slot) = servers.primary.acquire().await.ok()?;
+        written_so_far(&mut connection).await.ok()
+    };
+    match timeout(STAMP, asking).await {
+        Ok(Some(lsn)) => HeaderValue::try_from(lsn.to_string()).unwrap_or(PRIMARY),
+        Ok(None) | Err(_) => PRIMARY,
     }
 }

@@ -22,34 +22,47 @@ use tokio::{
 
 use crate::{
     access::{self, Token},
-    config::Config,
-    courses, description, documents, enrollments,
+    activity, behind,
+    clock::Clock,
+    config::{Activity, Config},
+    courses, description, documents, drafts, enrollments,
     error::Problem,
-    health,
+    events, health,
     input::BODY_LIMIT,
     metrics::{self, Metrics},
+    monitoring,
+    on_redis::OnRedis,
     outbox::PurgeSink,
+    presence,
+    primary::{self, ACQUIRE, Primary},
+    reactions,
     relay::relay,
     replicas::{self, Servers},
-    sample, stats, transactions, users,
+    sample, sessions, stats, transactions, users, worker,
 };
 
 /// How long a start waits for a database that refuses connections: both may be starting.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long one attempt to connect may take.
 const ATTEMPT: Duration = Duration::from_secs(2);
-/// How long a request waits for a connection of the pool.
-const ACQUIRE: Duration = Duration::from_secs(2);
 /// How long a statement may run.
 const STATEMENT: Duration = Duration::from_secs(5);
+/// How long a request's transaction may wait for its next statement. Where the origin's machine is gone without a word,
+/// PostgreSQL gives the locks back after this time. A relay's transaction waits for the purge log, and has no such limit.
+const SILENCE: Duration = Duration::from_secs(15);
+/// From which similarity on a title is found by a misspelt word. Of no meaning to a server without trigrams.
+const ALIKE: (&str, &str) = ("pg_trgm.word_similarity_threshold", "0.4");
 /// How long a migration waits for a lock. Who comes after it waits as long.
 const LOCK: Duration = Duration::from_secs(1);
 /// How long locks that others hold keep a start waiting.
 const LOCKED: Duration = Duration::from_secs(60);
 /// How long a statement may run on the replica, before the primary is asked instead.
 const REPLICA_STATEMENT: Duration = Duration::from_secs(2);
-/// Connections of a relay by itself: one delivers, one listens, one tells how many rows wait.
+/// Connections of a relay: one delivers, one listens, one tells how many rows wait.
 const RELAY_CONNECTIONS: u32 = 3;
+/// Connections of what works on Redis, beside one for each worker: one keeps the days of events in order, one folds
+/// reactions, one writes drafts.
+const BEHIND_CONNECTIONS: u32 = 3;
 /// How long requests may take to end once we stop.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -59,6 +72,9 @@ pub enum StartError {
     /// The database's address, or that of its replica, cannot be read.
     #[error("the database url is not one of postgresql")]
     Url,
+    /// The address of Redis cannot be read.
+    #[error("the redis url is not one of redis")]
+    RedisUrl,
     /// There is no connecting to the database.
     #[error("cannot connect to database {database:?} at {host}: {reason}")]
     Database {
@@ -106,9 +122,12 @@ pub struct SeedError(#[from] sqlx::Error);
 pub struct Origin {
     address: SocketAddr,
     servers: Servers,
+    /// Connections for what works behind the requests, so that neither waits for the other.
+    background: PgPool,
     stop: watch::Sender<()>,
     server: JoinHandle<()>,
-    relay: JoinHandle<()>,
+    /// The relay, and what works on the stream of events.
+    tasks: Vec<JoinHandle<()>>,
 }
 
 impl Origin {
@@ -117,6 +136,18 @@ impl Origin {
     /// # Errors
     /// When the database cannot be reached within five seconds or migrated, or the address cannot be listened on.
     pub async fn start(config: Config, sink: Arc<dyn PurgeSink>) -> Result<Self, StartError> {
+        Self::start_by(Clock::system(), config, sink).await
+    }
+
+    /// The same by another clock than the system's.
+    ///
+    /// # Errors
+    /// As [`Origin::start`].
+    pub async fn start_by(
+        clock: Clock,
+        config: Config,
+        sink: Arc<dyn PurgeSink>,
+    ) -> Result<Self, StartError> {
         let options = connection(&config.database_url, STATEMENT)?;
         let replica = config.replica_url.as_deref();
         let replica = replica.map(|url| connection(url, REPLICA_STATEMENT));
@@ -126,22 +157,36 @@ impl Origin {
             .min_connections(config.pool_min)
             .max_connections(config.pool_max)
             .acquire_timeout(ACQUIRE)
+            .connect_lazy_with(options.clone().options([
+                (
+                    "idle_in_transaction_session_timeout",
+                    SILENCE.as_millis().to_string().as_str(),
+                ),
+                ALIKE,
+            ]));
+        let background = PgPoolOptions::new()
+            .max_connections(background_connections(&config.activity))
+            .acquire_timeout(ACQUIRE)
             .connect_lazy_with(options);
         migrate(&config.database_url).await?;
         let metrics = Arc::new(Metrics::new());
-        let mut servers = Servers::new(pool.clone(), metrics.clone());
+        let primary = Primary::new(pool, config.pool_max, metrics.clone(), clock.clone());
+        let mut servers = Servers::new(primary, metrics.clone(), clock);
         if let Some(replica) = replica {
             // No question whether a connection lives: where it is, is asked before each use.
             let replica = PgPoolOptions::new()
                 .max_connections(config.pool_max)
                 .acquire_timeout(config.replica_deadline)
                 .test_before_acquire(false)
-                .connect_lazy_with(replica);
+                .connect_lazy_with(replica.options([ALIKE]));
             servers = servers
                 .with_replica(replica, config.replica_deadline)
                 .await
                 .map_err(StartError::Identity)?;
         }
+
+        let on_redis = OnRedis::new(&config.activity, metrics.clone());
+        servers = servers.with_redis(on_redis.map_err(|_| StartError::RedisUrl)?);
 
         let unable = |source| StartError::Listen {
             address: config.listen,
@@ -155,14 +200,21 @@ impl Origin {
             router(servers.clone(), &config.service_token),
             stopped.clone(),
         ));
-        let relay = tokio::spawn(relay(pool, sink, metrics, until(stopped)));
+        let mut tasks = on_stream(&config, &background, &servers, &metrics, &stopped);
+        tasks.push(tokio::spawn(relay(
+            background.clone(),
+            sink,
+            metrics,
+            until(stopped),
+        )));
         tracing::info!(%address, "the origin listens");
         Ok(Self {
             address,
             servers,
+            background,
             stop,
             server,
-            relay,
+            tasks,
         })
     }
 
@@ -176,11 +228,11 @@ impl Origin {
     /// # Errors
     /// Those of the database.
     pub async fn seed(&self) -> Result<(), SeedError> {
-        sample::fill(self.servers.primary()).await?;
+        sample::fill(self.servers.primary().pool()).await?;
         Ok(())
     }
 
-    /// Accepts nothing more, lets requests end for up to ten seconds, stops the relay and closes the connections.
+    /// Accepts nothing more, lets requests end for up to ten seconds, stops the relay and the workers and closes the connections.
     ///
     /// Tags that the relay has not delivered stay in the outbox for the next one.
     pub async fn shutdown(self) {
@@ -190,8 +242,11 @@ impl Origin {
             tracing::warn!("requests were cut off at the end of the drain");
             server.abort();
         }
-        // A task that panicked has said so already.
-        let _ = self.relay.await;
+        for task in self.tasks {
+            // A task that panicked has said so already.
+            let _ = task.await;
+        }
+        let _ = timeout(DRAIN, self.background.close()).await;
         let _ = timeout(DRAIN, self.servers.close()).await;
     }
 }
@@ -225,7 +280,9 @@ impl Relay {
             .connect_lazy_with(options);
         has_outbox(&pool).await?;
         let metrics = Arc::new(Metrics::new());
-        let servers = Servers::new(pool.clone(), metrics.clone());
+        let clock = Clock::system();
+        let primary = Primary::new(pool.clone(), 1, metrics.clone(), clock.clone());
+        let servers = Servers::new(primary, metrics.clone(), clock);
         let (stop, stopped) = watch::channel(());
         let mut tasks = Vec::new();
         let mut address = None;
@@ -292,6 +349,52 @@ async fn has_outbox(pool: &PgPool) -> Result<(), StartError> {
     })
 }
 
+/// How many connections may work behind the requests.
+fn background_connections(activity: &Activity) -> u32 {
+    if activity.redis_url.is_none() || activity.events_workers == 0 {
+        return RELAY_CONNECTIONS;
+    }
+    let workers = u32::try_from(activity.events_workers).unwrap_or(u32::MAX);
+    workers.saturating_add(RELAY_CONNECTIONS + BEHIND_CONNECTIONS)
+}
+
+/// What takes events and all else that waits in Redis to the database, where there is one and this process is to.
+fn on_stream(
+    config: &Config,
+    pool: &PgPool,
+    servers: &Servers,
+    metrics: &Arc<Metrics>,
+    stopped: &watch::Receiver<()>,
+) -> Vec<JoinHandle<()>> {
+    let on_redis = servers.on_redis();
+    let (Ok(redis), Ok(stream)) = (on_redis.redis(), on_redis.stream()) else {
+        return Vec::new();
+    };
+    let settings = &config.activity;
+    if settings.events_workers == 0 {
+        return Vec::new();
+    }
+    let retention = on_redis.retention();
+    let maintain = worker::maintain(
+        pool.clone(),
+        stream.clone(),
+        retention,
+        until(stopped.clone()),
+    );
+    let behind = behind::write(pool.clone(), redis.clone(), until(stopped.clone()));
+    let mut tasks = vec![tokio::spawn(maintain), tokio::spawn(behind)];
+    for _ in 0..settings.events_workers {
+        tasks.push(tokio::spawn(worker::work(
+            pool.clone(),
+            stream.clone(),
+            settings.clone(),
+            metrics.clone(),
+            until(stopped.clone()),
+        )));
+    }
+    tasks
+}
+
 /// All routes, behind the token.
 fn router(servers: Servers, token: &str) -> Router {
     Router::new()
@@ -300,10 +403,17 @@ fn router(servers: Servers, token: &str) -> Router {
         .merge(enrollments::routes())
         .merge(documents::routes())
         .merge(transactions::routes())
+        .merge(events::routes())
+        .merge(activity::routes())
+        .merge(reactions::routes())
+        .merge(drafts::routes())
+        .merge(sessions::routes())
+        .merge(presence::routes())
         .merge(stats::routes())
         .merge(health::routes())
         .merge(description::routes())
         .merge(metrics::routes())
+        .merge(monitoring::routes())
         .fallback(|| async { Problem::nothing_here() })
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
@@ -312,8 +422,16 @@ fn router(servers: Servers, token: &str) -> Router {
             replicas::direct,
         ))
         .layer(middleware::from_fn_with_state(
+            servers.clone(),
+            primary::watch,
+        ))
+        .layer(middleware::from_fn_with_state(
             Token::new(token),
             access::require,
+        ))
+        .layer(middleware::from_fn_with_state(
+            servers.clone(),
+            monitoring::measure,
         ))
         .with_state(servers)
 }

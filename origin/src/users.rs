@@ -2,22 +2,22 @@
 
 use axum::{
     Router,
-    extract::State,
-    http::{HeaderMap, StatusCode},
+    http::HeaderMap,
     response::Response,
     routing::{get, post},
 };
 use serde::{Deserialize, Serialize};
-use sqlx::PgPool;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use crate::{
-    answer::{Policy, Representation, created, gone, tag, written},
+    answer::{Policy, Representation, changed, created, gone, tag},
     error::Problem,
+    idempotency::{Begun, Once},
     input::{Json, Path, one_of, text},
     outbox::announce,
     replicas::{Reader, Servers},
+    writer::{Write, Writer},
 };
 
 const POLICY: Policy = Policy::Private { browser: 60 };
@@ -97,18 +97,25 @@ fn check_role(role: &str) -> Result<(), Problem> {
 }
 
 /// Makes a user.
-#[utoipa::path(post, path = "/users", tag = "users", request_body = NewUser, responses(
-    (status = 201, body = User), (status = 409, description = "the email or the username is taken", body = Problem),
-    (status = 422, body = Problem)))]
-pub(crate) async fn create(
-    State(pool): State<PgPool>,
-    Json(new): Json<NewUser>,
-) -> Result<Response, Problem> {
+#[utoipa::path(post, path = "/users", tag = "users", request_body = NewUser,
+    params(("Idempotency-Key" = Option<String>, Header, description = "names the attempt, so that a repeat is done once")),
+    responses((status = 201, body = User), (status = 409, description = "the email or the username is taken, or a \
+    request with this key is in progress", body = Problem), (status = 422, body = Problem)))]
+pub(crate) async fn create(Once(attempt, new): Once<NewUser>) -> Result<Response, Problem> {
     check_email(&new.email)?;
     check_username(&new.username)?;
     check_full_name(&new.full_name)?;
     check_role(&new.role)?;
-    let mut transaction = pool.begin().await?;
+    match attempt.begin().await? {
+        Begun::Answered(answer) => Ok(answer),
+        Begun::First(mut first) => {
+            let outcome = insert(&mut first.write, new).await;
+            first.end(outcome).await
+        }
+    }
+}
+
+async fn insert(write: &mut Write, new: NewUser) -> Result<Response, Problem> {
     let user = sqlx::query_as!(
         User,
         "INSERT INTO users (email, username, full_name, role) VALUES ($1, $2, $3, $4)
@@ -118,10 +125,9 @@ pub(crate) async fn create(
         new.full_name,
         new.role
     )
-    .fetch_one(&mut *transaction)
+    .fetch_one(&mut **write)
     .await?;
-    announce(&mut transaction, &[tag("user", user.id)]).await?;
-    transaction.commit().await?;
+    announce(write, &[tag("user", user.id)]).await?;
     created(format!("/users/{}", user.id), &user)
 }
 
@@ -149,11 +155,13 @@ pub(crate) async fn show(
 }
 
 /// Changes a user.
-#[utoipa::path(patch, path = "/users/{id}", tag = "users", params(("id" = i64, Path)), request_body = UserChange,
-    responses((status = 200, body = User), (status = 404, body = Problem), (status = 409, body = Problem),
+#[utoipa::path(patch, path = "/users/{id}", tag = "users", params(("id" = i64, Path),
+    ("If-Match" = Option<String>, Header, description = "the `ETag` of the state that may be changed")),
+    request_body = UserChange, responses((status = 200, body = User), (status = 404, body = Problem),
+    (status = 409, body = Problem), (status = 412, description = "somebody else has changed it", body = Problem),
     (status = 422, body = Problem)))]
 pub(crate) async fn edit(
-    State(pool): State<PgPool>,
+    writer: Writer,
     Path(id): Path<i64>,
     Json(change): Json<UserChange>,
 ) -> Result<Response, Problem> {
@@ -165,7 +173,8 @@ pub(crate) async fn edit(
         .map(check_full_name)
         .transpose()?;
     change.role.as_deref().map(check_role).transpose()?;
-    let mut transaction = pool.begin().await?;
+    let mut write = writer.begin().await?;
+    require(&mut write, id).await?;
     let user = sqlx::query_as!(
         User,
         "UPDATE users SET email = coalesce($2, email), username = coalesce($3, username),
@@ -177,34 +186,50 @@ pub(crate) async fn edit(
         change.full_name,
         change.role
     )
-    .fetch_optional(&mut *transaction)
+    .fetch_optional(&mut *write)
     .await?
     .ok_or_else(|| absent(id))?;
     // A course's list of students shows names.
     let mut tags = sqlx::query_scalar!("SELECT course_id FROM enrollments WHERE user_id = $1", id)
-        .fetch_all(&mut *transaction)
+        .fetch_all(&mut *write)
         .await?
         .into_iter()
         .map(|course| tag("course-students", course))
         .collect::<Vec<_>>();
     tags.push(tag("user", id));
-    announce(&mut transaction, &tags).await?;
-    transaction.commit().await?;
-    written(StatusCode::OK, &user)
+    announce(&mut write, &tags).await?;
+    write.commit().await?;
+    changed(&user)
+}
+
+/// Locks the user, and refuses a write that demands another state.
+async fn require(write: &mut Write, id: i64) -> Result<(), Problem> {
+    if write.conditions.is_empty() {
+        return Ok(());
+    }
+    let user = sqlx::query_as!(
+        User,
+        "SELECT id, email, username, full_name, role, created_at, updated_at FROM users WHERE id = $1 FOR UPDATE",
+        id
+    )
+    .fetch_optional(&mut **write)
+    .await?
+    .ok_or_else(|| absent(id))?;
+    write.conditions.require(Some(&user))
 }
 
 /// Removes a user, whose seats become free.
-#[utoipa::path(delete, path = "/users/{id}", tag = "users", params(("id" = i64, Path)), responses(
-    (status = 204), (status = 404, body = Problem)))]
-pub(crate) async fn remove(
-    State(pool): State<PgPool>,
-    Path(id): Path<i64>,
-) -> Result<Response, Problem> {
-    let mut transaction = pool.begin().await?;
+#[utoipa::path(delete, path = "/users/{id}", tag = "users", params(("id" = i64, Path),
+    ("If-Match" = Option<String>, Header, description = "the `ETag` of the state that may be removed")), responses(
+    (status = 204), (status = 404, body = Problem),
+    (status = 412, description = "somebody else has changed it", body = Problem)))]
+pub(crate) async fn remove(writer: Writer, Path(id): Path<i64>) -> Result<Response, Problem> {
+    let mut write = writer.begin().await?;
+    require(&mut write, id).await?;
     // The user first, so that no enrollment is added meanwhile; then the courses in one order for all, so that two
     // removals do not wait for each other.
     sqlx::query_scalar!("SELECT id FROM users WHERE id = $1 FOR UPDATE", id)
-        .fetch_optional(&mut *transaction)
+        .fetch_optional(&mut *write)
         .await?
         .ok_or_else(|| absent(id))?;
     let courses = sqlx::query_scalar!(
@@ -212,16 +237,16 @@ pub(crate) async fn remove(
          ORDER BY id FOR UPDATE",
         id
     )
-    .fetch_all(&mut *transaction)
+    .fetch_all(&mut *write)
     .await?;
     sqlx::query!(
         "UPDATE courses SET current_enrollment = current_enrollment - 1 WHERE id = ANY ($1)",
         &courses
     )
-    .execute(&mut *transaction)
+    .execute(&mut *write)
     .await?;
     sqlx::query!("DELETE FROM users WHERE id = $1", id)
-        .execute(&mut *transaction)
+        .execute(&mut *write)
         .await?;
     let mut tags = vec![tag("user", id), tag("user-enrollments", id)];
     tags.extend(
@@ -229,7 +254,7 @@ pub(crate) async fn remove(
             .into_iter()
             .map(|course| tag("course-students", course)),
     );
-    announce(&mut transaction, &tags).await?;
-    transaction.commit().await?;
+    announce(&mut write, &tags).await?;
+    write.commit().await?;
     Ok(gone())
 }

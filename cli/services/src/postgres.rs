@@ -110,6 +110,20 @@ impl Postgres {
         Ok(())
     }
 
+    /// Ends the server and all of its processes as a crash would (SIGKILL). It may be started again by
+    /// [`Postgres::restart`]; one that is not ephemeral has all that was committed.
+    pub fn kill(&mut self) {
+        if let Some(process) = self.process.take() {
+            process.kill();
+        }
+        // Those that served connections outlive their parent for a moment, and would be in a new one's way.
+        let data = self.folder.path().join("data");
+        let end = Instant::now() + HAND_OVER;
+        while kill_all_in(&data) && Instant::now() < end {
+            thread::sleep(GLANCE);
+        }
+    }
+
     /// Stops the server, which keeps its folder and may be started again by [`Postgres::restart`].
     pub fn halt(&mut self) {
         self.process = None;
@@ -360,6 +374,21 @@ fn wait_until_ready(process: &mut Process, data: &Path) -> Result<(), String> {
         }
         thread::sleep(GLANCE);
     }
+}
+
+/// Kills the processes whose working folder is the data folder: a server's own. Says whether there were any.
+fn kill_all_in(data: &Path) -> bool {
+    let mut found = false;
+    for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let number = process.file_name().to_string_lossy().parse::<libc::pid_t>();
+        let is_ours = fs::read_link(process.path().join("cwd")).is_ok_and(|folder| folder == data);
+        if let (Ok(number), true) = (number, is_ours) {
+            found = true;
+            // SAFETY: kill takes two integers.
+            unsafe { libc::kill(number, libc::SIGKILL) };
+        }
+    }
+    found
 }
 
 /// Makes sure that no server runs on the data, and that a dead one's `postmaster.pid` is in nobody's way.

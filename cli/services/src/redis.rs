@@ -34,7 +34,10 @@ pub struct Redis {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Persistence {
+    /// Synced each second.
     AppendOnly,
+    /// Synced before each answer.
+    EachWrite,
     None,
 }
 
@@ -45,6 +48,14 @@ impl Redis {
     /// When Redis is not installed, `dir` cannot be used or is in use, or the server does not start.
     pub fn start_in(dir: &Path) -> Result<Self, ServiceError> {
         Self::start(redis_server()?, Folder::kept(dir)?, Persistence::AppendOnly)
+    }
+
+    /// The same with a file that is synced before each answer: what the server has answered for, no crash loses.
+    ///
+    /// # Errors
+    /// As [`Redis::start_in`].
+    pub fn durable_in(dir: &Path) -> Result<Self, ServiceError> {
+        Self::start(redis_server()?, Folder::kept(dir)?, Persistence::EachWrite)
     }
 
     /// Starts a server that keeps everything in memory alone.
@@ -131,18 +142,15 @@ impl Redis {
             .args(["--port", &self.port.to_string()])
             .arg("--dir")
             .arg(self.folder.path())
-            .args([
-                "--appendonly",
-                if self.persistence == Persistence::AppendOnly {
-                    "yes"
-                } else {
-                    "no"
-                },
-            ])
+            .args(match self.persistence {
+                Persistence::AppendOnly => ["--appendonly", "yes", "--appendfsync", "everysec"],
+                Persistence::EachWrite => ["--appendonly", "yes", "--appendfsync", "always"],
+                Persistence::None => ["--appendonly", "no", "--appendfsync", "no"],
+            })
             .stdout(output)
             .stderr(Stdio::null());
         let stop_signal = match self.persistence {
-            Persistence::AppendOnly => libc::SIGTERM,
+            Persistence::AppendOnly | Persistence::EachWrite => libc::SIGTERM,
             Persistence::None => libc::SIGKILL,
         };
         let failed = |reason: String| ServiceError::Failed {

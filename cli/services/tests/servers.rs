@@ -9,7 +9,7 @@ use std::{
     path::Path,
 };
 
-use tidegate_services::{Postgres, Redis, ServiceError, missing_packages};
+use tidegate_services::{Postgres, Redis, ServiceError, missing_packages, psql};
 
 /// Says something to Redis in its inline protocol, and returns the whole answer.
 fn ask(redis: &Redis, words: &str) -> String {
@@ -178,6 +178,24 @@ fn kept_redis_has_its_data_after_a_restart() {
     redis.stop();
     assert_eq!(servers_in(&dir), 0, "a server outlived its value");
     let redis = Redis::start_in(&dir).unwrap();
+    assert!(ask(&redis, "GET colour").contains("green"));
+}
+
+#[test]
+fn what_was_committed_or_answered_outlives_a_kill() {
+    let folder = folder();
+    let mut postgres = Postgres::start_in(&folder.path().join("postgres")).unwrap();
+    let kept = "CREATE TABLE kept (colour text); INSERT INTO kept VALUES ('green')";
+    psql(&postgres.url(), kept).unwrap();
+    let mut redis = Redis::durable_in(&folder.path().join("redis")).unwrap();
+    assert!(ask(&redis, "SET colour green").starts_with("+OK"));
+    postgres.kill();
+    redis.kill();
+    assert_eq!(servers_in(folder.path()), 0, "a server outlived its kill");
+    postgres.restart().unwrap();
+    redis.restart().unwrap();
+    let found = psql(&postgres.url(), "SELECT colour FROM kept").unwrap();
+    assert_eq!(found.trim(), "green");
     assert!(ask(&redis, "GET colour").contains("green"));
 }
 

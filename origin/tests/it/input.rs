@@ -123,10 +123,17 @@ async fn a_value_that_makes_no_sense_is_refused_by_its_name() {
             .await
             .problem(StatusCode::UNPROCESSABLE_ENTITY);
     }
-    house
-        .get("/courses?limit=many")
-        .await
-        .problem(StatusCode::BAD_REQUEST);
+    for (path, field) in [
+        ("/courses?limit=many", "limit"),
+        ("/courses?offset=1.5", "offset"),
+        ("/courses/search?q=a&top_k=many", "top_k"),
+        ("/courses/search?q=a&max_price=dear", "max_price"),
+        ("/courses/search?category=c", "q"),
+        ("/read/transaction/1?limit=-", "limit"),
+    ] {
+        let named = house.get(path).await.problem(StatusCode::BAD_REQUEST);
+        assert_eq!(named.as_deref(), Some(field), "{path}");
+    }
     // PostgreSQL keeps no zero character inside JSON either.
     let zero = json!({"key": "k", "data": {"text": "\0"}});
     house

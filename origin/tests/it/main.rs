@@ -3,15 +3,26 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod access;
+mod activity;
+mod alerts;
 mod answers;
+mod behind;
+mod breaker;
+mod conditions;
+mod crashes;
 mod documents;
 mod enrolling;
+mod events;
+mod idempotency;
 mod input;
 mod metrics;
+mod monitoring;
 mod outage;
 mod outbox;
+mod paging;
 mod relaying;
 mod replicas;
 mod resources;
+mod searching;
 mod support;
 mod watching;

@@ -18,8 +18,8 @@ use hyper_util::{
 };
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, postgres::PgPoolOptions};
-use tidegate_origin::{Config, Lsn, Origin, PurgeSink, SinkError};
-use tidegate_services::Postgres;
+use tidegate_origin::{Activity, Clock, Config, Lsn, Origin, PurgeSink, SinkError};
+use tidegate_services::{Postgres, Redis};
 use tokio::{
     sync::watch,
     time::{sleep, timeout},
@@ -66,7 +66,26 @@ pub(crate) fn config(database_url: String) -> Config {
         replica_url: None,
         // A busy machine makes nobody's replica late.
         replica_deadline: PATIENCE,
+        activity: Activity::default(),
     }
+}
+
+/// Settings by which events that a reader has left are taken up soon.
+pub(crate) fn activity(redis: &Redis) -> Activity {
+    Activity {
+        redis_url: Some(redis.url()),
+        // A busy machine makes nobody's Redis away.
+        redis_deadline: PATIENCE,
+        events_claim: Duration::from_millis(200),
+        ..Activity::default()
+    }
+}
+
+/// Tells Redis something by hand.
+pub(crate) async fn told(redis: &Redis, command: &mut redis::Cmd) -> redis::Value {
+    let client = redis::Client::open(redis.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    command.query_async(&mut connection).await.unwrap()
 }
 
 /// Where tags go. It can fail a number of times, or refuse: then the outbox keeps its rows.
@@ -183,6 +202,15 @@ impl House {
         Self::told(config).await
     }
 
+    /// An origin before Redis, with a database of its own.
+    pub(crate) async fn with_activity(activity: Activity) -> Self {
+        Self::told(Config {
+            activity,
+            ..config(database().await)
+        })
+        .await
+    }
+
     /// An origin with settings of the test's own.
     pub(crate) async fn told(config: Config) -> Self {
         Self::started(config, Sink::new(false)).await
@@ -192,12 +220,21 @@ impl House {
         Self::started(config(database_url), sink).await
     }
 
+    /// An origin by a clock that the test moves.
+    pub(crate) async fn by(clock: &Clock, config: Config) -> Self {
+        Self::started_by(clock.clone(), config, Sink::new(false)).await
+    }
+
     async fn started(config: Config, sink: Arc<Sink>) -> Self {
+        Self::started_by(Clock::system(), config, sink).await
+    }
+
+    async fn started_by(clock: Clock, config: Config, sink: Arc<Sink>) -> Self {
         let pool = PgPoolOptions::new()
             .max_connections(2)
             .connect_lazy(&config.database_url)
             .unwrap();
-        let origin = Origin::start(config, sink.clone()).await.unwrap();
+        let origin = Origin::start_by(clock, config, sink.clone()).await.unwrap();
         Self {
             origin,
             sink,
@@ -234,16 +271,42 @@ impl House {
     }
 
     async fn ask(&self, method: Method, path: &str, body: Value) -> Answer {
-        let headers = [
+        self.ask_with(method, path, &[], body).await
+    }
+
+    /// Asks with fields beside those that every request has.
+    pub(crate) async fn ask_with(
+        &self,
+        method: Method,
+        path: &str,
+        more: &[(&str, &str)],
+        body: Value,
+    ) -> Answer {
+        let mut headers = vec![
             ("x-service-token", TOKEN),
             ("content-type", "application/json"),
         ];
+        headers.extend(more);
         let body = if body.is_null() {
             Vec::new()
         } else {
             body.to_string().into_bytes()
         };
         self.send(method, path, &headers, body).await
+    }
+
+    /// Posts under an idempotency key.
+    pub(crate) async fn post_as(&self, key: &str, path: &str, body: Value) -> Answer {
+        let key = [("idempotency-key", key)];
+        self.ask_with(Method::POST, path, &key, body).await
+    }
+
+    /// A number that a query finds.
+    pub(crate) async fn number(&self, query: &'static str) -> i64 {
+        sqlx::query_scalar(query)
+            .fetch_one(&self.pool)
+            .await
+            .unwrap()
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {

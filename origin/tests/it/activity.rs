@@ -1,0 +1,173 @@
+//! What is read from the events.
+
+use hyper::StatusCode;
+use serde_json::{Value, json};
+use tidegate_services::Redis;
+use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
+
+use crate::support::{Answer, House, activity, patiently};
+
+fn ago(minutes: i64) -> String {
+    (OffsetDateTime::now_utc() - Duration::minutes(minutes))
+        .format(&Rfc3339)
+        .unwrap()
+}
+
+/// An origin whose table has these events: a user, a type, a course, and how many minutes ago it was.
+async fn with(redis: &Redis, house: House, events: &[(i64, &str, i64, i64)]) -> House {
+    let _ = redis;
+    let batch: Vec<_> = events
+        .iter()
+        .map(|(user, event_type, course, minutes)| {
+            json!({"user_id": user, "event_type": event_type, "event_data": {"course_id": course},
+                "timestamp": ago(*minutes)})
+        })
+        .collect();
+    house
+        .post("/events", Value::Array(batch))
+        .await
+        .expect(StatusCode::ACCEPTED);
+    patiently("they are in the table", || async {
+        house.metric("tidegate_events_inserted_total").await == Some(events.len() as f64)
+    })
+    .await;
+    house
+}
+
+fn users(answer: &Answer) -> Vec<i64> {
+    let events = answer.json()["events"].clone();
+    let events = events.as_array().unwrap();
+    events
+        .iter()
+        .map(|event| event["user_id"].as_i64().unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn events_are_found_by_user_by_type_and_by_window() {
+    let redis = Redis::ephemeral().unwrap();
+    let house = House::with_activity(activity(&redis)).await;
+    let events = [
+        (1, "a", 1, 50),
+        (2, "a", 1, 40),
+        (1, "b", 1, 30),
+        (3, "b", 1, 2 * 24 * 60),
+    ];
+    let house = with(&redis, house, &events).await;
+    let (from, to) = (ago(45), ago(35));
+    let window = format!("from={from}&to={to}");
+    for (query, expected) in [
+        ("", vec![1, 2, 1, 3]),
+        ("user_id=1", vec![1, 1]),
+        ("event_type=b", vec![1, 3]),
+        ("user_id=1&event_type=a", vec![1]),
+        (window.as_str(), vec![2]),
+        ("user_id=9", vec![]),
+        ("limit=2", vec![1, 2]),
+    ] {
+        let answer = house
+            .get(&format!("/events?{query}"))
+            .await
+            .expect(StatusCode::OK);
+        assert_eq!(users(&answer), expected, "{query}");
+        assert_eq!(answer.header("cache-control"), "no-store");
+    }
+    for (query, status) in [
+        ("limit=0", StatusCode::UNPROCESSABLE_ENTITY),
+        ("limit=1001", StatusCode::UNPROCESSABLE_ENTITY),
+        ("from=yesterday", StatusCode::BAD_REQUEST),
+        ("before=1", StatusCode::BAD_REQUEST),
+    ] {
+        house.get(&format!("/events?{query}")).await.problem(status);
+    }
+}
+
+#[tokio::test]
+async fn pages_follow_each_other_to_the_end() {
+    let redis = Redis::ephemeral().unwrap();
+    let house = House::with_activity(activity(&redis)).await;
+    let events: Vec<_> = (0..5).map(|user| (user, "a b", 1, user)).collect();
+    let house = with(&redis, house, &events).await;
+    let mut path = "/events?event_type=a%20b&limit=2".to_owned();
+    let mut seen = Vec::new();
+    loop {
+        let answer = house.get(&path).await.expect(StatusCode::OK);
+        seen.extend(users(&answer));
+        let link = answer.header("link").to_owned();
+        let Some(next) = link
+            .strip_prefix('<')
+            .and_then(|link| link.strip_suffix(">; rel=\"next\""))
+        else {
+            assert_eq!((link.as_str(), &answer.json()["next"]), ("", &Value::Null));
+            break;
+        };
+        path = next.to_owned();
+    }
+    assert_eq!(seen, [0, 1, 2, 3, 4]);
+}
+
+#[tokio::test]
+async fn views_are_counted_and_the_last_hour_says_what_is_trending() {
+    let redis = Redis::ephemeral().unwrap();
+    let house = House::with_activity(activity(&redis)).await;
+    let (seen, most, draft) = (
+        house.course(5).await,
+        house.course(5).await,
+        house.course(5).await,
+    );
+    house
+        .sql("UPDATE courses SET is_published = false WHERE id = 3")
+        .await;
+    assert_eq!(draft, 3);
+    let view = "course_view";
+    let events = [
+        (1, view, seen, 1),
+        (1, view, most, 50),
+        (2, view, most, 2),
+        (2, view, most, 2),
+        (1, view, draft, 1),
+        (1, "other", seen, 1),
+        // Past the hour, however often.
+        (1, view, seen, 70),
+        (1, view, seen, 80),
+    ];
+    let house = with(&redis, house, &events).await;
+    let trending = house.get("/trending").await.expect(StatusCode::OK);
+    assert_eq!(trending.header("cdn-cache-control"), "max-age=60");
+    let courses = trending.json();
+    let counts: Vec<_> = courses
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|course| (course["course_id"].as_i64(), course["views"].as_i64()))
+        .collect();
+    assert_eq!(counts, [(Some(most), Some(3)), (Some(seen), Some(1))]);
+    let first = house
+        .get("/trending?limit=1")
+        .await
+        .expect(StatusCode::OK)
+        .json();
+    assert_eq!(first.as_array().unwrap().len(), 1);
+    house
+        .get("/trending?limit=0")
+        .await
+        .problem(StatusCode::UNPROCESSABLE_ENTITY);
+
+    let views = |path: String| {
+        let house = &house;
+        async move {
+            let views = house.get(&path).await.expect(StatusCode::OK).json();
+            (
+                views["views"].as_i64().unwrap(),
+                views["viewers"].as_i64().unwrap(),
+            )
+        }
+    };
+    assert_eq!(views(format!("/courses/{seen}/views")).await, (3, 1));
+    assert_eq!(views(format!("/courses/{most}/views")).await, (3, 2));
+    assert_eq!(
+        views(format!("/courses/{seen}/views?from={}", ago(75))).await,
+        (2, 1)
+    );
+    assert_eq!(views("/courses/99/views".to_owned()).await, (0, 0));
+}
