@@ -13,7 +13,7 @@ use std::sync::Arc;
 use clap::Args;
 use tidegate_edge::config::Config;
 use tidegate_edge::startup::Edge;
-use tidegate_origin::{Origin, PurgeSink};
+use tidegate_origin::{Activity, Origin, PurgeSink};
 
 use crate::address::must_be_free;
 use crate::admin::Admin;
@@ -69,7 +69,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
         Some(url) => runtime.block_on(async { sink::log_at(url) })?,
         None => Arc::clone(&edge_to_come) as Arc<dyn PurgeSink>,
     };
-    let origin = runtime.block_on(start_origin(servers.postgres_url(), &tokens, sink))?;
+    let origin = runtime.block_on(start_origin(&servers, &tokens, sink))?;
     if stop.is_asked() {
         return Ok(());
     }
@@ -97,19 +97,22 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
 }
 
 async fn start_origin(
-    database_url: String,
+    servers: &Servers,
     tokens: &Tokens,
     sink: Arc<dyn PurgeSink>,
 ) -> Result<Origin, Failure> {
     let config = tidegate_origin::Config {
-        database_url,
+        database_url: servers.postgres_url(),
         service_token: tokens.service.clone(),
         listen: ANYWHERE,
         pool_min: 2,
         pool_max: 10,
         replica_url: None,
         replica_deadline: tidegate_origin::REPLICA_DEADLINE,
-        activity: tidegate_origin::Activity::default(),
+        activity: Activity {
+            redis_url: servers.redis_url().map(str::to_owned),
+            ..Activity::default()
+        },
     };
     let origin = Origin::start(config, sink).await.map_err(Failure::failed)?;
     origin.seed().await.map_err(Failure::failed)?;
