@@ -232,9 +232,16 @@ pub(crate) async fn remove(writer: Writer, Path(id): Path<i64>) -> Result<Respon
         .fetch_optional(&mut *write)
         .await?
         .ok_or_else(|| absent(id))?;
-    let courses = sqlx::query_scalar!(
+    sqlx::query_scalar!(
         "SELECT id FROM courses WHERE id IN (SELECT course_id FROM enrollments WHERE user_id = $1)
          ORDER BY id FOR UPDATE",
+        id
+    )
+    .fetch_all(&mut *write)
+    .await?;
+    // Seats that were given back while this waited for a course are no longer the user's.
+    let courses = sqlx::query_scalar!(
+        "DELETE FROM enrollments WHERE user_id = $1 RETURNING course_id",
         id
     )
     .fetch_all(&mut *write)

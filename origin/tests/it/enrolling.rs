@@ -4,7 +4,7 @@ use hyper::StatusCode;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::support::House;
+use crate::support::{House, patiently};
 
 #[tokio::test]
 async fn of_64_who_enrol_at_once_exactly_as_many_get_in_as_there_are_seats() {
@@ -248,4 +248,46 @@ async fn completion_is_when_progress_first_reached_the_end() {
         .patch(&nobody, json!({"progress_percentage": 1}))
         .await
         .problem(StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_seat_that_changes_hands_while_its_user_is_removed_is_not_given_back_twice() {
+    let house = std::sync::Arc::new(House::open().await);
+    let (ada, ben) = (house.user("ada").await, house.user("ben").await);
+    let course = house.course(2).await;
+    for user in [ada, ben] {
+        house
+            .post(
+                &format!("/courses/{course}/enrollments"),
+                json!({"user_id": user}),
+            )
+            .await
+            .expect(StatusCode::CREATED);
+    }
+    // Ada gives her seat back, as an unenrollment does, and her removal waits for the course meanwhile.
+    let mut leaving = house.pool.begin().await.unwrap();
+    for statement in [
+        format!("SELECT FROM courses WHERE id = {course} FOR UPDATE"),
+        format!("DELETE FROM enrollments WHERE user_id = {ada}"),
+        format!("UPDATE courses SET current_enrollment = 1 WHERE id = {course}"),
+    ] {
+        sqlx::query(sqlx::AssertSqlSafe(statement))
+            .execute(&mut *leaving)
+            .await
+            .unwrap();
+    }
+    let removal = tokio::spawn({
+        let house = house.clone();
+        async move { house.delete(&format!("/users/{ada}")).await.status }
+    });
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+        AND application_name = 'tidegate-origin' AND wait_event_type = 'Lock'";
+    patiently("the removal waits for the course", || async {
+        house.number(waiting).await > 0
+    })
+    .await;
+    leaving.commit().await.unwrap();
+    assert_eq!(removal.await.unwrap(), StatusCode::NO_CONTENT);
+    let course = house.get(&format!("/courses/{course}")).await;
+    assert_eq!(course.json()["current_enrollment"], 1, "ben's seat");
 }
