@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 
 use crate::{
     answer::{Policy, Representation, changed, tag},
+    drafts,
     error::Problem,
     idempotency::{Begun, Once},
     input::{Path, text},
@@ -142,6 +143,10 @@ pub(crate) async fn read(
 ) -> Result<Response, Problem> {
     text("key", &key, LONGEST_KEY)?;
     let tags = [tag("document", &key), "table:documents".to_owned()];
+    let policy = match key.starts_with(drafts::DOCUMENTS) {
+        true => Policy::Private { browser: 30 },
+        false => POLICY,
+    };
     let found = sqlx::query!("SELECT data, updated_at FROM documents WHERE key = $1", key)
         .fetch_optional(&mut *reader)
         .await?;
@@ -150,7 +155,7 @@ pub(crate) async fn read(
         Some(found) => {
             let document = Document::new(key, found.data);
             Ok(Representation::of(&document)?
-                .policy(POLICY)
+                .policy(policy)
                 .tags(tags)
                 .modified(found.updated_at)
                 .answer(&request))

@@ -33,6 +33,8 @@ use crate::{
 
 /// How long a draft that nobody changes stays in Redis, in seconds.
 const LIFETIME: u32 = 3_600;
+/// What the keys of documents begin with that drafts became: personal data.
+pub(crate) const DOCUMENTS: &str = "draft/";
 /// How many drafts are written at once.
 const BATCH: usize = 100;
 /// Drafts that the table does not have yet, by revision.
@@ -221,7 +223,7 @@ pub(crate) async fn finish(
         Err(_) => None,
     };
     let newest = newest.map_or(0, |(revision, _)| revision);
-    let document = format!("draft/{member}");
+    let document = format!("{DOCUMENTS}{member}");
     let mut write = writer.begin().await?;
     sqlx::query!(
         "INSERT INTO documents (key, data) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET data = excluded.data",

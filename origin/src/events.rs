@@ -30,6 +30,8 @@ use crate::{
 
 /// The most events of one request.
 const MOST: usize = 1_000;
+/// The longest event as it is queued, in bytes: a batch of such is read, and inserted, in time.
+const LARGEST: usize = 64 << 10;
 /// How far a client's clock may be ahead of ours.
 const AHEAD: Duration = Duration::minutes(5);
 /// How far an event's timestamp may be from the time in its id; reading by time allows for it.
@@ -123,9 +125,14 @@ pub(crate) async fn accept(
     for (place, event) in events.into_iter().enumerate() {
         let event = check(event, now, on_redis.retention())
             .map_err(|problem| problem.within(&format!("[{place}]")))?;
+        let entry =
+            serde_json::to_vec(&event).map_err(|error| Problem::invalid(error.to_string()))?;
+        if entry.len() > LARGEST {
+            let detail = format!("an event must be at most {LARGEST} bytes long");
+            return Err(Problem::invalid(detail).field(format!("[{place}].event_data")));
+        }
         ids.push(event.id);
-        entries
-            .push(serde_json::to_vec(&event).map_err(|error| Problem::invalid(error.to_string()))?);
+        entries.push(entry);
     }
     match stream.append(&entries).await? {
         Appended::Taken => {

@@ -1,5 +1,11 @@
 //! Whose fault it is that the database refused a statement.
 
+/// Whether a statement ran for as long as one may, so that a smaller one may end in time (`query_canceled`).
+pub(crate) fn is_too_much(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|refused| refused.code());
+    code.is_some_and(|code| code == "57014")
+}
+
 /// Whether it is what rows hold that made the database fail, and not the state it is in.
 pub(crate) fn is_of_the_rows(error: &sqlx::Error) -> bool {
     match error {

@@ -22,7 +22,7 @@ use crate::{
     events::{Queued, insert, time_of},
     metrics::Metrics,
     redis::Away,
-    refusal::is_of_the_rows,
+    refusal::{is_of_the_rows, is_too_much},
     stream::{Consumer, Entry, Stream},
 };
 
@@ -143,7 +143,11 @@ impl Worker {
                 }
                 Err(error) => error,
             };
-            if !is_of_the_rows(&error) {
+            if is_too_much(&error) && part.len() > 1 {
+                tracing::warn!(%error, events = part.len(), "events took too long: half of them at a time");
+                let (left, right) = part.split_at(part.len() / 2);
+                parts.extend([right, left]);
+            } else if !is_of_the_rows(&error) {
                 tracing::warn!(%error, events = part.len(), "events cannot be inserted now");
                 parts.push(part);
                 tokio::select! {

@@ -232,10 +232,9 @@ async fn a_draft_that_was_saved_for_good_does_not_come_back() {
     assert_eq!(done.json(), json!({"document": "draft/7:a b"}));
     house.get(&path).await.problem(StatusCode::NOT_FOUND);
     let document = house.get("/read/document/draft%2F7%3Aa%20b").await;
-    assert_eq!(
-        document.expect(StatusCode::OK).json()["data"],
-        json!("done")
-    );
+    let document = document.expect(StatusCode::OK);
+    assert_eq!(document.header("cache-control"), "private, max-age=30");
+    assert_eq!(document.json()["data"], json!("done"));
     // A write of the older draft was on its way.
     let mut late = redis::cmd("HSET");
     let late = late.arg("{tidegate-origin:drafts}:of:7:a b");

@@ -98,6 +98,10 @@ async fn an_event_that_could_not_be_kept_is_refused_with_its_place() {
             Some("[0].event_data"),
         ),
         (
+            with("event_data", json!("a".repeat(64 << 10))),
+            Some("[0].event_data"),
+        ),
+        (
             with("id", json!(Uuid::from_u128(4 << 76 | 2 << 62))),
             Some("[0].id"),
         ),
