@@ -8,68 +8,13 @@ use axum::{
 };
 use utoipa::OpenApi;
 
-use crate::{
-    activity,
-    courses::{self, search},
-    documents, drafts, enrollments, events, health, monitoring, presence, reactions,
-    replicas::Servers,
-    sessions, stats, transactions, users,
-};
+use crate::{activity, learning, observe, polyglot, postgres::replicas::Servers};
 
 #[derive(OpenApi)]
-#[openapi(
-    info(
-        title = "Tidegate origin",
-        description = "Users, courses, enrollments, documents, transactions and activity."
-    ),
-    paths(
-        users::create,
-        users::show,
-        users::edit,
-        users::remove,
-        courses::list,
-        search::search,
-        search::click,
-        search::popular,
-        courses::create,
-        courses::show,
-        courses::edit,
-        courses::publish,
-        enrollments::of_user,
-        enrollments::students,
-        enrollments::show,
-        enrollments::enrol,
-        enrollments::progress,
-        enrollments::unenroll,
-        enrollments::transfer,
-        documents::write,
-        documents::read,
-        transactions::write,
-        transactions::read,
-        events::accept,
-        activity::list,
-        activity::views,
-        activity::trending,
-        reactions::add,
-        reactions::show,
-        drafts::save,
-        drafts::show,
-        drafts::finish,
-        sessions::begin,
-        sessions::show,
-        sessions::end,
-        presence::here,
-        presence::leave,
-        presence::present,
-        presence::types,
-        presence::stops,
-        presence::typing,
-        stats::show,
-        health::show,
-        monitoring::database,
-        monitoring::performance,
-    )
-)]
+#[openapi(info(
+    title = "Tidegate origin",
+    description = "Users, courses, enrollments, documents, transactions and activity."
+))]
 struct Description;
 
 pub(crate) fn routes() -> Router<Servers> {
@@ -77,7 +22,12 @@ pub(crate) fn routes() -> Router<Servers> {
 }
 
 async fn show() -> Response {
-    let body = Description::openapi()
+    let mut description = Description::openapi();
+    description.merge(learning::Description::openapi());
+    description.merge(polyglot::Description::openapi());
+    description.merge(activity::Description::openapi());
+    description.merge(observe::Description::openapi());
+    let body = description
         .to_json()
         .expect("the description is made of strings");
     let headers = [

@@ -43,49 +43,28 @@
 //! refused with 503 and `Retry-After` while Redis is away or too many events wait, and never dropped in silence. See
 //! `events` for what a repeat is, `stream` for what Redis promises, `worker` for what becomes of events that fail.
 
-mod access;
-mod activity;
-mod answer;
-mod behind;
-mod breaker;
-mod clock;
-mod conditions;
-mod config;
-mod courses;
-mod description;
-mod documents;
-mod drafts;
-mod enrollments;
-mod error;
-mod events;
-mod health;
-mod idempotency;
-mod input;
-mod lsn;
-mod metrics;
-mod monitoring;
-mod on_redis;
-pub mod outbox;
-mod paging;
-mod presence;
-mod primary;
-mod reactions;
-mod redis;
-mod refusal;
-mod relay;
-mod replicas;
-mod sample;
-mod sessions;
+// In the order in which they are best read: a request's way first, then what stands under it.
 mod startup;
-mod stats;
-mod stream;
-mod transactions;
-mod users;
-mod worker;
-mod writer;
+
+mod activity;
+mod learning;
+mod observe;
+mod polyglot;
+
+mod http;
+
+mod postgres;
+mod redis;
+mod relay;
+
+mod clock;
+mod config;
+mod description;
+mod sample;
 
 pub use clock::Clock;
 pub use config::{Activity, Config, ConfigError, REPLICA_DEADLINE};
-pub use lsn::{Lsn, NoLsn};
-pub use outbox::{PurgeSink, SinkError};
+pub use postgres::connect::ConnectError;
+pub use postgres::lsn::{Lsn, NoLsn};
+pub use relay::outbox::{self, PurgeSink, SinkError};
 pub use startup::{Origin, Relay, SeedError, StartError};

@@ -1,50 +1,38 @@
 //! Starting and stopping: the pool, the migrations, the relay, the listener. The only module that sees all others.
 
-use std::{
-    net::SocketAddr,
-    str::FromStr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, extract::DefaultBodyLimit, middleware};
-use sqlx::{
-    ConnectOptions, Connection, PgConnection, PgPool,
-    migrate::MigrateError,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
-use tokio::{
-    net::TcpListener,
-    sync::watch,
-    task::JoinHandle,
-    time::{sleep, timeout},
-};
+use sqlx::{PgPool, postgres::PgPoolOptions};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
 
 use crate::{
-    access::{self, Token},
-    activity, behind,
+    activity::{self, behind, worker},
     clock::Clock,
     config::{Activity, Config},
-    courses, description, documents, drafts, enrollments,
-    error::Problem,
-    events, health,
-    input::BODY_LIMIT,
-    metrics::{self, Metrics},
-    monitoring,
-    on_redis::OnRedis,
-    outbox::PurgeSink,
-    presence,
-    primary::{self, ACQUIRE, Primary},
-    reactions,
-    relay::relay,
-    replicas::{self, Servers},
-    sample, sessions, stats, transactions, users, worker,
+    description,
+    http::{
+        access::{self, Token},
+        error::Problem,
+        input::BODY_LIMIT,
+    },
+    learning,
+    observe::{
+        self, health,
+        metrics::{self, Metrics},
+        monitoring,
+    },
+    polyglot,
+    postgres::{
+        connect::{ConnectError, connection, migrate, reach},
+        primary::{self, ACQUIRE, Primary},
+        replicas::{self, Servers},
+    },
+    redis::on_redis::OnRedis,
+    relay::{delivery::relay, outbox::PurgeSink},
+    sample,
 };
 
-/// How long a start waits for a database that refuses connections: both may be starting.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// How long one attempt to connect may take.
-const ATTEMPT: Duration = Duration::from_secs(2);
 /// How long a statement may run.
 const STATEMENT: Duration = Duration::from_secs(5);
 /// How long a request's transaction may wait for its next statement. Where the origin's machine is gone without a word,
@@ -52,10 +40,6 @@ const STATEMENT: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_secs(15);
 /// From which similarity on a title is found by a misspelt word. Of no meaning to a server without trigrams.
 const ALIKE: (&str, &str) = ("pg_trgm.word_similarity_threshold", "0.4");
-/// How long a migration waits for a lock. Who comes after it waits as long.
-const LOCK: Duration = Duration::from_secs(1);
-/// How long locks that others hold keep a start waiting.
-const LOCKED: Duration = Duration::from_secs(60);
 /// How long a statement may run on the replica, before the primary is asked instead.
 const REPLICA_STATEMENT: Duration = Duration::from_secs(2);
 /// Connections of a relay: one delivers, one listens, one tells how many rows wait.
@@ -69,25 +53,12 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// Why the origin did not start. No text has a password in it.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The database's address, or that of its replica, cannot be read.
-    #[error("the database url is not one of postgresql")]
-    Url,
+    /// The database, or its replica.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
     /// The address of Redis cannot be read.
     #[error("the redis url is not one of redis")]
     RedisUrl,
-    /// There is no connecting to the database.
-    #[error("cannot connect to database {database:?} at {host}: {reason}")]
-    Database {
-        /// Host and port.
-        host: String,
-        /// The database's name.
-        database: String,
-        /// What the attempt ended with.
-        reason: String,
-    },
-    /// The database's tables cannot be brought up to date.
-    #[error("cannot migrate the database: {0}")]
-    Migration(#[from] MigrateError),
     /// The database has no outbox, or an older one.
     #[error("the database has no outbox ({0}): run what `tidegate relay --print-sql` prints")]
     Outbox(#[source] sqlx::Error),
@@ -266,7 +237,7 @@ impl Relay {
     /// When the database cannot be reached within five seconds, has no outbox as [`outbox::WATCHING`] makes it, or the
     /// address cannot be listened on.
     ///
-    /// [`outbox::WATCHING`]: crate::outbox::WATCHING
+    /// [`outbox::WATCHING`]: crate::relay::outbox::WATCHING
     pub async fn start(
         database_url: &str,
         listen: Option<SocketAddr>,
@@ -398,22 +369,11 @@ fn on_stream(
 /// All routes, behind the token.
 fn router(servers: Servers, token: &str) -> Router {
     Router::new()
-        .merge(users::routes())
-        .merge(courses::routes())
-        .merge(enrollments::routes())
-        .merge(documents::routes())
-        .merge(transactions::routes())
-        .merge(events::routes())
+        .merge(learning::routes())
+        .merge(polyglot::routes())
         .merge(activity::routes())
-        .merge(reactions::routes())
-        .merge(drafts::routes())
-        .merge(sessions::routes())
-        .merge(presence::routes())
-        .merge(stats::routes())
-        .merge(health::routes())
+        .merge(observe::routes())
         .merge(description::routes())
-        .merge(metrics::routes())
-        .merge(monitoring::routes())
         .fallback(|| async { Problem::nothing_here() })
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
@@ -448,87 +408,4 @@ async fn serve(listener: TcpListener, router: Router, stopped: watch::Receiver<(
 /// Ready when the sender is gone.
 async fn until(mut stopped: watch::Receiver<()>) {
     while stopped.changed().await.is_ok() {}
-}
-
-fn connection(url: &str, statement: Duration) -> Result<PgConnectOptions, StartError> {
-    // The parser takes any scheme.
-    let is_postgres = ["postgres://", "postgresql://"]
-        .iter()
-        .any(|scheme| url.starts_with(scheme));
-    if !is_postgres {
-        return Err(StartError::Url);
-    }
-    let options = PgConnectOptions::from_str(url).map_err(|_| StartError::Url)?;
-    Ok(options
-        .application_name("tidegate-origin")
-        .options([("statement_timeout", statement.as_millis().to_string())])
-        .disable_statement_logging())
-}
-
-/// Brings the tables up to date, on a connection of its own: what takes long may, and a lock that others hold is waited
-/// for in short turns, between which they get on.
-async fn migrate(url: &str) -> Result<(), StartError> {
-    let options =
-        connection(url, Duration::ZERO)?.options([("lock_timeout", LOCK.as_millis().to_string())]);
-    let end = Instant::now() + LOCKED;
-    loop {
-        let single = PgPoolOptions::new()
-            .max_connections(1)
-            .connect_lazy_with(options.clone());
-        let migrated = sqlx::migrate!("./migrations").run(&single).await;
-        // It may still hold the lock by which one of us at a time migrates; closing it gives that back.
-        single.close().await;
-        match migrated {
-            Err(error) if is_locked(&error) && Instant::now() < end => {
-                tracing::warn!(%error, "the tables are in use: migrating again");
-                sleep(LOCK / 2).await;
-            }
-            migrated => return Ok(migrated?),
-        }
-    }
-}
-
-/// Whether a lock was not to be had in time (`lock_not_available`).
-fn is_locked(error: &MigrateError) -> bool {
-    let (MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) = error else {
-        return false;
-    };
-    let refused = error.as_database_error().and_then(|refused| refused.code());
-    refused.is_some_and(|code| code == "55P03")
-}
-
-/// Tries to connect until it works, the answer is final, or patience ends.
-async fn reach(options: &PgConnectOptions) -> Result<(), StartError> {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        let (reason, is_final) = match timeout(ATTEMPT, PgConnection::connect_with(options)).await {
-            Ok(Ok(connection)) => {
-                // The pool makes its own; that this one closes badly matters to nobody.
-                let _ = connection.close().await;
-                return Ok(());
-            }
-            Ok(Err(error)) => {
-                // A server that is starting up answers too (class 57); other answers do not change by waiting.
-                let code = error
-                    .as_database_error()
-                    .and_then(|refused| refused.code().map(String::from));
-                (
-                    error.to_string(),
-                    code.is_some_and(|code| !code.starts_with("57")),
-                )
-            }
-            Err(_) => (format!("no answer within {} s", ATTEMPT.as_secs()), false),
-        };
-        if is_final || Instant::now() >= end {
-            return Err(StartError::Database {
-                host: format!("{}:{}", options.get_host(), options.get_port()),
-                database: options
-                    .get_database()
-                    .unwrap_or("(the user's own)")
-                    .to_owned(),
-                reason,
-            });
-        }
-        sleep(Duration::from_millis(100)).await;
-    }
 }

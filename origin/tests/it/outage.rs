@@ -2,7 +2,7 @@
 
 use hyper::StatusCode;
 use serde_json::json;
-use tidegate_origin::{Origin, StartError};
+use tidegate_origin::{ConnectError, Origin, StartError};
 use tidegate_services::Postgres;
 
 use crate::support::{House, config, database, patiently};
@@ -58,7 +58,10 @@ async fn an_origin_without_a_database_does_not_start_and_names_it_without_the_pa
     .await
     .err()
     .unwrap();
-    assert!(matches!(error, StartError::Url) && !format!("{error:?}").contains("hunter2"));
+    assert!(
+        matches!(error, StartError::Connect(ConnectError::Url))
+            && !format!("{error:?}").contains("hunter2")
+    );
 }
 
 #[tokio::test]
@@ -67,9 +70,9 @@ async fn a_database_that_does_not_exist_is_final_at_once() {
         .await
         .replace("/it_", "/nowhere_");
     match Origin::start(config(url), House::sink()).await {
-        Err(StartError::Database {
+        Err(StartError::Connect(ConnectError::Database {
             database, reason, ..
-        }) => {
+        })) => {
             assert!(
                 database.starts_with("nowhere_") && reason.contains("does not exist"),
                 "{reason}"

@@ -1,0 +1,52 @@
+//! What is written behind: gathered in Redis, and taken to the database in batches, about once a second.
+
+use std::{future::Future, pin::pin, sync::Arc, time::Duration};
+
+use sqlx::PgPool;
+use tokio::time::sleep;
+
+use crate::{
+    activity::{drafts, reactions},
+    redis::client::{Away, Redis},
+};
+
+/// How often it is looked for something to write.
+const EVERY: Duration = Duration::from_secs(1);
+/// How long it is left alone after a failure.
+const REST: Duration = Duration::from_secs(5);
+
+/// Why something that was gathered is not written yet.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotWritten {
+    #[error(transparent)]
+    Redis(#[from] Away),
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+/// Writes what there is until `shutdown` is ready. What is cut off is done again by whoever comes next.
+pub(crate) async fn write(
+    pool: PgPool,
+    redis: Arc<Redis>,
+    shutdown: impl Future<Output = ()> + Send,
+) {
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let round = async {
+            let (folded, flushed) =
+                tokio::join!(reactions::fold(&redis, &pool), drafts::flush(&redis, &pool));
+            let mut pause = EVERY;
+            for (what, failed) in [("reactions", folded.err()), ("drafts", flushed.err())] {
+                if let Some(error) = failed {
+                    tracing::warn!(%error, what, "what was gathered waits in redis");
+                    pause = REST;
+                }
+            }
+            sleep(pause).await;
+        };
+        tokio::select! {
+            () = &mut shutdown => return,
+            () = round => {}
+        }
+    }
+}

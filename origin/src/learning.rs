@@ -1,0 +1,42 @@
+//! The learning platform: users, courses with their search, and the seats between them.
+
+pub(crate) mod courses;
+pub(crate) mod enrollments;
+pub(crate) mod users;
+
+use axum::Router;
+use utoipa::OpenApi;
+
+use crate::postgres::replicas::Servers;
+
+pub(crate) fn routes() -> Router<Servers> {
+    Router::new()
+        .merge(users::routes())
+        .merge(courses::routes())
+        .merge(enrollments::routes())
+}
+
+/// The room's part of the description.
+#[derive(OpenApi)]
+#[openapi(paths(
+    users::create,
+    users::show,
+    users::edit,
+    users::remove,
+    courses::list,
+    courses::search::search,
+    courses::search::click,
+    courses::search::popular,
+    courses::create,
+    courses::show,
+    courses::edit,
+    courses::publish,
+    enrollments::of_user,
+    enrollments::students,
+    enrollments::show,
+    enrollments::enrol,
+    enrollments::progress,
+    enrollments::unenroll,
+    enrollments::transfer,
+))]
+pub(crate) struct Description;

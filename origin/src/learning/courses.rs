@@ -1,0 +1,389 @@
+//! Courses: public data. A course falls by `course:ID`, lists of courses by `courses`; both are announced by the table's
+//! trigger, so that a change by hand is announced too. A course that is not published is not there for a GET.
+
+pub(crate) mod search;
+
+use axum::{
+    Router,
+    http::{HeaderMap, Uri},
+    response::Response,
+    routing::{get, post},
+};
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use utoipa::{IntoParams, ToSchema};
+
+use crate::{
+    http::{
+        answer::{Policy, Representation, changed, created, tag},
+        error::Problem,
+        idempotency::{Begun, Once},
+        input::{Json, Path, Query, amount, no_zero, one_of, text},
+        paging::{Cursor, Paging, Start},
+    },
+    postgres::{
+        replicas::{Reader, Servers},
+        writer::{Write, Writer},
+    },
+};
+
+const COURSE: Policy = Policy::Public {
+    browser: 60,
+    edge: 1_800,
+};
+const LIST: Policy = Policy::Public {
+    browser: 60,
+    edge: 900,
+};
+/// How many courses a page has unless it is said otherwise, and how many it may have.
+const PAGE: (i64, i64) = (20, 100);
+const LEVELS: [&str; 3] = ["beginner", "intermediate", "advanced"];
+/// Falls when so many courses change at once that naming them would be too much.
+const TABLE: &str = "table:courses";
+
+/// A course.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Course {
+    id: i64,
+    title: String,
+    description: String,
+    instructor_id: Option<i64>,
+    category: String,
+    /// `beginner`, `intermediate` or `advanced`.
+    difficulty_level: String,
+    max_students: i32,
+    /// Never more than `max_students`.
+    current_enrollment: i32,
+    /// Exact, with two decimals, as a string.
+    price: Decimal,
+    is_published: bool,
+    #[serde(with = "time::serde::rfc3339")]
+    created_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    updated_at: OffsetDateTime,
+}
+
+/// A course to make; it is not published yet.
+#[derive(Deserialize, ToSchema)]
+pub(crate) struct NewCourse {
+    title: String,
+    #[serde(default)]
+    description: String,
+    instructor_id: Option<i64>,
+    category: String,
+    difficulty_level: String,
+    max_students: i32,
+    /// At most two decimals, as a string or a number.
+    #[serde(default)]
+    price: Decimal,
+}
+
+/// What to change about a course; what is left out stays.
+#[derive(Deserialize, ToSchema)]
+pub(crate) struct CourseChange {
+    title: Option<String>,
+    description: Option<String>,
+    instructor_id: Option<i64>,
+    category: Option<String>,
+    difficulty_level: Option<String>,
+    max_students: Option<i32>,
+    price: Option<Decimal>,
+}
+
+/// Which courses to list.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Listing {
+    /// Only those of a category.
+    category: Option<String>,
+    /// How many to leave out before; to follow the links is cheaper.
+    #[serde(default)]
+    offset: i64,
+}
+
+pub(crate) fn routes() -> Router<Servers> {
+    Router::new()
+        .route("/courses", get(list).post(create))
+        .route("/courses/search", get(search::search))
+        .route("/courses/search/clicks", post(search::click))
+        .route("/courses/popular", get(search::popular))
+        .route("/courses/{id}", get(show).patch(edit))
+        .route("/courses/{id}/publish", post(publish))
+}
+
+pub(crate) fn absent(id: i64) -> Problem {
+    Problem::not_found(format!("there is no published course {id}"))
+}
+
+pub(crate) fn missing(id: i64) -> Problem {
+    Problem::not_found(format!("there is no course {id}"))
+}
+
+fn check_title(title: &str) -> Result<(), Problem> {
+    text("title", title, 200)
+}
+
+fn check_description(description: &str) -> Result<(), Problem> {
+    no_zero("description", description)
+}
+
+fn check_category(category: &str) -> Result<(), Problem> {
+    text("category", category, 100)
+}
+
+fn check_level(level: &str) -> Result<(), Problem> {
+    one_of("difficulty_level", level, &LEVELS)
+}
+
+fn check_seats(seats: i32) -> Result<(), Problem> {
+    if seats > 0 {
+        Ok(())
+    } else {
+        Err(Problem::invalid("max_students must be above 0").field("max_students"))
+    }
+}
+
+fn check_price(price: Decimal) -> Result<Decimal, Problem> {
+    if price < Decimal::ZERO {
+        return Err(Problem::invalid("price must not be below 0").field("price"));
+    }
+    amount("price", price)
+}
+
+/// Lists published courses, the most popular first.
+#[utoipa::path(get, path = "/courses", tag = "courses", params(Listing, Paging), responses(
+    (status = 200, body = Vec<Course>, headers(("Link" = String, description = "next, prev, first"))), (status = 304),
+    (status = 422, body = Problem)))]
+pub(crate) async fn list(
+    Query(listing): Query<Listing>,
+    Query(paging): Query<Paging>,
+    mut reader: Reader,
+    uri: Uri,
+    request: HeaderMap,
+) -> Result<Response, Problem> {
+    if listing.offset < 0 {
+        return Err(Problem::invalid("offset must not be below 0").field("offset"));
+    }
+    if let Some(category) = &listing.category {
+        no_zero("category", category)?;
+    }
+    let page = paging.page(PAGE.0, PAGE.1)?;
+    let cursor = match page.start {
+        // Before all others: a course has no more students than this.
+        Start::First => (i32::MAX, i64::MIN),
+        Start::After(Cursor { rank, id }) => (students(rank, "after")?, id),
+        Start::Before(Cursor { rank, id }) => (students(rank, "before")?, id),
+    };
+    let mut courses = if page.is_backwards() {
+        sqlx::query_as!(
+            Course,
+            "SELECT id, title, description, instructor_id, category, difficulty_level, max_students,
+                 current_enrollment, price, is_published, created_at, updated_at
+             FROM courses WHERE is_published AND ($1::text IS NULL OR category = $1)
+                 AND current_enrollment >= $2 AND (current_enrollment > $2 OR id < $3)
+             ORDER BY current_enrollment, id DESC LIMIT $4",
+            listing.category,
+            cursor.0,
+            cursor.1,
+            page.fetch()
+        )
+        .fetch_all(&mut *reader)
+        .await?
+    } else {
+        sqlx::query_as!(
+            Course,
+            "SELECT id, title, description, instructor_id, category, difficulty_level, max_students,
+                 current_enrollment, price, is_published, created_at, updated_at
+             FROM courses WHERE is_published AND ($1::text IS NULL OR category = $1)
+                 AND current_enrollment <= $2 AND (current_enrollment < $2 OR id > $3)
+             ORDER BY current_enrollment DESC, id LIMIT $4 OFFSET $5",
+            listing.category,
+            cursor.0,
+            cursor.1,
+            page.fetch(),
+            listing.offset
+        )
+        .fetch_all(&mut *reader)
+        .await?
+    };
+    let link = page.cut(&mut courses, &uri, |course| Cursor {
+        rank: course.current_enrollment.into(),
+        id: course.id,
+    });
+    Ok(Representation::of(&courses)?
+        .policy(LIST)
+        .link(link)
+        .tags(["courses".to_owned(), TABLE.to_owned()])
+        .answer(&request))
+}
+
+/// A number of students, as a place in the list has it.
+fn students(rank: i64, field: &'static str) -> Result<i32, Problem> {
+    let wrong = |_| {
+        let detail = format!("{field} must be taken from a link, as it is");
+        Problem::invalid(detail).field(field)
+    };
+    i32::try_from(rank).map_err(wrong)
+}
+
+/// Makes a course, not yet published.
+#[utoipa::path(post, path = "/courses", tag = "courses", request_body = NewCourse,
+    params(("Idempotency-Key" = Option<String>, Header, description = "names the attempt, so that a repeat is done once")),
+    responses((status = 201, body = Course),
+    (status = 409, description = "a request with this key is in progress", body = Problem),
+    (status = 422, body = Problem)))]
+pub(crate) async fn create(Once(attempt, new): Once<NewCourse>) -> Result<Response, Problem> {
+    check_title(&new.title)?;
+    check_description(&new.description)?;
+    check_category(&new.category)?;
+    check_level(&new.difficulty_level)?;
+    check_seats(new.max_students)?;
+    let price = check_price(new.price)?;
+    match attempt.begin().await? {
+        Begun::Answered(answer) => Ok(answer),
+        Begun::First(mut first) => {
+            let outcome = insert(&mut first.write, new, price).await;
+            first.end(outcome).await
+        }
+    }
+}
+
+async fn insert(write: &mut Write, new: NewCourse, price: Decimal) -> Result<Response, Problem> {
+    let course = sqlx::query_as!(
+        Course,
+        "INSERT INTO courses (title, description, instructor_id, category, difficulty_level, max_students, price)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)
+         RETURNING id, title, description, instructor_id, category, difficulty_level, max_students, current_enrollment,
+             price, is_published, created_at, updated_at",
+        new.title,
+        new.description,
+        new.instructor_id,
+        new.category,
+        new.difficulty_level,
+        new.max_students,
+        price
+    )
+    .fetch_one(&mut **write)
+    .await?;
+    created(format!("/courses/{}", course.id), &course)
+}
+
+/// Shows a published course.
+#[utoipa::path(get, path = "/courses/{id}", tag = "courses", params(("id" = i64, Path)), responses(
+    (status = 200, body = Course), (status = 304), (status = 404, body = Problem)))]
+pub(crate) async fn show(
+    Path(id): Path<i64>,
+    mut reader: Reader,
+    request: HeaderMap,
+) -> Result<Response, Problem> {
+    let tags = [tag("course", id), TABLE.to_owned()];
+    let course = sqlx::query_as!(
+        Course,
+        "SELECT id, title, description, instructor_id, category, difficulty_level, max_students, current_enrollment,
+             price, is_published, created_at, updated_at
+         FROM courses WHERE id = $1 AND is_published",
+        id
+    )
+    .fetch_optional(&mut *reader)
+    .await?;
+    match course {
+        None => Err(absent(id).tagged(tags)),
+        Some(course) => Ok(Representation::of(&course)?
+            .policy(COURSE)
+            .tags(tags)
+            .modified(course.updated_at)
+            .answer(&request)),
+    }
+}
+
+/// Changes a course.
+#[utoipa::path(patch, path = "/courses/{id}", tag = "courses", params(("id" = i64, Path),
+    ("If-Match" = Option<String>, Header, description = "the `ETag` of the state that may be changed")),
+    request_body = CourseChange, responses((status = 200, body = Course), (status = 404, body = Problem),
+    (status = 412, description = "somebody else has changed it", body = Problem), (status = 422, body = Problem)))]
+pub(crate) async fn edit(
+    writer: Writer,
+    Path(id): Path<i64>,
+    Json(change): Json<CourseChange>,
+) -> Result<Response, Problem> {
+    change.title.as_deref().map(check_title).transpose()?;
+    change
+        .description
+        .as_deref()
+        .map(check_description)
+        .transpose()?;
+    change.category.as_deref().map(check_category).transpose()?;
+    change
+        .difficulty_level
+        .as_deref()
+        .map(check_level)
+        .transpose()?;
+    change.max_students.map(check_seats).transpose()?;
+    let price = change.price.map(check_price).transpose()?;
+    let mut write = writer.begin().await?;
+    require(&mut write, id).await?;
+    let course = sqlx::query_as!(
+        Course,
+        "UPDATE courses SET title = coalesce($2, title), description = coalesce($3, description),
+             instructor_id = coalesce($4, instructor_id), category = coalesce($5, category),
+             difficulty_level = coalesce($6, difficulty_level), max_students = coalesce($7, max_students),
+             price = coalesce($8, price)
+         WHERE id = $1
+         RETURNING id, title, description, instructor_id, category, difficulty_level, max_students, current_enrollment,
+             price, is_published, created_at, updated_at",
+        id,
+        change.title,
+        change.description,
+        change.instructor_id,
+        change.category,
+        change.difficulty_level,
+        change.max_students,
+        price
+    )
+    .fetch_optional(&mut *write)
+    .await?
+    .ok_or_else(|| missing(id))?;
+    write.commit().await?;
+    changed(&course)
+}
+
+/// Publishes a course; one that is published stays as it is.
+#[utoipa::path(post, path = "/courses/{id}/publish", tag = "courses", params(("id" = i64, Path),
+    ("If-Match" = Option<String>, Header, description = "the `ETag` of the state that may be published")), responses(
+    (status = 200, body = Course), (status = 404, body = Problem),
+    (status = 412, description = "somebody else has changed it", body = Problem)))]
+pub(crate) async fn publish(writer: Writer, Path(id): Path<i64>) -> Result<Response, Problem> {
+    let mut write = writer.begin().await?;
+    require(&mut write, id).await?;
+    let course = sqlx::query_as!(
+        Course,
+        "UPDATE courses SET is_published = true WHERE id = $1
+         RETURNING id, title, description, instructor_id, category, difficulty_level, max_students, current_enrollment,
+             price, is_published, created_at, updated_at",
+        id
+    )
+    .fetch_optional(&mut *write)
+    .await?
+    .ok_or_else(|| missing(id))?;
+    write.commit().await?;
+    changed(&course)
+}
+
+/// Locks the course, published or not, and refuses a write that demands another state.
+async fn require(write: &mut Write, id: i64) -> Result<(), Problem> {
+    if write.conditions.is_empty() {
+        return Ok(());
+    }
+    let course = sqlx::query_as!(
+        Course,
+        "SELECT id, title, description, instructor_id, category, difficulty_level, max_students, current_enrollment,
+             price, is_published, created_at, updated_at
+         FROM courses WHERE id = $1 FOR UPDATE",
+        id
+    )
+    .fetch_optional(&mut **write)
+    .await?
+    .ok_or_else(|| missing(id))?;
+    write.conditions.require(Some(&course))
+}

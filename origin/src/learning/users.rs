@@ -1,0 +1,271 @@
+//! Users: personal data. A user's page falls by `user:ID`.
+
+use axum::{
+    Router,
+    http::HeaderMap,
+    response::Response,
+    routing::{get, post},
+};
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+
+use crate::{
+    http::{
+        answer::{Policy, Representation, changed, created, gone, tag},
+        error::Problem,
+        idempotency::{Begun, Once},
+        input::{Json, Path, one_of, text},
+    },
+    postgres::{
+        replicas::{Reader, Servers},
+        writer::{Write, Writer},
+    },
+    relay::outbox::announce,
+};
+
+const POLICY: Policy = Policy::Private { browser: 60 };
+const ROLES: [&str; 3] = ["student", "instructor", "admin"];
+
+/// A user. The password's hash never leaves the database.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct User {
+    id: i64,
+    email: String,
+    username: String,
+    full_name: String,
+    /// `student`, `instructor` or `admin`.
+    role: String,
+    #[serde(with = "time::serde::rfc3339")]
+    created_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    updated_at: OffsetDateTime,
+}
+
+/// A user to make.
+#[derive(Deserialize, ToSchema)]
+pub(crate) struct NewUser {
+    email: String,
+    username: String,
+    full_name: String,
+    #[serde(default = "student")]
+    role: String,
+}
+
+fn student() -> String {
+    ROLES[0].to_owned()
+}
+
+/// What to change about a user; what is left out stays.
+#[derive(Deserialize, ToSchema)]
+pub(crate) struct UserChange {
+    email: Option<String>,
+    username: Option<String>,
+    full_name: Option<String>,
+    role: Option<String>,
+}
+
+pub(crate) fn routes() -> Router<Servers> {
+    Router::new()
+        .route("/users", post(create))
+        .route("/users/{id}", get(show).patch(edit).delete(remove))
+}
+
+fn absent(id: i64) -> Problem {
+    Problem::not_found(format!("there is no user {id}"))
+}
+
+fn check_email(email: &str) -> Result<(), Problem> {
+    text("email", email, 254)?;
+    let looks_right = email.split_once('@').is_some_and(|(local, domain)| {
+        !local.is_empty() && domain.contains('.') && !domain.contains('@')
+    });
+    if !looks_right || email.contains(char::is_whitespace) {
+        return Err(
+            Problem::invalid("email must be an address such as ada@example.org").field("email"),
+        );
+    }
+    Ok(())
+}
+
+fn check_username(username: &str) -> Result<(), Problem> {
+    text("username", username, 50)
+}
+
+fn check_full_name(full_name: &str) -> Result<(), Problem> {
+    text("full_name", full_name, 200)
+}
+
+fn check_role(role: &str) -> Result<(), Problem> {
+    one_of("role", role, &ROLES)
+}
+
+/// Makes a user.
+#[utoipa::path(post, path = "/users", tag = "users", request_body = NewUser,
+    params(("Idempotency-Key" = Option<String>, Header, description = "names the attempt, so that a repeat is done once")),
+    responses((status = 201, body = User), (status = 409, description = "the email or the username is taken, or a \
+    request with this key is in progress", body = Problem), (status = 422, body = Problem)))]
+pub(crate) async fn create(Once(attempt, new): Once<NewUser>) -> Result<Response, Problem> {
+    check_email(&new.email)?;
+    check_username(&new.username)?;
+    check_full_name(&new.full_name)?;
+    check_role(&new.role)?;
+    match attempt.begin().await? {
+        Begun::Answered(answer) => Ok(answer),
+        Begun::First(mut first) => {
+            let outcome = insert(&mut first.write, new).await;
+            first.end(outcome).await
+        }
+    }
+}
+
+async fn insert(write: &mut Write, new: NewUser) -> Result<Response, Problem> {
+    let user = sqlx::query_as!(
+        User,
+        "INSERT INTO users (email, username, full_name, role) VALUES ($1, $2, $3, $4)
+         RETURNING id, email, username, full_name, role, created_at, updated_at",
+        new.email,
+        new.username,
+        new.full_name,
+        new.role
+    )
+    .fetch_one(&mut **write)
+    .await?;
+    announce(write, &[tag("user", user.id)]).await?;
+    created(format!("/users/{}", user.id), &user)
+}
+
+/// Shows a user.
+#[utoipa::path(get, path = "/users/{id}", tag = "users", params(("id" = i64, Path)), responses(
+    (status = 200, body = User), (status = 304), (status = 404, body = Problem)))]
+pub(crate) async fn show(
+    Path(id): Path<i64>,
+    mut reader: Reader,
+    request: HeaderMap,
+) -> Result<Response, Problem> {
+    let user = sqlx::query_as!(
+        User,
+        "SELECT id, email, username, full_name, role, created_at, updated_at FROM users WHERE id = $1",
+        id
+    )
+    .fetch_optional(&mut *reader)
+    .await?
+    .ok_or_else(|| absent(id))?;
+    Ok(Representation::of(&user)?
+        .policy(POLICY)
+        .tags([tag("user", id)])
+        .modified(user.updated_at)
+        .answer(&request))
+}
+
+/// Changes a user.
+#[utoipa::path(patch, path = "/users/{id}", tag = "users", params(("id" = i64, Path),
+    ("If-Match" = Option<String>, Header, description = "the `ETag` of the state that may be changed")),
+    request_body = UserChange, responses((status = 200, body = User), (status = 404, body = Problem),
+    (status = 409, body = Problem), (status = 412, description = "somebody else has changed it", body = Problem),
+    (status = 422, body = Problem)))]
+pub(crate) async fn edit(
+    writer: Writer,
+    Path(id): Path<i64>,
+    Json(change): Json<UserChange>,
+) -> Result<Response, Problem> {
+    change.email.as_deref().map(check_email).transpose()?;
+    change.username.as_deref().map(check_username).transpose()?;
+    change
+        .full_name
+        .as_deref()
+        .map(check_full_name)
+        .transpose()?;
+    change.role.as_deref().map(check_role).transpose()?;
+    let mut write = writer.begin().await?;
+    require(&mut write, id).await?;
+    let user = sqlx::query_as!(
+        User,
+        "UPDATE users SET email = coalesce($2, email), username = coalesce($3, username),
+             full_name = coalesce($4, full_name), role = coalesce($5, role)
+         WHERE id = $1 RETURNING id, email, username, full_name, role, created_at, updated_at",
+        id,
+        change.email,
+        change.username,
+        change.full_name,
+        change.role
+    )
+    .fetch_optional(&mut *write)
+    .await?
+    .ok_or_else(|| absent(id))?;
+    // A course's list of students shows names.
+    let mut tags = sqlx::query_scalar!("SELECT course_id FROM enrollments WHERE user_id = $1", id)
+        .fetch_all(&mut *write)
+        .await?
+        .into_iter()
+        .map(|course| tag("course-students", course))
+        .collect::<Vec<_>>();
+    tags.push(tag("user", id));
+    announce(&mut write, &tags).await?;
+    write.commit().await?;
+    changed(&user)
+}
+
+/// Locks the user, and refuses a write that demands another state.
+async fn require(write: &mut Write, id: i64) -> Result<(), Problem> {
+    if write.conditions.is_empty() {
+        return Ok(());
+    }
+    let user = sqlx::query_as!(
+        User,
+        "SELECT id, email, username, full_name, role, created_at, updated_at FROM users WHERE id = $1 FOR UPDATE",
+        id
+    )
+    .fetch_optional(&mut **write)
+    .await?
+    .ok_or_else(|| absent(id))?;
+    write.conditions.require(Some(&user))
+}
+
+/// Removes a user, whose seats become free.
+#[utoipa::path(delete, path = "/users/{id}", tag = "users", params(("id" = i64, Path),
+    ("If-Match" = Option<String>, Header, description = "the `ETag` of the state that may be removed")), responses(
+    (status = 204), (status = 404, body = Problem),
+    (status = 412, description = "somebody else has changed it", body = Problem)))]
+pub(crate) async fn remove(writer: Writer, Path(id): Path<i64>) -> Result<Response, Problem> {
+    let mut write = writer.begin().await?;
+    require(&mut write, id).await?;
+    // The user first, so that no enrollment is added meanwhile; then the courses in one order for all, so that two
+    // removals do not wait for each other.
+    sqlx::query_scalar!("SELECT id FROM users WHERE id = $1 FOR UPDATE", id)
+        .fetch_optional(&mut *write)
+        .await?
+        .ok_or_else(|| absent(id))?;
+    sqlx::query_scalar!(
+        "SELECT id FROM courses WHERE id IN (SELECT course_id FROM enrollments WHERE user_id = $1)
+         ORDER BY id FOR UPDATE",
+        id
+    )
+    .fetch_all(&mut *write)
+    .await?;
+    // Seats that were given back while this waited for a course are no longer the user's.
+    let courses = sqlx::query_scalar!(
+        "DELETE FROM enrollments WHERE user_id = $1 RETURNING course_id",
+        id
+    )
+    .fetch_all(&mut *write)
+    .await?;
+    sqlx::query!(
+        "UPDATE courses SET current_enrollment = current_enrollment - 1 WHERE id = ANY ($1)",
+        &courses
+    )
+    .execute(&mut *write)
+    .await?;
+    sqlx::query!("DELETE FROM users WHERE id = $1", id)
+        .execute(&mut *write)
+        .await?;
+    let mut tags = vec![tag("user", id), tag("user-enrollments", id)];
+    tags.extend(
+        courses
+            .into_iter()
+            .map(|course| tag("course-students", course)),
+    );
+    announce(&mut write, &tags).await?;
+    write.commit().await?;
+    Ok(gone())
+}

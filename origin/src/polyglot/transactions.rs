@@ -1,0 +1,209 @@
+//! Transactions: a ledger of exact amounts. A user's transactions fall by `user-transactions:ID`.
+
+use axum::{
+    Router,
+    http::{HeaderMap, StatusCode, Uri},
+    response::Response,
+    routing::{get, post},
+};
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+
+use crate::{
+    http::{
+        answer::{Policy, Representation, tag, written},
+        error::Problem,
+        idempotency::{Begun, Once},
+        input::{Path, Query, amount, text},
+        paging::{Cursor, Paging, Start},
+    },
+    postgres::{
+        replicas::{Reader, Servers},
+        writer::Write,
+    },
+    relay::outbox::announce,
+};
+
+const POLICY: Policy = Policy::Private { browser: 10 };
+/// How many rows a page has unless it is said otherwise, and how many it may have.
+const PAGE: (i64, i64) = (100, 1_000);
+const STORE: &str = "PostgreSQL";
+
+/// A transaction to record.
+#[derive(Deserialize, ToSchema)]
+pub(crate) struct NewTransaction {
+    user_id: i64,
+    /// At most two decimals, as a string or a number.
+    amount: Decimal,
+    transaction_type: String,
+}
+
+/// What was recorded.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Recorded {
+    success: bool,
+    transaction_id: i64,
+    message: &'static str,
+    stored_in: &'static str,
+}
+
+/// A transaction.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Transaction {
+    id: i64,
+    user_id: i64,
+    /// Exact, with two decimals, as a string.
+    amount: Decimal,
+    transaction_type: String,
+    #[serde(with = "time::serde::rfc3339")]
+    created_at: OffsetDateTime,
+}
+
+/// A user's transactions.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Ledger {
+    success: bool,
+    key: String,
+    /// A page of them, newest first.
+    value: Vec<Transaction>,
+    source: &'static str,
+}
+
+pub(crate) fn routes() -> Router<Servers> {
+    Router::new()
+        .route("/write/transaction", post(write))
+        .route("/read/transaction/{user_id}", get(read))
+}
+
+/// Records a transaction.
+#[utoipa::path(post, path = "/write/transaction", tag = "transactions", request_body = NewTransaction,
+    params(("Idempotency-Key" = Option<String>, Header, description = "names the attempt, so that a repeat is done once")),
+    responses((status = 200, body = Recorded),
+    (status = 409, description = "a request with this key is in progress", body = Problem),
+    (status = 422, body = Problem)))]
+pub(crate) async fn write(Once(attempt, new): Once<NewTransaction>) -> Result<Response, Problem> {
+    let amount = amount("amount", new.amount)?;
+    text("transaction_type", &new.transaction_type, 50)?;
+    match attempt.begin().await? {
+        Begun::Answered(answer) => Ok(answer),
+        Begun::First(mut first) => {
+            let outcome = insert(&mut first.write, new, amount).await;
+            first.end(outcome).await
+        }
+    }
+}
+
+async fn insert(
+    write: &mut Write,
+    new: NewTransaction,
+    amount: Decimal,
+) -> Result<Response, Problem> {
+    let transaction_id = sqlx::query_scalar!(
+        "INSERT INTO transactions (user_id, amount, transaction_type) VALUES ($1, $2, $3) RETURNING id",
+        new.user_id,
+        amount,
+        new.transaction_type
+    )
+    .fetch_one(&mut **write)
+    .await?;
+    announce(write, &[tag("user-transactions", new.user_id)]).await?;
+    let recorded = Recorded {
+        success: true,
+        transaction_id,
+        message: "transaction recorded",
+        stored_in: STORE,
+    };
+    written(StatusCode::OK, &recorded)
+}
+
+/// Shows a user's transactions, the newest first; of an unknown user there are none.
+#[utoipa::path(get, path = "/read/transaction/{user_id}", tag = "transactions",
+    params(("user_id" = i64, Path), Paging), responses((status = 200, body = Ledger,
+    headers(("Link" = String, description = "next, prev, first"))), (status = 304), (status = 422, body = Problem)))]
+pub(crate) async fn read(
+    Path(user): Path<i64>,
+    Query(paging): Query<Paging>,
+    mut reader: Reader,
+    uri: Uri,
+    request: HeaderMap,
+) -> Result<Response, Problem> {
+    let page = paging.page(PAGE.0, PAGE.1)?;
+    let mut value = match page.start {
+        Start::First => {
+            sqlx::query_as!(
+                Transaction,
+                "SELECT id, user_id, amount, transaction_type, created_at FROM transactions
+                 WHERE user_id = $1 ORDER BY created_at DESC, id DESC LIMIT $2",
+                user,
+                page.fetch()
+            )
+            .fetch_all(&mut *reader)
+            .await?
+        }
+        Start::After(cursor) => {
+            sqlx::query_as!(
+                Transaction,
+                "SELECT id, user_id, amount, transaction_type, created_at FROM transactions
+                 WHERE user_id = $1 AND created_at <= $2 AND (created_at < $2 OR id < $3)
+                 ORDER BY created_at DESC, id DESC LIMIT $4",
+                user,
+                moment(cursor.rank).ok_or_else(|| no_moment("after"))?,
+                cursor.id,
+                page.fetch()
+            )
+            .fetch_all(&mut *reader)
+            .await?
+        }
+        Start::Before(cursor) => {
+            sqlx::query_as!(
+                Transaction,
+                "SELECT id, user_id, amount, transaction_type, created_at FROM transactions
+                 WHERE user_id = $1 AND created_at >= $2 AND (created_at > $2 OR id > $3)
+                 ORDER BY created_at, id LIMIT $4",
+                user,
+                moment(cursor.rank).ok_or_else(|| no_moment("before"))?,
+                cursor.id,
+                page.fetch()
+            )
+            .fetch_all(&mut *reader)
+            .await?
+        }
+    };
+    let link = page.cut(&mut value, &uri, |transaction| Cursor {
+        rank: micros(transaction.created_at),
+        id: transaction.id,
+    });
+    let newest = value.first().map(|transaction| transaction.created_at);
+    let ledger = Ledger {
+        success: true,
+        key: format!("transaction:{user}"),
+        value,
+        source: STORE,
+    };
+    let mut representation = Representation::of(&ledger)?
+        .policy(POLICY)
+        .link(link)
+        .tags([tag("user-transactions", user)]);
+    if let Some(newest) = newest {
+        representation = representation.modified(newest);
+    }
+    Ok(representation.answer(&request))
+}
+
+/// Microseconds since 1970, which is as exact as PostgreSQL is.
+fn micros(moment: OffsetDateTime) -> i64 {
+    i64::try_from(moment.unix_timestamp_nanos() / 1_000).unwrap_or(i64::MAX)
+}
+
+fn moment(micros: i64) -> Option<OffsetDateTime> {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000)
+        .ok()
+        // PostgreSQL begins in the year -4712.
+        .filter(|moment| moment.year() >= 0)
+}
+
+fn no_moment(field: &'static str) -> Problem {
+    Problem::invalid(format!("{field} must be taken from a link, as it is")).field(field)
+}
