@@ -104,6 +104,7 @@ async fn start_origin(
     let config = tidegate_origin::Config {
         database_url: servers.postgres_url(),
         service_token: tokens.service.clone(),
+        jwt_secret: Some(tokens.jwt.clone()),
         listen: ANYWHERE,
         pool_min: 2,
         pool_max: 10,
@@ -192,6 +193,8 @@ struct Tokens {
     admin: String,
     purge: String,
     service: String,
+    /// What tokens of users are signed with.
+    jwt: String,
 }
 
 impl Tokens {
@@ -200,6 +203,7 @@ impl Tokens {
             admin: given_or_new("TIDEGATE_ADMIN_TOKEN")?,
             purge: given_or_new("TIDEGATE_PURGE_TOKEN")?,
             service: given_or_new("TIDEGATE_SERVICE_TOKEN")?,
+            jwt: given_or_new("TIDEGATE_JWT_SECRET")?,
         })
     }
 }
@@ -209,7 +213,7 @@ fn given_or_new(variable: &str) -> Result<String, Failure> {
     if let Some(token) = set(variable) {
         return Ok(token);
     }
-    let mut random = [0; 12];
+    let mut random = [0; 16];
     std::fs::File::open("/dev/urandom")
         .and_then(|mut source| source.read_exact(&mut random))
         .map_err(|error| Failure::failed(format!("cannot read /dev/urandom: {error}")))?;
@@ -228,6 +232,7 @@ mod tests {
             admin: odd.to_owned(),
             purge: odd.to_owned(),
             service: "plain".to_owned(),
+            jwt: "unused".to_owned(),
         };
         let redis = "redis://:p$w@127.0.0.1:1/";
         let text = configuration(&Arguments::default(), &tokens, ANYWHERE, Some(redis));
@@ -244,6 +249,7 @@ mod tests {
             admin: "a".to_owned(),
             purge: "b".to_owned(),
             service: "c".to_owned(),
+            jwt: "unused".to_owned(),
         };
         let text = configuration(&Arguments::default(), &tokens, ANYWHERE, None);
         assert!(Config::from_toml(&text, "demo").unwrap().redis.is_none());
