@@ -13,7 +13,7 @@ CREATE TABLE circles (
     CONSTRAINT circles_max_members_check CHECK (
         max_members BETWEEN 1 AND 1000 AND member_count BETWEEN 0 AND max_members)
 );
-CREATE INDEX circles_popular ON circles (member_count DESC, id) WHERE NOT is_private;
+CREATE INDEX circles_popular ON circles (member_count, id) WHERE NOT is_private;
 CREATE INDEX circles_newest ON circles (id) WHERE NOT is_private;
 CREATE TRIGGER circles_touch BEFORE UPDATE ON circles FOR EACH ROW EXECUTE FUNCTION touch_updated_at();
 SELECT tidegate_watch('circles', 'circle', 'id', 'circles');

@@ -85,7 +85,7 @@ fn seats() -> i32 {
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Listing {
-    /// `popular`, those with most members first, or `newest`.
+    /// `popular`, those with most members first and of those with as many the newest, or `newest`.
     #[serde(default = "popular")]
     sort: String,
 }
@@ -170,14 +170,14 @@ macro_rules! public {
 async fn most_popular(reader: &mut Reader, page: &Page) -> Result<Vec<Circle>, Problem> {
     let (members, id) = match page.start {
         // Before all others: a circle has no more members than this.
-        Start::First => (i32::MAX, i64::MIN),
+        Start::First => (i32::MAX, i64::MAX),
         Start::After(Cursor { rank, id }) => (members(rank, "after")?, id),
         Start::Before(Cursor { rank, id }) => (members(rank, "before")?, id),
     };
     Ok(if page.is_backwards() {
         public!(
             reader,
-            "member_count >= $1 AND (member_count > $1 OR id < $2) ORDER BY member_count, id DESC LIMIT $3",
+            "(member_count, id) > ($1, $2) ORDER BY member_count, id LIMIT $3",
             members,
             id,
             page.fetch()
@@ -185,7 +185,7 @@ async fn most_popular(reader: &mut Reader, page: &Page) -> Result<Vec<Circle>, P
     } else {
         public!(
             reader,
-            "member_count <= $1 AND (member_count < $1 OR id > $2) ORDER BY member_count DESC, id LIMIT $3",
+            "(member_count, id) < ($1, $2) ORDER BY member_count DESC, id DESC LIMIT $3",
             members,
             id,
             page.fetch()

@@ -1,6 +1,9 @@
 //! A circle has never more members than seats, and never nobody who owns it.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
 
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -355,59 +358,73 @@ impl Dice {
     }
 }
 
-async fn acts(house: &House, dice: &mut Dice) -> Answer {
-    let user = 1 + dice.below(12);
-    let (circle, other) = (1 + dice.below(4), 1 + dice.below(12));
+/// Users and circles of whom there are few, so that they meet.
+const USERS: i64 = 6;
+const CIRCLES: i64 = 3;
+
+/// Something that a user does; `newest` is a circle's number.
+async fn acts(house: &House, dice: &mut Dice, newest: &AtomicI64) -> Answer {
+    let (user, other) = (1 + dice.below(USERS), 1 + dice.below(USERS));
+    let circle = newest.load(Ordering::Relaxed) - dice.below(CIRCLES);
     let messages = format!("/circles/{circle}/messages");
-    match dice.below(12) {
-        0..=2 => joins(house, circle, user).await,
-        3 => adds(house, user, circle, other).await,
-        4 => leaves(house, circle, user).await,
-        5 => removes(house, user, circle, other).await,
-        6 => appoints(house, user, circle, other, "owner").await,
-        7..=8 => {
-            let mentions: Vec<_> = (0..3).map(|_| 1 + dice.below(12)).collect();
-            let message = json!({"text": "Ahoy", "mentions": mentions});
+    match dice.below(18) {
+        0..=4 => joins(house, circle, user).await,
+        5 => adds(house, user, circle, other).await,
+        6 => leaves(house, circle, user).await,
+        7 => removes(house, user, circle, other).await,
+        8 => appoints(house, user, circle, other, "owner").await,
+        9..=12 => {
+            let message = json!({"text": "Ahoy", "mentions": [other]});
             student(house, user).post(&messages, message).await
         }
-        9 => {
-            let message = json!({"text": "Ahoy"});
-            student(house, user).post(&messages, message).await
-        }
-        10 => {
+        13 => {
             let path = format!("/users/{user}/notifications/read");
             student(house, user)
                 .ask(Method::PUT, &path, Value::Null)
                 .await
         }
-        _ if dice.below(4) == 0 => house.delete(&format!("/users/{user}")).await,
-        _ => {
+        14 => {
+            let new = json!({"name": "New"});
+            let made = student(house, user).post("/circles", new).await;
+            if made.status == StatusCode::CREATED {
+                let circle = made.json()["id"].as_i64().unwrap();
+                newest.fetch_max(circle, Ordering::Relaxed);
+            }
+            made
+        }
+        15 => {
             let changed = json!({"full_name": "Somebody"});
             house.patch(&format!("/users/{user}"), changed).await
+        }
+        _ => {
+            let removed = house.delete(&format!("/users/{user}")).await;
+            house.sql(POPULATE).await;
+            removed
         }
     }
 }
 
+/// Makes all users of whom there are none.
+const POPULATE: &str = "INSERT INTO users (id, email, username, full_name)
+    SELECT n, n || '@e.org', n::text, 'x' FROM generate_series(1, 6) n ON CONFLICT DO NOTHING";
+
 #[tokio::test]
 async fn whoever_joins_leaves_writes_and_is_removed_at_once_waits_for_nobody_for_ever() {
     let house = Arc::new(House::open().await);
-    house
-        .sql("INSERT INTO users (id, email, username, full_name) SELECT n, n || '@e.org', n::text, 'x' FROM generate_series(1, 12) n")
-        .await;
-    for owner in 1..=4 {
-        assert_eq!(
-            circle(&house, owner, json!({"max_members": 6})).await,
-            owner
-        );
+    house.sql(POPULATE).await;
+    for owner in 1..=CIRCLES {
+        let made = circle(&house, owner, json!({"max_members": 4})).await;
+        assert_eq!(made, owner);
     }
+    let newest = Arc::new(AtomicI64::new(CIRCLES));
     let mut acting = JoinSet::new();
     // Fewer at once than there are connections: nobody is refused for want of one.
     for seed in 1..=6 {
-        let house = house.clone();
+        let (house, newest) = (house.clone(), newest.clone());
         acting.spawn(async move {
             let mut dice = Dice(seed);
-            for _ in 0..40 {
-                let answer = acts(&house, &mut dice).await;
+            for _ in 0..60 {
+                let answer = acts(&house, &mut dice, &newest).await;
                 // Of two who wait for each other, PostgreSQL makes one fail.
                 assert!(!answer.status.is_server_error(), "{answer:?}");
             }
