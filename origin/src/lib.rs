@@ -1,5 +1,5 @@
-//! The origin: users, courses, enrollments, documents and transactions on PostgreSQL, and what users do on the way there
-//! through a stream in Redis, behind the edge.
+//! The origin: users, courses, enrollments, documents and transactions, circles and what is said in them on PostgreSQL, and
+//! what users do on the way there through a stream in Redis, behind the edge.
 //!
 //! It keeps no cache of its own, because the edge is the cache. What it does for it: every answer says how long it may
 //! be used and by whom, carries a validator and the tags by which it falls; and every write puts the tags that fall into
@@ -23,9 +23,16 @@
 //! | a user's enrollments, or one of them | `private, max-age=30` | | `user-enrollments:ID` |
 //! | a course's students | `private, max-age=30` | | `course-students:ID` |
 //! | a user's transactions | `private, max-age=10` | | `user-transactions:ID` |
+//! | circle | `public, max-age=60` | `public, max-age=1800, …` | `circle:ID table:circles` |
+//! | list of circles | `public, max-age=60` | `public, max-age=900, …` | `circles table:circles` |
+//! | a private circle, for its members | `private, max-age=30` | | `circle:ID table:circles` |
+//! | a circle's members, or one of them | `private, max-age=30` | | `circle-members:ID` |
+//! | a user's circles | `private, max-age=30` | | `user-circles:ID` |
+//! | a circle's messages, or one of them, for its members | `private, max-age=0` | | `circle-messages:ID` |
+//! | a user's notifications, and how many are unread | `private, max-age=0` | | `user-notifications:ID` |
 //! | a course's views, what is trending | `public, max-age=60` | `public, max-age=60` | |
 //! | reactions | `public, max-age=5` | `public, max-age=5` | |
-//! | events, drafts, sessions, who is present or typing | `no-store` | | |
+//! | events, drafts, journals, sessions, who is present or typing | `no-store` | | |
 //! | statistics, health, errors, answers to writes | `no-store` | | |
 //!
 //! # What writes may rely on
@@ -34,6 +41,8 @@
 //! demand by `If-Match` or `If-None-Match` that nobody else wrote in between. Both are decided in the write's own
 //! transaction. A PostgreSQL that fails again and again is left alone for a moment, and requests that need it are refused
 //! at once with `Retry-After`; so are those for which no connection comes free within two seconds.
+//!
+//! In circles, locks are taken in one order: see `community`.
 //!
 //! Every GET has a strong `ETag` made from its body. Keys in tags are percent-encoded, so that a tag is one word.
 //!
@@ -47,6 +56,7 @@
 mod startup;
 
 mod activity;
+mod community;
 mod learning;
 mod observe;
 mod polyglot;

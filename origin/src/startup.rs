@@ -9,6 +9,7 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
 use crate::{
     activity::{self, behind, worker},
     clock::Clock,
+    community,
     config::{Activity, Config},
     description,
     http::{
@@ -374,6 +375,7 @@ fn router(servers: Servers, token: &str) -> Router {
         .merge(learning::routes())
         .merge(polyglot::routes())
         .merge(activity::routes())
+        .merge(community::routes())
         .merge(observe::routes())
         .merge(description::routes())
         .fallback(|| async { Problem::nothing_here() })
