@@ -206,6 +206,14 @@ impl Origin {
         Ok(())
     }
 
+    /// The number of the user of that name, if there is one.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn user_named(&self, username: &str) -> Result<Option<i64>, SeedError> {
+        Ok(sample::user_named(self.servers.primary().pool(), username).await?)
+    }
+
     /// Accepts nothing more, lets requests end for up to ten seconds, stops the relay and the workers and closes the connections.
     ///
     /// Tags that the relay has not delivered stay in the outbox for the next one.
