@@ -84,16 +84,16 @@ Try, in another terminal:
   # A write purges what shows it, some milliseconds later.
   write() {{ curl -s -H "authorization: Bearer $1" -H 'content-type: application/json' -d "$2" http://{edge}$3; echo; }}
   write $ADA '{{"key":"tide","data":"in"}}' /write/document
-  curl -s http://{edge}/read/document/tide
+  curl -s http://{edge}/read/document/tide; echo
   write $ADA '{{"key":"tide","data":"out"}}' /write/document
-  curl -s http://{edge}/read/document/tide
+  curl -s http://{edge}/read/document/tide; echo
 
   # An event, taken at once (202) and counted soon: Redis has it, a worker takes it to Postgres.
   write $BEN '{{"event_type":"course_view","event_data":{{"course_id":3}}}}' /events
-  curl -s http://{edge}/courses/3/views
+  curl -s http://{edge}/courses/3/views; echo
 
   # A circle and its messages: ten a minute from one user, then 429.
-  curl -s -H "authorization: Bearer $BEN" http://{edge}/circles/1/messages
+  curl -s -H "authorization: Bearer $BEN" http://{edge}/circles/1/messages; echo
   for n in $(seq 12); do write $BEN '{{"text":"Is it high water yet?"}}' /circles/1/messages; done
 
   # A limit by address: ten a minute.
