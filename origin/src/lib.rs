@@ -15,10 +15,11 @@
 //! | kind | `Cache-Control` | `CDN-Cache-Control` | `Surrogate-Key` |
 //! |---|---|---|---|
 //! | course | `public, max-age=60` | `public, max-age=1800, stale-while-revalidate=60, stale-if-error=600` | `course:ID table:courses` |
+//! | a course that is not published, for those who may see it | `private, max-age=10` | | `course:ID table:courses` |
 //! | list of courses, popular ones, results of a search | `public, max-age=60` | `public, max-age=900, …` | `courses table:courses` |
 //! | document | `public, max-age=60` | `public, max-age=300, …` | `document:KEY table:documents` |
 //! | a document that a draft became | `private, max-age=30` | | `document:KEY table:documents` |
-//! | a course or document that is not there | `public, max-age=10` | `public, max-age=10` | that of the missing one |
+//! | a course (by who asks: `Vary`) or document that is not there | `public, max-age=10` | `public, max-age=10` | that of the missing one |
 //! | user | `private, max-age=60` | | `user:ID` |
 //! | a user's enrollments, or one of them | `private, max-age=30` | | `user-enrollments:ID` |
 //! | a course's students | `private, max-age=30` | | `course-students:ID` |
@@ -34,6 +35,14 @@
 //! | reactions | `public, max-age=5` | `public, max-age=5` | |
 //! | events, drafts, journals, sessions, who is present or typing | `no-store` | | |
 //! | statistics, health, errors, answers to writes | `no-store` | | |
+//!
+//! What is `public` is the same for everyone, so that caches may share answers to requests that showed a token; they need
+//! the word for it (RFC 9111 section 3.5).
+//!
+//! # Who may do what
+//!
+//! The edge shows a token of its own, and passes on that of a user: see [`access`]. Handlers take an `Asker` and refuse what
+//! the user may not do, where it depends on a row under its lock. A test asks every route in everybody's name.
 //!
 //! # What writes may rely on
 //!

@@ -269,9 +269,9 @@ async fn require(write: &mut Write, id: i64) -> Result<(), Problem> {
     write.conditions.require(Some(&user))
 }
 
-/// Removes a user, whose seats become free and whose sessions end. With the user go what the user wrote in circles and for
-/// themself, the drafts and what they became, the answers kept for repeats, and the name on notes of searches. The ledger
-/// stays, and events do until their days are over.
+/// Removes a user, whose seats become free and whose sessions end. With the user go the drafts and what they became, what
+/// the user has written in circles and for themself, the answers kept for repeats, and the name on notes of searches. The
+/// ledger stays, and events do until their days are over.
 #[utoipa::path(delete, path = "/users/{id}", tag = "users", params(("id" = i64, Path),
     ("If-Match" = Option<String>, Header, description = "the `ETag` of the state that may be removed")), responses(
     (status = 204), (status = 404, body = Problem),
