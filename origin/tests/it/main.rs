@@ -6,6 +6,7 @@ mod access;
 mod activity;
 mod alerts;
 mod answers;
+mod backup;
 mod behind;
 mod breaker;
 mod conditions;
