@@ -16,7 +16,7 @@ use std::{
 
 use crate::{
     ServiceError,
-    binaries::postgres_binaries,
+    binaries::{postgres_binaries, vector_binaries},
     folder::{Folder, HAND_OVER, Nursery, free_port, tail},
     process::{GLANCE, Process, command},
 };
@@ -75,6 +75,19 @@ impl Postgres {
     /// As [`Postgres::ephemeral`].
     pub fn ephemeral_with(settings: &[&str]) -> Result<Self, ServiceError> {
         Self::temporary(Installation::find()?, settings)
+    }
+
+    /// The same by the PostgreSQL with the extension `vector` that tests have beside the system's own. It has no other
+    /// extension, and the extension is not made in any database yet.
+    ///
+    /// # Errors
+    /// [`ServiceError::NoVectors`] where there is none; else as [`Postgres::ephemeral`].
+    pub fn with_vectors() -> Result<Self, ServiceError> {
+        let installation = Installation {
+            binaries: vector_binaries()?,
+            user: User::instead_of_root(),
+        };
+        Self::temporary(installation, &[])
     }
 
     fn temporary(installation: Installation, settings: &[&str]) -> Result<Self, ServiceError> {
