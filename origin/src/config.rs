@@ -1,5 +1,9 @@
 //! What the origin is told by its environment.
 
+mod embeddings;
+
+pub use embeddings::{EmbeddingService, EmbeddingSource, Embeddings};
+
 use std::{env, fmt, net::SocketAddr, time::Duration};
 
 /// How long a replica may take to say where it is, unless it is set otherwise.
@@ -28,6 +32,8 @@ pub struct Config {
     pub replica_deadline: Duration,
     /// What lives on Redis.
     pub activity: Activity,
+    /// By what courses are searched for what they mean.
+    pub embeddings: Embeddings,
 }
 
 /// Settings of what lives on Redis: events on their way to the database, and what is never to reach it.
@@ -89,7 +95,10 @@ impl Config {
     /// `TIDEGATE_POOL_MIN` (2), `TIDEGATE_POOL_MAX` (10), `DATABASE_REPLICA_URL` and
     /// `TIDEGATE_REPLICA_DEADLINE_MS` (250); for activity `REDIS_URL`, `TIDEGATE_REDIS_DEADLINE_MS` (1000),
     /// `TIDEGATE_EVENTS_LIMIT` (1000000), `TIDEGATE_EVENTS_BATCH` (500), `TIDEGATE_EVENTS_WORKERS` (2),
-    /// `TIDEGATE_EVENTS_TRIES` (5), `TIDEGATE_EVENTS_CLAIM_MS` (30000) and `TIDEGATE_EVENTS_RETENTION_DAYS` (30).
+    /// `TIDEGATE_EVENTS_TRIES` (5), `TIDEGATE_EVENTS_CLAIM_MS` (30000) and `TIDEGATE_EVENTS_RETENTION_DAYS` (30);
+    /// for search by meaning `TIDEGATE_EMBEDDINGS_URL`, `TIDEGATE_EMBEDDINGS_MODEL`, `TIDEGATE_EMBEDDINGS_KEY` or
+    /// `TIDEGATE_EMBEDDINGS_KEY_FILE`, `TIDEGATE_EMBEDDINGS_DIMENSIONS` (1536; 384 without a URL) and
+    /// `TIDEGATE_EMBEDDINGS_DEADLINE_MS` (2000).
     ///
     /// # Errors
     /// When a required variable is missing or empty, or one cannot be read.
@@ -157,6 +166,7 @@ impl Config {
                 )?),
             },
             activity,
+            embeddings: Embeddings::from_variables(&given)?,
         };
         // With one, each request would wait for each other.
         if config.pool_max < 2 || config.pool_min > config.pool_max {

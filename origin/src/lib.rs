@@ -17,6 +17,8 @@
 //! | course | `max-age=60` | `max-age=1800, stale-while-revalidate=60, stale-if-error=600` | `course:ID table:courses` |
 //! | list of courses, popular ones, results of a search | `max-age=60` | `max-age=900, …` | `courses table:courses` |
 //! | document | `max-age=60` | `max-age=300, …` | `document:KEY table:documents` |
+//! | results of a search by meaning | `max-age=60` | `max-age=900, …` | `course-vectors courses table:courses` |
+//! | the same by words, while meaning cannot be had | `max-age=10` | `max-age=10` | the same |
 //! | documents that contain a filter | `max-age=60` | `max-age=300, …` | `documents table:documents` |
 //! | a document that a draft became | `private, max-age=30` | | `document:KEY table:documents` |
 //! | a course or document that is not there | `max-age=10` | `max-age=10` | that of the missing one |
@@ -64,7 +66,9 @@ mod description;
 mod sample;
 
 pub use clock::Clock;
-pub use config::{Activity, Config, ConfigError, REPLICA_DEADLINE};
+pub use config::{
+    Activity, Config, ConfigError, EmbeddingService, EmbeddingSource, Embeddings, REPLICA_DEADLINE,
+};
 pub use postgres::connect::ConnectError;
 pub use postgres::lsn::{Lsn, NoLsn};
 pub use relay::outbox::{self, PurgeSink, SinkError};

@@ -25,5 +25,6 @@ mod relaying;
 mod replicas;
 mod resources;
 mod searching;
+mod semantic;
 mod support;
 mod watching;

@@ -18,7 +18,7 @@ use hyper_util::{
 };
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, postgres::PgPoolOptions};
-use tidegate_origin::{Activity, Clock, Config, Lsn, Origin, PurgeSink, SinkError};
+use tidegate_origin::{Activity, Clock, Config, Embeddings, Lsn, Origin, PurgeSink, SinkError};
 use tidegate_services::{Postgres, Redis};
 use tokio::{
     sync::watch,
@@ -67,6 +67,7 @@ pub(crate) fn config(database_url: String) -> Config {
         // A busy machine makes nobody's replica late.
         replica_deadline: PATIENCE,
         activity: Activity::default(),
+        embeddings: Embeddings::default(),
     }
 }
 
