@@ -4,6 +4,7 @@ pub(crate) mod courses;
 pub(crate) mod embedding;
 pub(crate) mod enrollments;
 pub(crate) mod indexing;
+pub(crate) mod passwords;
 pub(crate) mod users;
 pub(crate) mod vectors;
 
@@ -15,6 +16,7 @@ use crate::postgres::replicas::Servers;
 pub(crate) fn routes() -> Router<Servers> {
     Router::new()
         .merge(users::routes())
+        .merge(passwords::routes())
         .merge(courses::routes())
         .merge(enrollments::routes())
 }
@@ -26,6 +28,7 @@ pub(crate) fn routes() -> Router<Servers> {
     users::show,
     users::edit,
     users::remove,
+    passwords::change,
     courses::list,
     courses::search::search,
     courses::search::semantic::semantic,

@@ -9,6 +9,7 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
 use crate::{
     activity::{self, behind, worker},
     clock::Clock,
+    community,
     config::{Activity, Config},
     description,
     http::{
@@ -171,7 +172,9 @@ impl Origin {
         }
 
         let on_redis = OnRedis::new(&config.activity, metrics.clone());
-        servers = servers.with_redis(on_redis.map_err(|_| StartError::RedisUrl)?);
+        servers = servers
+            .with_redis(on_redis.map_err(|_| StartError::RedisUrl)?)
+            .with_secrets(config.jwt_secret.as_deref(), &config.service_token);
 
         let unable = |source| StartError::Listen {
             address: config.listen,
@@ -396,6 +399,7 @@ fn router(servers: Servers, token: &str, meaning: Meaning) -> Router {
         .merge(learning::routes().layer(Extension(meaning)))
         .merge(polyglot::routes())
         .merge(activity::routes())
+        .merge(community::routes())
         .merge(observe::routes())
         .merge(description::routes())
         .fallback(|| async { Problem::nothing_here() })

@@ -1,6 +1,6 @@
 //! By what courses are indexed for what they mean.
 
-use std::{fs, ops::RangeInclusive, str::FromStr, time::Duration};
+use std::{ops::RangeInclusive, str::FromStr, time::Duration};
 
 use http::{HeaderValue, Uri};
 
@@ -76,14 +76,14 @@ impl Default for Embeddings {
 
 impl Embeddings {
     /// Reads `TIDEGATE_EMBEDDINGS_URL` (without it the origin makes vectors itself), `TIDEGATE_EMBEDDINGS_MODEL`,
-    /// `TIDEGATE_EMBEDDINGS_KEY` or the file that `TIDEGATE_EMBEDDINGS_KEY_FILE` names, `TIDEGATE_EMBEDDINGS_DIMENSIONS`
-    /// and `TIDEGATE_EMBEDDINGS_DEADLINE_MS`.
+    /// `TIDEGATE_EMBEDDINGS_DIMENSIONS` and `TIDEGATE_EMBEDDINGS_DEADLINE_MS`; `key` is `TIDEGATE_EMBEDDINGS_KEY`.
     pub(super) fn from_variables(
         given: &impl Fn(&'static str) -> Option<String>,
+        key: Option<String>,
     ) -> Result<Self, ConfigError> {
         let source = match given("TIDEGATE_EMBEDDINGS_URL") {
             None => EmbeddingSource::Local,
-            Some(url) => EmbeddingSource::Http(service(url, given)?),
+            Some(url) => EmbeddingSource::Http(service(url, key, given)?),
         };
         let usual = match source {
             EmbeddingSource::Local => DIMENSIONS.0,
@@ -134,21 +134,11 @@ fn within<T: FromStr + PartialOrd>(
 
 fn service(
     url: String,
+    key: Option<String>,
     given: &impl Fn(&'static str) -> Option<String>,
 ) -> Result<EmbeddingService, ConfigError> {
     let model = given("TIDEGATE_EMBEDDINGS_MODEL")
         .ok_or(ConfigError::Missing("TIDEGATE_EMBEDDINGS_MODEL"))?;
-    let key = match given("TIDEGATE_EMBEDDINGS_KEY_FILE") {
-        None => given("TIDEGATE_EMBEDDINGS_KEY"),
-        Some(path) => {
-            let read = fs::read_to_string(&path).map_err(|_| ConfigError::Malformed {
-                name: "TIDEGATE_EMBEDDINGS_KEY_FILE",
-                value: path,
-                expected: "a file that can be read",
-            });
-            Some(read?.trim().to_owned())
-        }
-    };
     if EmbeddingService::new("http://localhost/", "", key.as_deref()).is_none() {
         return Err(ConfigError::Malformed {
             name: "TIDEGATE_EMBEDDINGS_KEY",
@@ -168,11 +158,15 @@ fn service(
 mod tests {
     use super::*;
 
-    fn read(variables: &[(&'static str, &str)]) -> Result<Embeddings, ConfigError> {
-        Embeddings::from_variables(&|name| {
+    fn read(
+        variables: &[(&'static str, &str)],
+        key: Option<&str>,
+    ) -> Result<Embeddings, ConfigError> {
+        let variable = |name| {
             let given = variables.iter().find(|(given, _)| *given == name);
             given.map(|(_, value)| (*value).to_owned())
-        })
+        };
+        Embeddings::from_variables(&variable, key.map(str::to_owned))
     }
 
     const URL: (&str, &str) = ("TIDEGATE_EMBEDDINGS_URL", "http://embed:8080/v1/embeddings");
@@ -180,8 +174,8 @@ mod tests {
 
     #[test]
     fn vectors_are_made_here_unless_a_service_is_named() {
-        assert!(read(&[]).unwrap() == Embeddings::default());
-        let settings = read(&[URL, MODEL]).unwrap();
+        assert!(read(&[], None).unwrap() == Embeddings::default());
+        let settings = read(&[URL, MODEL], None).unwrap();
         assert_eq!(settings.dimensions, 1_536);
         let EmbeddingSource::Http(service) = settings.source else {
             panic!("a service was named");
@@ -191,25 +185,18 @@ mod tests {
     }
 
     #[test]
-    fn a_key_comes_from_a_file_or_the_environment_and_is_not_shown() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("key");
-        fs::write(&path, "hush\n").unwrap();
-        for key in [
-            ("TIDEGATE_EMBEDDINGS_KEY", "hush"),
-            ("TIDEGATE_EMBEDDINGS_KEY_FILE", path.to_str().unwrap()),
-        ] {
-            let EmbeddingSource::Http(service) = read(&[URL, MODEL, key]).unwrap().source else {
-                panic!("a service was named");
-            };
-            let authorization = service.authorization.unwrap();
-            assert_eq!(authorization, "Bearer hush");
-            assert!(!format!("{authorization:?}").contains("hush"));
-        }
-        let odd = ("TIDEGATE_EMBEDDINGS_KEY", "hu\nsh");
-        let error = read(&[URL, MODEL, odd]).err().unwrap().to_string();
+    fn a_key_is_a_bearer_token_and_is_not_shown() {
+        let settings = read(&[URL, MODEL], Some("hush")).unwrap();
+        let EmbeddingSource::Http(service) = settings.source else {
+            panic!("a service was named");
+        };
+        let authorization = service.authorization.unwrap();
+        assert_eq!(authorization, "Bearer hush");
+        assert!(!format!("{authorization:?}").contains("hush"));
+        let error = read(&[URL, MODEL], Some("hu\nsh")).err().unwrap();
+        let error = error.to_string();
         assert!(
-            error.contains("TIDEGATE_EMBEDDINGS_KEY") && !error.contains("sh\""),
+            error.contains("TIDEGATE_EMBEDDINGS_KEY") && !error.contains("hu"),
             "{error}"
         );
     }
@@ -217,7 +204,7 @@ mod tests {
     #[test]
     fn what_is_missing_or_malformed_is_named() {
         assert_eq!(
-            read(&[URL]).err(),
+            read(&[URL], None).err(),
             Some(ConfigError::Missing("TIDEGATE_EMBEDDINGS_MODEL"))
         );
         for (name, value) in [
@@ -227,13 +214,12 @@ mod tests {
             ("TIDEGATE_EMBEDDINGS_DIMENSIONS", "2001"),
             ("TIDEGATE_EMBEDDINGS_DEADLINE_MS", "soon"),
             ("TIDEGATE_EMBEDDINGS_DEADLINE_MS", "30001"),
-            ("TIDEGATE_EMBEDDINGS_KEY_FILE", "/nowhere/at/all"),
         ] {
             let mut variables = vec![(name, value), MODEL];
             if name != URL.0 {
                 variables.push(URL);
             }
-            match read(&variables).err().unwrap() {
+            match read(&variables, None).err().unwrap() {
                 ConfigError::Malformed { name: named, .. } => assert_eq!(named, name),
                 other => panic!("{other}"),
             }

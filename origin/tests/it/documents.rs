@@ -166,10 +166,10 @@ async fn a_filter_that_is_none_is_refused_by_its_name() {
 async fn a_list_of_documents_falls_with_any_of_them() {
     let house = House::open().await;
     let list = filtered(&house, r#"{"n":1}"#).await.expect(StatusCode::OK);
-    assert_eq!(list.header("cache-control"), "max-age=60");
+    assert_eq!(list.header("cache-control"), "public, max-age=60");
     assert_eq!(
         list.header("cdn-cache-control"),
-        "max-age=300, stale-while-revalidate=60, stale-if-error=600"
+        "public, max-age=300, stale-while-revalidate=60, stale-if-error=600"
     );
     assert_eq!(list.header("surrogate-key"), "documents table:documents");
     assert_eq!(keys(&list), Vec::<String>::new());

@@ -138,10 +138,10 @@ async fn courses_are_found_by_what_is_like_them_the_nearest_first_and_only_publi
         assert!(!ids.contains(&4), "{query}");
     }
     let answer = asked(&house, "query=tides").await;
-    assert_eq!(answer.header("cache-control"), "max-age=60");
+    assert_eq!(answer.header("cache-control"), "public, max-age=60");
     assert_eq!(
         answer.header("cdn-cache-control"),
-        "max-age=900, stale-while-revalidate=60, stale-if-error=600"
+        "public, max-age=900, stale-while-revalidate=60, stale-if-error=600"
     );
     assert_eq!(
         answer.header("surrogate-key"),
@@ -229,7 +229,7 @@ async fn without_the_extension_words_are_searched_and_the_answer_says_so() {
     house.sql(COURSES).await;
     let answer = asked(&house, "query=tides").await;
     assert_eq!(found(&answer), by_words("no_extension", &[1, 2]));
-    assert_eq!(answer.header("cache-control"), "max-age=60");
+    assert_eq!(answer.header("cache-control"), "public, max-age=60");
     let (search_type, reason, ids) = found(&asked(&house, "query=curents").await);
     assert_eq!(
         (search_type.as_str(), reason.as_deref(), &ids[..]),
@@ -551,7 +551,7 @@ async fn a_service_that_fails_in_any_way_leaves_words_to_search_and_is_left_alon
                 by_words("provider_failed", &[1, 2]),
                 "{behaviour:?}"
             );
-            assert_eq!(answer.header("cache-control"), "max-age=10");
+            assert_eq!(answer.header("cache-control"), "public, max-age=10");
         }
         assert_eq!(provider.texts().len(), before + 1, "{behaviour:?}");
         provider.behave(Behaviour::Good);
