@@ -165,7 +165,7 @@ impl Origin {
         }
 
         let vectors = Vectors::new(provider(&config.embeddings));
-        match vectors.prepare(&background).await {
+        match vectors.prepare(&background, true).await {
             Ok(true) => {}
             Ok(false) => tracing::info!("postgresql has no vectors: courses are searched by words"),
             Err(error) => tracing::warn!(%error, "courses are not indexed yet"),

@@ -10,7 +10,13 @@
 //! tries, with longer and longer pauses, and is then given up: it stays in the queue with what was said of it, until the
 //! course is written again or an origin starts. The others pass it by.
 
-use std::{collections::HashMap, future::Future, pin::pin, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    future::Future,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
 use sqlx::{PgPool, postgres::types::PgInterval};
 use tokio::time::sleep;
@@ -36,14 +42,14 @@ const TRIES: i32 = 5;
 /// For how long an indexer has the rows that it took, in microseconds: twice as long as a provider may take.
 const LEASE: i64 = 60_000_000;
 
-/// Indexes courses until `shutdown` is ready. What is cut off is done again by whoever comes next.
+/// Indexes courses until `shutdown` is ready. What a provider is asked for then goes back into the queue.
 pub(crate) async fn index(
     pool: PgPool,
     vectors: Vectors,
     metrics: Arc<Metrics>,
     shutdown: impl Future<Output = ()> + Send,
 ) {
-    let mut shutdown = pin!(shutdown);
+    let mut shutdown: Pin<&mut (dyn Future<Output = ()> + Send)> = pin!(shutdown);
     let mut indexer = Indexer {
         pool,
         vectors,
@@ -53,9 +59,9 @@ pub(crate) async fn index(
         has_answered: false,
     };
     loop {
-        // A round is brought to its end: rows that were taken would wait for the end of their lease.
-        let pause = match indexer.round().await {
-            Ok(pause) => pause,
+        let pause = match indexer.round(&mut shutdown).await {
+            Ok(Flow::GoOn(pause)) => pause,
+            Ok(Flow::Stop) => return,
             Err(error) => {
                 tracing::warn!(%error, "courses wait to be indexed");
                 indexer.back_off()
@@ -67,6 +73,12 @@ pub(crate) async fn index(
             () = sleep(pause) => {}
         }
     }
+}
+
+enum Flow {
+    /// There may be more to do after a pause.
+    GoOn(Duration),
+    Stop,
 }
 
 struct Indexer {
@@ -89,21 +101,31 @@ struct Row {
 }
 
 impl Indexer {
-    /// Indexes what may be indexed now, some of it, and says when there is more to do.
-    async fn round(&mut self) -> Result<Duration, sqlx::Error> {
+    /// Indexes what may be indexed now, some of it.
+    async fn round(
+        &mut self,
+        shutdown: &mut Pin<&mut (dyn Future<Output = ()> + Send)>,
+    ) -> Result<Flow, sqlx::Error> {
         if !self.vectors.is_ready() {
-            let is_ready = self.vectors.prepare(&self.pool).await?;
-            return Ok(if is_ready { Duration::ZERO } else { LOOK });
+            let is_ready = self.vectors.prepare(&self.pool, false).await?;
+            return Ok(Flow::GoOn(if is_ready { Duration::ZERO } else { LOOK }));
         }
         let rows = self.take().await?;
         self.metrics.courses_waiting.set(self.waiting().await?);
         if rows.is_empty() {
-            return Ok(EVERY);
+            return Ok(Flow::GoOn(EVERY));
         }
         let (courses, texts): (Vec<_>, Vec<_>) = self.texts(&rows).await?.into_iter().unzip();
         let asked = match texts.is_empty() {
             true => Ok(Vec::new()),
-            false => self.vectors.provider().embed(texts).await,
+            false => tokio::select! {
+                biased;
+                asked = self.vectors.provider().embed(texts) => asked,
+                () = shutdown => {
+                    self.put_back(&rows).await?;
+                    return Ok(Flow::Stop);
+                }
+            },
         };
         match asked {
             Ok(found) => {
@@ -114,9 +136,9 @@ impl Indexer {
                     self.pause = BACK_OFF.0;
                     self.has_answered = true;
                 }
-                Ok(Duration::ZERO)
+                Ok(Flow::GoOn(Duration::ZERO))
             }
-            Err(reason) => self.failed(&rows, &reason).await,
+            Err(reason) => self.failed(&rows, &reason).await.map(Flow::GoOn),
         }
     }
 
@@ -218,14 +240,7 @@ impl Indexer {
         let Some(row) = to_blame else {
             tracing::warn!(%reason, courses = rows.len(), "courses wait to be indexed");
             self.size = 1;
-            let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
-            // Behind those that have not been tried.
-            sqlx::query!(
-                "UPDATE course_index_queue SET due_at = clock_timestamp() WHERE id = ANY ($1)",
-                &ids
-            )
-            .execute(&self.pool)
-            .await?;
+            self.put_back(rows).await?;
             return Ok(match is_refused {
                 true => Duration::ZERO,
                 false => self.back_off(),
@@ -249,6 +264,18 @@ impl Indexer {
         .execute(&self.pool)
         .await?;
         Ok(Duration::ZERO)
+    }
+
+    /// Lets rows be taken again, behind those that have not been tried.
+    async fn put_back(&self, rows: &[Row]) -> Result<(), sqlx::Error> {
+        let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
+        sqlx::query!(
+            "UPDATE course_index_queue SET due_at = clock_timestamp() WHERE id = ANY ($1)",
+            &ids
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
     }
 
     fn back_off(&mut self) -> Duration {

@@ -63,21 +63,30 @@ impl Vectors {
         self.is_ready.load(Ordering::Relaxed)
     }
 
-    /// Makes the extension and the table where that is possible, and queues all courses where the model is a new one.
-    /// Says whether there are vectors then; where there are none, search by words is all there is.
-    pub(crate) async fn prepare(&self, pool: &PgPool) -> Result<bool, sqlx::Error> {
-        let is_ready = self.try_preparing(pool).await?;
+    /// Makes the table where there is the extension, which may be made if that is wanted and possible, and queues all
+    /// courses where the model is a new one. Says whether there are vectors then; where there are none, search by words is
+    /// all there is.
+    pub(crate) async fn prepare(
+        &self,
+        pool: &PgPool,
+        may_make_extension: bool,
+    ) -> Result<bool, sqlx::Error> {
+        let is_ready = self.try_preparing(pool, may_make_extension).await?;
         self.is_ready.store(is_ready, Ordering::Relaxed);
         Ok(is_ready)
     }
 
-    async fn try_preparing(&self, pool: &PgPool) -> Result<bool, sqlx::Error> {
-        // Refused where its package is not installed or the role may not; made by another at this moment; or there.
-        if let Err(error) = sqlx::query("CREATE EXTENSION IF NOT EXISTS vector")
-            .execute(pool)
-            .await
-        {
-            tracing::debug!(%error, "the extension vector is not made");
+    async fn try_preparing(
+        &self,
+        pool: &PgPool,
+        may_make_extension: bool,
+    ) -> Result<bool, sqlx::Error> {
+        if may_make_extension {
+            // Refused where its package is not installed or the role may not; made by another at this moment; or there.
+            let made = sqlx::query("CREATE EXTENSION IF NOT EXISTS vector");
+            if let Err(error) = made.execute(pool).await {
+                tracing::debug!(%error, "the extension vector is not made");
+            }
         }
         let has_vectors: bool = sqlx::query_scalar("SELECT to_regtype('vector') IS NOT NULL")
             .fetch_one(pool)
