@@ -120,6 +120,7 @@ async fn start_origin(
             redis_url: servers.redis_url().map(str::to_owned),
             ..Activity::default()
         },
+        embeddings: tidegate_origin::Embeddings::default(),
     };
     let origin = Origin::start(config, sink).await.map_err(Failure::failed)?;
     origin.seed().await.map_err(Failure::failed)?;
