@@ -17,7 +17,6 @@ use axum::{
 use redis::Script;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sqlx::PgPool;
 use utoipa::ToSchema;
 
 use crate::{
@@ -28,6 +27,7 @@ use crate::{
         input::{Json, Path, no_zero_within, text},
     },
     postgres::{
+        held::{Background, in_time},
         replicas::{PrimaryReader, Servers, touches_no_database},
         writer::Writer,
     },
@@ -272,13 +272,13 @@ async fn saved(redis: &Redis, member: &str) -> Result<Option<(i64, Value)>, Away
 }
 
 /// Writes drafts that have changed into the table, batch after batch.
-pub(crate) async fn flush(redis: &Redis, pool: &PgPool) -> Result<(), NotWritten> {
+pub(crate) async fn flush(redis: &Redis, pool: &Background) -> Result<(), NotWritten> {
     while flush_some(redis, pool).await? == BATCH {}
     Ok(())
 }
 
 /// Writes the drafts that have waited longest; returns how many they were.
-async fn flush_some(redis: &Redis, pool: &PgPool) -> Result<usize, NotWritten> {
+async fn flush_some(redis: &Redis, pool: &Background) -> Result<usize, NotWritten> {
     let mut command = redis::cmd("ZRANGE");
     command.arg(DIRTY).arg(0).arg(BATCH - 1).arg("WITHSCORES");
     let dirty: Vec<(String, f64)> = redis.query(&command).await?;
@@ -304,7 +304,7 @@ async fn flush_some(redis: &Redis, pool: &PgPool) -> Result<usize, NotWritten> {
             call.arg(member).arg(format!("{score:.0}"));
         }
     }
-    sqlx::query!(
+    let keep = sqlx::query!(
         "INSERT INTO drafts (user_id, name, revision, data)
          SELECT user_id, name, revision, data
          FROM UNNEST($1::bigint[], $2::text[], $3::bigint[], $4::jsonb[]) AS new (user_id, name, revision, data)
@@ -316,12 +316,14 @@ async fn flush_some(redis: &Redis, pool: &PgPool) -> Result<usize, NotWritten> {
         &names,
         &revisions,
         &data
-    )
-    .execute(pool)
-    .await?;
-    sqlx::query!("DELETE FROM drafts WHERE data IS NULL AND saved_at < now() - interval '1 day'")
-        .execute(pool)
-        .await?;
+    );
+    let mut held = pool.acquire().await?;
+    in_time(held.renew(), keep.execute(&mut *held)).await?;
+    let forget = sqlx::query!(
+        "DELETE FROM drafts WHERE data IS NULL AND saved_at < now() - interval '1 day'"
+    );
+    in_time(held.renew(), forget.execute(&mut *held)).await?;
+    drop(held);
     redis.script::<()>(&call).await?;
     Ok(dirty.len())
 }

@@ -24,7 +24,6 @@ use axum::{
 };
 use redis::Script;
 use serde::{Deserialize, Serialize};
-use sqlx::PgPool;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -35,7 +34,10 @@ use crate::{
         error::Problem,
         input::{Json, Path, one_of, text},
     },
-    postgres::replicas::{PrimaryReader, Servers, touches_no_database},
+    postgres::{
+        held::{Background, in_time},
+        replicas::{PrimaryReader, Servers, touches_no_database},
+    },
     redis::{
         client::{Away, Redis},
         on_redis::OnRedis,
@@ -232,7 +234,7 @@ async fn waiting(redis: &Redis, target: &str) -> Result<Vec<Waiting>, Away> {
 }
 
 /// Folds what has been added up into the table.
-pub(crate) async fn fold(redis: &Redis, pool: &PgPool) -> Result<(), NotWritten> {
+pub(crate) async fn fold(redis: &Redis, pool: &Background) -> Result<(), NotWritten> {
     let mut call = CLOSE.key(OPEN);
     let mut batch: BTreeMap<String, String> = redis.script(call.key(CLOSED)).await?;
     let Some(number) = batch.remove(NUMBER) else {
@@ -252,7 +254,7 @@ pub(crate) async fn fold(redis: &Redis, pool: &PgPool) -> Result<(), NotWritten>
 
 /// Adds a batch to the sums, unless it has been added.
 async fn record(
-    pool: &PgPool,
+    pool: &Background,
     id: Uuid,
     batch: &BTreeMap<String, String>,
 ) -> Result<(), sqlx::Error> {
@@ -267,18 +269,17 @@ async fn record(
         kinds.push(kind);
         counts.push(count);
     }
-    let mut transaction = pool.begin().await?;
+    let mut held = pool.begin().await?;
     // Another process with the same batch waits here, and then finds it recorded.
-    let recorded = sqlx::query!(
+    let record = sqlx::query!(
         "INSERT INTO reaction_batches (id) VALUES ($1) ON CONFLICT DO NOTHING",
         id
-    )
-    .execute(&mut *transaction)
-    .await?;
+    );
+    let recorded = in_time(held.renew(), record.execute(&mut *held)).await?;
     if recorded.rows_affected() == 0 {
         return Ok(());
     }
-    sqlx::query!(
+    let add = sqlx::query!(
         "INSERT INTO reactions (target, reaction, count)
          SELECT target, reaction, count FROM UNNEST($1::text[], $2::text[], $3::bigint[]) AS new (target, reaction, count)
          ORDER BY target, reaction
@@ -286,11 +287,10 @@ async fn record(
         &targets,
         &kinds,
         &counts
-    )
-    .execute(&mut *transaction)
-    .await?;
-    sqlx::query!("DELETE FROM reaction_batches WHERE folded_at < now() - interval '7 days'")
-        .execute(&mut *transaction)
-        .await?;
-    transaction.commit().await
+    );
+    in_time(held.renew(), add.execute(&mut *held)).await?;
+    let forget =
+        sqlx::query!("DELETE FROM reaction_batches WHERE folded_at < now() - interval '7 days'");
+    in_time(held.renew(), forget.execute(&mut *held)).await?;
+    in_time(held.renew(), held.commit()).await
 }

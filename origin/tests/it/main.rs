@@ -24,5 +24,8 @@ mod relaying;
 mod replicas;
 mod resources;
 mod searching;
+mod silence;
+mod starting;
 mod support;
 mod watching;
+mod wire;
