@@ -24,7 +24,7 @@ use crate::{
     http::{
         answer::{Representation, written},
         error::Problem,
-        input::{Json, Path, no_zero_within, text},
+        input::{Json, Path, no_zero_within, something, text},
     },
     postgres::{
         held::{Background, in_time},
@@ -86,7 +86,7 @@ static FORGET: LazyLock<Script> = LazyLock::new(|| {
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct NewDraft {
     /// Any JSON but `null`.
-    #[schema(value_type = Object)]
+    #[schema(schema_with = something)]
     data: Value,
 }
 
@@ -97,7 +97,6 @@ pub(crate) struct Draft {
     name: String,
     /// Higher with each save.
     revision: i64,
-    #[schema(value_type = Object)]
     data: Value,
 }
 
@@ -143,7 +142,7 @@ fn check(name: &str, data: Option<&Value>) -> Result<(), Problem> {
 
 /// Saves a draft as it is now; for each change.
 #[utoipa::path(put, path = "/drafts/{user_id}/{name}", tag = "activity",
-    params(("user_id" = i64, Path), ("name" = String, Path)), request_body = NewDraft, responses(
+    params(("user_id" = i64, Path), ("name" = String, Path, min_length = 1, max_length = 100)), request_body = NewDraft, responses(
     (status = 200, body = Saved), (status = 422, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn save(
     State(on_redis): State<Arc<OnRedis>>,
@@ -166,7 +165,7 @@ pub(crate) async fn save(
 
 /// Shows a draft as it was saved last. While Redis is away, as the table has it.
 #[utoipa::path(get, path = "/drafts/{user_id}/{name}", tag = "activity",
-    params(("user_id" = i64, Path), ("name" = String, Path)), responses(
+    params(("user_id" = i64, Path), ("name" = String, Path, min_length = 1, max_length = 100)), responses(
     (status = 200, body = Draft), (status = 304), (status = 404, body = Problem)))]
 pub(crate) async fn show(
     reader: PrimaryReader,
@@ -213,7 +212,7 @@ pub(crate) async fn show(
 
 /// Saves for good: as a document, in one transaction with the end of the draft.
 #[utoipa::path(post, path = "/drafts/{user_id}/{name}/final", tag = "activity",
-    params(("user_id" = i64, Path), ("name" = String, Path)), request_body = NewDraft, responses(
+    params(("user_id" = i64, Path), ("name" = String, Path, min_length = 1, max_length = 100)), request_body = NewDraft, responses(
     (status = 200, body = Finished), (status = 422, body = Problem)))]
 pub(crate) async fn finish(
     writer: Writer,

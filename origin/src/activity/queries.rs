@@ -36,6 +36,7 @@ pub(crate) struct Wanted {
     /// Only those of a user.
     user_id: Option<i64>,
     /// Only those of a type.
+    #[param(min_length = 1, max_length = 100)]
     event_type: Option<String>,
     /// Only those of this moment or later.
     #[serde(default, with = "time::serde::rfc3339::option")]
@@ -47,6 +48,7 @@ pub(crate) struct Wanted {
     before: Option<Uuid>,
     /// How many, 1 to 1,000.
     #[serde(default = "hundred")]
+    #[param(minimum = 1, maximum = 1_000)]
     limit: i64,
 }
 
@@ -72,7 +74,6 @@ pub(crate) struct Shown {
     id: Uuid,
     user_id: i64,
     event_type: String,
-    #[schema(value_type = Object)]
     event_data: Value,
     metadata: Metadata,
     #[serde(with = "time::serde::rfc3339")]
@@ -102,6 +103,7 @@ pub(crate) struct Views {
 pub(crate) struct Top {
     /// How many, 1 to 100.
     #[serde(default = "ten")]
+    #[param(minimum = 1, maximum = 100)]
     limit: i64,
 }
 

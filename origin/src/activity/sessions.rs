@@ -35,7 +35,6 @@ pub(crate) struct NewSession {
     user_id: i64,
     /// Anything to remember; up to 10,000 bytes.
     #[serde(default)]
-    #[schema(value_type = Object)]
     data: Value,
 }
 
@@ -52,7 +51,6 @@ pub(crate) struct Begun {
 #[derive(Deserialize, Serialize, ToSchema)]
 pub(crate) struct Session {
     user_id: i64,
-    #[schema(value_type = Object)]
     data: Value,
 }
 

@@ -10,6 +10,7 @@ mod behind;
 mod breaker;
 mod conditions;
 mod crashes;
+mod description;
 mod documents;
 mod enrolling;
 mod events;
