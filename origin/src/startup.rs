@@ -17,9 +17,10 @@ use crate::{
     config::Config,
     description,
     http::{
+        BODY_LIMIT,
         access::{self, Token},
         error::Problem,
-        input::BODY_LIMIT,
+        server::{HEAD, serve},
     },
     learning,
     observe::{
@@ -180,7 +181,8 @@ impl Origin {
         let server = tokio::spawn(serve(
             listener,
             router(servers.clone(), &config.service_token),
-            stopped.clone(),
+            HEAD,
+            until(stopped.clone()),
         ));
         let mut work = on_stream(&config, &servers, &metrics, &stopped);
         let background = servers.background().clone();
@@ -292,7 +294,8 @@ impl Relay {
             let router = metrics::routes()
                 .merge(health::routes())
                 .with_state(servers.clone());
-            tasks.push(tokio::spawn(serve(listener, router, stopped.clone())));
+            let stopped = until(stopped.clone());
+            tasks.push(tokio::spawn(serve(listener, router, HEAD, stopped)));
             address = Some(listens);
         }
         tasks.push(tokio::spawn(relay(
@@ -452,12 +455,18 @@ fn on_stream(
 
 /// All routes, behind the token.
 fn router(servers: Servers, token: &str) -> Router {
-    Router::new()
+    let routes = Router::new()
         .merge(learning::routes())
         .merge(polyglot::routes())
         .merge(activity::routes())
         .merge(observe::routes())
-        .merge(description::routes())
+        .merge(description::routes());
+    guarded(routes, servers, token)
+}
+
+/// Routes, with all that goes around each request.
+fn guarded(routes: Router<Servers>, servers: Servers, token: &str) -> Router {
+    routes
         .fallback(|| async { Problem::nothing_here() })
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
@@ -480,16 +489,52 @@ fn router(servers: Servers, token: &str) -> Router {
         .with_state(servers)
 }
 
-async fn serve(listener: TcpListener, router: Router, stopped: watch::Receiver<()>) {
-    if let Err(error) = axum::serve(listener, router)
-        .with_graceful_shutdown(until(stopped))
-        .await
-    {
-        tracing::error!(%error, "the origin's listener failed");
-    }
-}
-
 /// Ready when the sender is gone.
 async fn until(mut stopped: watch::Receiver<()>) {
     while stopped.changed().await.is_ok() {}
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use axum::routing::get;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpStream,
+    };
+
+    use super::*;
+
+    async fn panics() -> &'static str {
+        panic!("as it is told to")
+    }
+
+    #[tokio::test]
+    async fn a_request_that_panics_is_answered_with_a_problem_and_counted() {
+        // Nobody connects.
+        let options = pools::primary("postgres://nobody@127.0.0.1:1/nothing").unwrap();
+        let background = pools::of_a_relay(options);
+        let pool = background.pool().clone();
+        let metrics = Arc::new(Metrics::new());
+        let clock = Clock::system();
+        let ready = Readiness::not_yet();
+        let primary = Primary::new(pool, 1, ready, metrics.clone(), clock.clone());
+        let servers = Servers::new(primary, background, metrics.clone(), clock);
+        let routes = Router::new().route("/", get(panics));
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = guarded(routes, servers, "token");
+        tokio::spawn(serve(listener, router, HEAD, std::future::pending()));
+
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let request =
+            "GET / HTTP/1.1\r\nhost: a\r\nx-service-token: token\r\nconnection: close\r\n\r\n";
+        client.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 500 "), "{answer}");
+        assert!(answer.contains("application/problem+json"), "{answer}");
+        assert!(answer.contains("urn:tidegate:internal"), "{answer}");
+        assert_eq!(metrics.requests(), (1, 1));
+    }
 }

@@ -21,7 +21,7 @@ use crate::{
         error::Problem,
         input::{Path, Query, text},
     },
-    postgres::replicas::{Reader, Servers},
+    postgres::replicas::{Reader, Reading, Servers},
 };
 
 /// Counts move all the time, and nobody minds a minute.
@@ -155,7 +155,7 @@ impl Range {
     (status = 200, body = Page), (status = 304), (status = 422, body = Problem)))]
 pub(crate) async fn list(
     Query(wanted): Query<Wanted>,
-    mut reader: Reader,
+    reading: Reading,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     if !(1..=1_000).contains(&wanted.limit) {
@@ -164,6 +164,7 @@ pub(crate) async fn list(
     if let Some(event_type) = &wanted.event_type {
         text("event_type", event_type, 100)?;
     }
+    let mut reader = reading.begin().await?;
     let events = select(&mut reader, &wanted).await?;
     let next = (events.len() as i64 == wanted.limit)
         .then(|| events.last().map(|event| event.id))
@@ -288,7 +289,7 @@ pub(crate) async fn views(
     (status = 200, body = Vec<Trending>), (status = 304), (status = 422, body = Problem)))]
 pub(crate) async fn trending(
     Query(top): Query<Top>,
-    mut reader: Reader,
+    reading: Reading,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     if !(1..=100).contains(&top.limit) {
@@ -296,6 +297,7 @@ pub(crate) async fn trending(
     }
     let now = OffsetDateTime::now_utc();
     let range = Range::new(Some(now - TREND), Some(now));
+    let mut reader = reading.begin().await?;
     let courses = sqlx::query_as!(
         Trending,
         r#"SELECT courses.id AS course_id, title, views AS "views!"

@@ -1,7 +1,8 @@
 //! Lists in pages, with `Link` (RFC 8288) to the next one, the one before and the first.
 //!
 //! A page begins behind a row or ends before one, which is named by what the list is in order of: rows that are added or
-//! removed elsewhere move nothing, and page 1,000 costs what the first does. Clients follow the links and need not know.
+//! removed elsewhere move nothing, and page 1,000 costs what the first does. A row whose own place changes (a course that
+//! becomes more popular) is where it is when its page is asked for. Clients follow the links and need not know.
 
 use std::fmt;
 

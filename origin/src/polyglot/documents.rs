@@ -19,7 +19,7 @@ use crate::{
         input::{Path, text},
     },
     postgres::{
-        replicas::{Reader, Servers},
+        replicas::{Reading, Servers},
         writer::Write,
     },
 };
@@ -141,7 +141,7 @@ async fn replace(write: &mut Write, new: &NewDocument) -> Result<Value, Problem>
     (status = 200, body = Document), (status = 304), (status = 404, body = Problem)))]
 pub(crate) async fn read(
     Path(key): Path<String>,
-    mut reader: Reader,
+    reading: Reading,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     text("key", &key, LONGEST_KEY)?;
@@ -150,6 +150,7 @@ pub(crate) async fn read(
         true => Policy::Private { browser: 30 },
         false => POLICY,
     };
+    let mut reader = reading.begin().await?;
     let found = sqlx::query!("SELECT data, updated_at FROM documents WHERE key = $1", key)
         .fetch_optional(&mut *reader)
         .await?;

@@ -21,7 +21,7 @@ use crate::{
         paging::{Cursor, Paging, Start},
     },
     postgres::{
-        replicas::{Reader, Servers},
+        replicas::{Reading, Servers},
         writer::Write,
     },
     relay::outbox::announce,
@@ -130,11 +130,12 @@ async fn insert(
 pub(crate) async fn read(
     Path(user): Path<i64>,
     Query(paging): Query<Paging>,
-    mut reader: Reader,
+    reading: Reading,
     uri: Uri,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     let page = paging.page(PAGE)?;
+    let mut reader = reading.begin().await?;
     let mut value = match page.start {
         Start::First => {
             sqlx::query_as!(
