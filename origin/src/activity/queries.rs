@@ -22,7 +22,7 @@ use crate::{
         error::Problem,
         input::{Path, Query, text},
     },
-    postgres::replicas::{Reader, Servers},
+    postgres::replicas::{Reader, Reading, Servers},
 };
 
 /// Counts move all the time, and nobody minds a minute.
@@ -37,6 +37,7 @@ pub(crate) struct Wanted {
     /// Only those of a user.
     user_id: Option<i64>,
     /// Only those of a type.
+    #[param(min_length = 1, max_length = 100)]
     event_type: Option<String>,
     /// Only those of this moment or later.
     #[serde(default, with = "time::serde::rfc3339::option")]
@@ -48,6 +49,7 @@ pub(crate) struct Wanted {
     before: Option<Uuid>,
     /// How many, 1 to 1,000.
     #[serde(default = "hundred")]
+    #[param(minimum = 1, maximum = 1_000)]
     limit: i64,
 }
 
@@ -74,7 +76,6 @@ pub(crate) struct Shown {
     /// Nobody, where it was not known who it was.
     user_id: Option<i64>,
     event_type: String,
-    #[schema(value_type = Object)]
     event_data: Value,
     metadata: Metadata,
     #[serde(with = "time::serde::rfc3339")]
@@ -104,6 +105,7 @@ pub(crate) struct Views {
 pub(crate) struct Top {
     /// How many, 1 to 100.
     #[serde(default = "ten")]
+    #[param(minimum = 1, maximum = 100)]
     limit: i64,
 }
 
@@ -156,7 +158,7 @@ impl Range {
 pub(crate) async fn list(
     asker: Asker,
     Query(mut wanted): Query<Wanted>,
-    mut reader: Reader,
+    reading: Reading,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     if !asker.is_admin() {
@@ -169,6 +171,7 @@ pub(crate) async fn list(
     if let Some(event_type) = &wanted.event_type {
         text("event_type", event_type, 100)?;
     }
+    let mut reader = reading.begin().await?;
     let events = select(&mut reader, &wanted).await?;
     let next = (events.len() as i64 == wanted.limit)
         .then(|| events.last().map(|event| event.id))
@@ -293,7 +296,7 @@ pub(crate) async fn views(
     (status = 200, body = Vec<Trending>), (status = 304), (status = 422, body = Problem)))]
 pub(crate) async fn trending(
     Query(top): Query<Top>,
-    mut reader: Reader,
+    reading: Reading,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     if !(1..=100).contains(&top.limit) {
@@ -301,6 +304,7 @@ pub(crate) async fn trending(
     }
     let now = OffsetDateTime::now_utc();
     let range = Range::new(Some(now - TREND), Some(now));
+    let mut reader = reading.begin().await?;
     let courses = sqlx::query_as!(
         Trending,
         r#"SELECT courses.id AS course_id, title, views AS "views!"

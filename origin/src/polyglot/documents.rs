@@ -22,7 +22,7 @@ use crate::{
         input::{Path, text},
     },
     postgres::{
-        replicas::{Reader, Servers},
+        replicas::{Reading, Servers},
         writer::Write,
     },
 };
@@ -37,8 +37,8 @@ const LONGEST_KEY: usize = 200;
 /// A document to keep; one with the same key is replaced.
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct NewDocument {
+    #[schema(min_length = 1, max_length = 200)]
     key: String,
-    #[schema(value_type = Object)]
     data: Value,
 }
 
@@ -47,7 +47,6 @@ pub(crate) struct NewDocument {
 pub(crate) struct Document {
     success: bool,
     key: String,
-    #[schema(value_type = Object)]
     data: Value,
     /// Always false: the origin has no cache. `Cache-Status` says what the edge did.
     from_cache: bool,
@@ -150,12 +149,12 @@ async fn replace(write: &mut Write, new: &NewDocument) -> Result<Value, Problem>
 }
 
 /// Shows a document.
-#[utoipa::path(get, path = "/read/document/{key}", tag = "documents", params(("key" = String, Path)), responses(
+#[utoipa::path(get, path = "/read/document/{key}", tag = "documents", params(("key" = String, Path, min_length = 1, max_length = 200)), responses(
     (status = 200, body = Document), (status = 304), (status = 404, body = Problem)))]
 pub(crate) async fn read(
     Path(key): Path<String>,
     whoever: Whoever,
-    mut reader: Reader,
+    reading: Reading,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     text("key", &key, LONGEST_KEY)?;
@@ -171,6 +170,7 @@ pub(crate) async fn read(
         true => Policy::Private { browser: 30 },
         false => POLICY,
     };
+    let mut reader = reading.begin().await?;
     let found = sqlx::query!("SELECT data, updated_at FROM documents WHERE key = $1", key)
         .fetch_optional(&mut *reader)
         .await?;

@@ -22,11 +22,12 @@ use crate::{
         input::{Query, no_zero_within},
         paging::{Cursor, Paging},
     },
-    postgres::replicas::Reader,
+    postgres::replicas::Reading,
 };
 
 /// How many documents a page has unless it is said otherwise, and how many it may have.
-const PAGE: (i64, i64) = (20, 100);
+const PAGE: i64 = 20;
+const MOST: i64 = 100;
 /// The longest filter, in bytes: each value in it is looked up in the index.
 const LONGEST_FILTER: usize = 2_048;
 
@@ -84,18 +85,19 @@ pub(crate) struct Documents {
 }
 
 /// Lists documents that contain a piece of JSON.
-#[utoipa::path(get, path = "/documents", tag = "documents", params(Listing, Paging), responses(
+#[utoipa::path(get, path = "/documents", tag = "documents", params(Listing, Paging<MOST>), responses(
     (status = 200, body = Documents, headers(("Link" = String, description = "next, prev, first"))), (status = 304),
     (status = 400, body = Problem), (status = 422, body = Problem)))]
 pub(crate) async fn list(
     Query(listing): Query<Listing>,
-    Query(paging): Query<Paging>,
-    mut reader: Reader,
+    Query(paging): Query<Paging<MOST>>,
+    reading: Reading,
     uri: Uri,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     let filter = listing.filter()?;
-    let page = paging.page(PAGE.0, PAGE.1)?;
+    let page = paging.page(PAGE)?;
+    let mut reader = reading.begin().await?;
     let (statement, end) = match page.is_backwards() {
         true => (BACKWARDS, i64::MAX),
         false => (FORWARDS, i64::MIN),
