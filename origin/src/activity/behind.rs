@@ -2,11 +2,11 @@
 
 use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
-use sqlx::PgPool;
 use tokio::time::sleep;
 
 use crate::{
     activity::{drafts, reactions},
+    postgres::held::Background,
     redis::client::{Away, Redis},
 };
 
@@ -26,7 +26,7 @@ pub(crate) enum NotWritten {
 
 /// Writes what there is until `shutdown` is ready. What is cut off is done again by whoever comes next.
 pub(crate) async fn write(
-    pool: PgPool,
+    pool: Background,
     redis: Arc<Redis>,
     shutdown: impl Future<Output = ()> + Send,
 ) {

@@ -17,7 +17,6 @@ use axum::{
 use redis::Script;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sqlx::PgPool;
 use utoipa::ToSchema;
 
 use crate::{
@@ -26,9 +25,10 @@ use crate::{
         access::Asker,
         answer::{Representation, written},
         error::Problem,
-        input::{Json, Path, no_zero_within, text},
+        input::{Json, Path, no_zero_within, something, text},
     },
     postgres::{
+        held::{Background, in_time},
         replicas::{PrimaryReader, Servers, touches_no_database},
         writer::{Write, Writer},
     },
@@ -87,7 +87,7 @@ static FORGET: LazyLock<Script> = LazyLock::new(|| {
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct NewDraft {
     /// Any JSON but `null`.
-    #[schema(value_type = Object)]
+    #[schema(schema_with = something)]
     data: Value,
 }
 
@@ -98,7 +98,6 @@ pub(crate) struct Draft {
     name: String,
     /// Higher with each save.
     revision: i64,
-    #[schema(value_type = Object)]
     data: Value,
 }
 
@@ -144,7 +143,7 @@ fn check(name: &str, data: Option<&Value>) -> Result<(), Problem> {
 
 /// Saves a draft as it is now; for each change.
 #[utoipa::path(put, path = "/drafts/{user_id}/{name}", tag = "activity",
-    params(("user_id" = i64, Path), ("name" = String, Path)), request_body = NewDraft, responses(
+    params(("user_id" = i64, Path), ("name" = String, Path, min_length = 1, max_length = 100)), request_body = NewDraft, responses(
     (status = 200, body = Saved), (status = 422, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn save(
     asker: Asker,
@@ -169,7 +168,7 @@ pub(crate) async fn save(
 
 /// Shows a draft as it was saved last. While Redis is away, as the table has it.
 #[utoipa::path(get, path = "/drafts/{user_id}/{name}", tag = "activity",
-    params(("user_id" = i64, Path), ("name" = String, Path)), responses(
+    params(("user_id" = i64, Path), ("name" = String, Path, min_length = 1, max_length = 100)), responses(
     (status = 200, body = Draft), (status = 304), (status = 404, body = Problem)))]
 pub(crate) async fn show(
     asker: Asker,
@@ -218,7 +217,7 @@ pub(crate) async fn show(
 
 /// Saves for good: as a document, in one transaction with the end of the draft.
 #[utoipa::path(post, path = "/drafts/{user_id}/{name}/final", tag = "activity",
-    params(("user_id" = i64, Path), ("name" = String, Path)), request_body = NewDraft, responses(
+    params(("user_id" = i64, Path), ("name" = String, Path, min_length = 1, max_length = 100)), request_body = NewDraft, responses(
     (status = 200, body = Finished), (status = 422, body = Problem)))]
 pub(crate) async fn finish(
     asker: Asker,
@@ -326,13 +325,13 @@ pub(crate) async fn forget_all(
 }
 
 /// Writes drafts that have changed into the table, batch after batch.
-pub(crate) async fn flush(redis: &Redis, pool: &PgPool) -> Result<(), NotWritten> {
+pub(crate) async fn flush(redis: &Redis, pool: &Background) -> Result<(), NotWritten> {
     while flush_some(redis, pool).await? == BATCH {}
     Ok(())
 }
 
 /// Writes the drafts that have waited longest; returns how many they were.
-async fn flush_some(redis: &Redis, pool: &PgPool) -> Result<usize, NotWritten> {
+async fn flush_some(redis: &Redis, pool: &Background) -> Result<usize, NotWritten> {
     let mut command = redis::cmd("ZRANGE");
     command.arg(DIRTY).arg(0).arg(BATCH - 1).arg("WITHSCORES");
     let dirty: Vec<(String, f64)> = redis.query(&command).await?;
@@ -358,7 +357,7 @@ async fn flush_some(redis: &Redis, pool: &PgPool) -> Result<usize, NotWritten> {
             call.arg(member).arg(format!("{score:.0}"));
         }
     }
-    sqlx::query!(
+    let keep = sqlx::query!(
         "INSERT INTO drafts (user_id, name, revision, data)
          SELECT user_id, name, revision, data
          FROM UNNEST($1::bigint[], $2::text[], $3::bigint[], $4::jsonb[]) AS new (user_id, name, revision, data)
@@ -370,12 +369,14 @@ async fn flush_some(redis: &Redis, pool: &PgPool) -> Result<usize, NotWritten> {
         &names,
         &revisions,
         &data
-    )
-    .execute(pool)
-    .await?;
-    sqlx::query!("DELETE FROM drafts WHERE data IS NULL AND saved_at < now() - interval '1 day'")
-        .execute(pool)
-        .await?;
+    );
+    let mut held = pool.acquire().await?;
+    in_time(held.renew(), keep.execute(&mut *held)).await?;
+    let forget = sqlx::query!(
+        "DELETE FROM drafts WHERE data IS NULL AND saved_at < now() - interval '1 day'"
+    );
+    in_time(held.renew(), forget.execute(&mut *held)).await?;
+    drop(held);
     redis.script::<()>(&call).await?;
     Ok(dirty.len())
 }

@@ -14,7 +14,6 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, value::RawValue};
-use sqlx::PgPool;
 use time::{Duration, OffsetDateTime};
 use utoipa::ToSchema;
 use uuid::{NoContext, Timestamp, Uuid, Variant};
@@ -27,7 +26,10 @@ use crate::{
         error::Problem,
         input::{OneOrMany, no_zero, no_zero_within, text},
     },
-    postgres::replicas::{Servers, touches_no_database},
+    postgres::{
+        held::{Background, in_time},
+        replicas::{Servers, touches_no_database},
+    },
     redis::on_redis::OnRedis,
 };
 
@@ -49,10 +51,10 @@ pub(crate) struct NewEvent {
     /// Whoever asks, when it is left out: of somebody who shows no token, nobody who is known. An admin may name others.
     user_id: Option<i64>,
     /// Such as `course_view`, whose `event_data` has a `course_id`.
+    #[schema(min_length = 1, max_length = 100)]
     event_type: String,
     /// Any JSON; `{}` when it is left out.
     #[serde(default = "nothing")]
-    #[schema(value_type = Object)]
     event_data: Value,
     #[serde(default)]
     metadata: Metadata,
@@ -68,11 +70,13 @@ fn nothing() -> Value {
 /// Where an event came from.
 #[derive(Default, Deserialize, Serialize, ToSchema)]
 pub(crate) struct Metadata {
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = "ip")]
     pub(crate) ip_address: Option<IpAddr>,
     /// At most 1,000 characters.
+    #[schema(max_length = 1_000)]
     pub(crate) user_agent: Option<String>,
     /// At most 2,000 characters.
+    #[schema(max_length = 2_000)]
     pub(crate) referrer: Option<String>,
 }
 
@@ -265,13 +269,13 @@ pub(crate) fn floor_of(moment: OffsetDateTime) -> Uuid {
 }
 
 /// Inserts events that are not there yet, in one statement, and returns how many were not.
-pub(crate) async fn insert(pool: &PgPool, events: &[&Queued]) -> Result<u64, sqlx::Error> {
+pub(crate) async fn insert(pool: &Background, events: &[&Queued]) -> Result<u64, sqlx::Error> {
     let mut columns = Columns::default();
     for event in events {
         columns.push(event);
     }
     // In the order of ids: two workers that have the same events do not wait for each other, and the index grows at its end.
-    let inserted = sqlx::query!(
+    let insert = sqlx::query!(
         "INSERT INTO events (id, user_id, event_type, event_data, ip_address, user_agent, referrer, occurred_at)
          SELECT id, user_id, event_type, event_data::jsonb, ip_address, user_agent, referrer, occurred_at
          FROM UNNEST($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
@@ -287,9 +291,9 @@ pub(crate) async fn insert(pool: &PgPool, events: &[&Queued]) -> Result<u64, sql
         &columns.user_agent as _,
         &columns.referrer as _,
         &columns.occurred_at,
-    )
-    .execute(pool)
-    .await?;
+    );
+    let mut held = pool.acquire().await?;
+    let inserted = in_time(held.renew(), insert.execute(&mut *held)).await?;
     Ok(inserted.rows_affected())
 }
 

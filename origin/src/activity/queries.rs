@@ -37,6 +37,7 @@ pub(crate) struct Wanted {
     /// Only those of a user.
     user_id: Option<i64>,
     /// Only those of a type.
+    #[param(min_length = 1, max_length = 100)]
     event_type: Option<String>,
     /// Only those of this moment or later.
     #[serde(default, with = "time::serde::rfc3339::option")]
@@ -48,6 +49,7 @@ pub(crate) struct Wanted {
     before: Option<Uuid>,
     /// How many, 1 to 1,000.
     #[serde(default = "hundred")]
+    #[param(minimum = 1, maximum = 1_000)]
     limit: i64,
 }
 
@@ -74,7 +76,6 @@ pub(crate) struct Shown {
     /// Nobody, where it was not known who it was.
     user_id: Option<i64>,
     event_type: String,
-    #[schema(value_type = Object)]
     event_data: Value,
     metadata: Metadata,
     #[serde(with = "time::serde::rfc3339")]
@@ -104,6 +105,7 @@ pub(crate) struct Views {
 pub(crate) struct Top {
     /// How many, 1 to 100.
     #[serde(default = "ten")]
+    #[param(minimum = 1, maximum = 100)]
     limit: i64,
 }
 

@@ -24,8 +24,10 @@ use axum::{
 };
 use redis::Script;
 use serde::{Deserialize, Serialize};
-use sqlx::PgPool;
-use utoipa::ToSchema;
+use utoipa::{
+    ToSchema,
+    openapi::schema::{Object, ObjectBuilder, Type},
+};
 use uuid::Uuid;
 
 use crate::{
@@ -36,7 +38,10 @@ use crate::{
         error::Problem,
         input::{Json, Path, one_of, text},
     },
-    postgres::replicas::{PrimaryReader, Servers, touches_no_database},
+    postgres::{
+        held::{Background, in_time},
+        replicas::{PrimaryReader, Servers, touches_no_database},
+    },
     redis::{
         client::{Away, Redis},
         on_redis::OnRedis,
@@ -87,14 +92,21 @@ static SETTLE: LazyLock<Script> = LazyLock::new(|| {
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct NewReaction {
     /// `like`, `love`, `laugh`, `celebrate`, `sad` or `angry`.
+    #[schema(pattern = "^(like|love|laugh|celebrate|sad|angry)$")]
     reaction: String,
     /// 1, or -1 to take one back.
     #[serde(default = "one")]
+    #[schema(schema_with = delta)]
     delta: i64,
 }
 
 fn one() -> i64 {
     1
+}
+
+fn delta() -> Object {
+    let integer = ObjectBuilder::new().schema_type(Type::Integer);
+    integer.enum_values(Some([1, -1])).build()
 }
 
 /// How often something was reacted to.
@@ -120,7 +132,7 @@ pub(crate) fn routes() -> Router<Servers> {
 }
 
 /// Counts a reaction to something, such as `message:17`. It is safe once it is answered, and in the table soon after.
-#[utoipa::path(post, path = "/reactions/{target}", tag = "activity", params(("target" = String, Path)),
+#[utoipa::path(post, path = "/reactions/{target}", tag = "activity", params(("target" = String, Path, min_length = 1, max_length = 200)),
     request_body = NewReaction, responses((status = 202, body = Counted), (status = 422, body = Problem),
     (status = 503, description = "Redis is away, or too many counters wait", body = Problem)))]
 pub(crate) async fn add(
@@ -131,7 +143,7 @@ pub(crate) async fn add(
 ) -> Result<Response, Problem> {
     text("target", &target, 200)?;
     one_of("reaction", &new.reaction, &KINDS)?;
-    if new.delta.abs() != 1 {
+    if ![1, -1].contains(&new.delta) {
         return Err(Problem::invalid("delta must be 1 or -1").field("delta"));
     }
     let mut call = ADD.key(OPEN);
@@ -156,7 +168,7 @@ pub(crate) async fn add(
 }
 
 /// Shows how often something was reacted to. While Redis is away, what is on its way to the table is missing.
-#[utoipa::path(get, path = "/reactions/{target}", tag = "activity", params(("target" = String, Path)),
+#[utoipa::path(get, path = "/reactions/{target}", tag = "activity", params(("target" = String, Path, min_length = 1, max_length = 200)),
     responses((status = 200, body = Reactions), (status = 304)))]
 pub(crate) async fn show(
     reader: PrimaryReader,
@@ -234,7 +246,7 @@ async fn waiting(redis: &Redis, target: &str) -> Result<Vec<Waiting>, Away> {
 }
 
 /// Folds what has been added up into the table.
-pub(crate) async fn fold(redis: &Redis, pool: &PgPool) -> Result<(), NotWritten> {
+pub(crate) async fn fold(redis: &Redis, pool: &Background) -> Result<(), NotWritten> {
     let mut call = CLOSE.key(OPEN);
     let mut batch: BTreeMap<String, String> = redis.script(call.key(CLOSED)).await?;
     let Some(number) = batch.remove(NUMBER) else {
@@ -254,7 +266,7 @@ pub(crate) async fn fold(redis: &Redis, pool: &PgPool) -> Result<(), NotWritten>
 
 /// Adds a batch to the sums, unless it has been added.
 async fn record(
-    pool: &PgPool,
+    pool: &Background,
     id: Uuid,
     batch: &BTreeMap<String, String>,
 ) -> Result<(), sqlx::Error> {
@@ -269,18 +281,17 @@ async fn record(
         kinds.push(kind);
         counts.push(count);
     }
-    let mut transaction = pool.begin().await?;
+    let mut held = pool.begin().await?;
     // Another process with the same batch waits here, and then finds it recorded.
-    let recorded = sqlx::query!(
+    let record = sqlx::query!(
         "INSERT INTO reaction_batches (id) VALUES ($1) ON CONFLICT DO NOTHING",
         id
-    )
-    .execute(&mut *transaction)
-    .await?;
+    );
+    let recorded = in_time(held.renew(), record.execute(&mut *held)).await?;
     if recorded.rows_affected() == 0 {
         return Ok(());
     }
-    sqlx::query!(
+    let add = sqlx::query!(
         "INSERT INTO reactions (target, reaction, count)
          SELECT target, reaction, count FROM UNNEST($1::text[], $2::text[], $3::bigint[]) AS new (target, reaction, count)
          ORDER BY target, reaction
@@ -288,11 +299,10 @@ async fn record(
         &targets,
         &kinds,
         &counts
-    )
-    .execute(&mut *transaction)
-    .await?;
-    sqlx::query!("DELETE FROM reaction_batches WHERE folded_at < now() - interval '7 days'")
-        .execute(&mut *transaction)
-        .await?;
-    transaction.commit().await
+    );
+    in_time(held.renew(), add.execute(&mut *held)).await?;
+    let forget =
+        sqlx::query!("DELETE FROM reaction_batches WHERE folded_at < now() - interval '7 days'");
+    in_time(held.renew(), forget.execute(&mut *held)).await?;
+    in_time(held.renew(), held.commit()).await
 }

@@ -12,7 +12,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sqlx::PgPool;
 use time::OffsetDateTime;
 use tokio::time::sleep;
 use uuid::Uuid;
@@ -24,7 +23,10 @@ use crate::{
     },
     config::Activity,
     observe::metrics::Metrics,
-    postgres::refusal::{is_of_the_rows, is_too_much},
+    postgres::{
+        held::{Background, in_time},
+        refusal::{is_of_the_rows, is_too_much},
+    },
     redis::client::Away,
 };
 
@@ -41,7 +43,7 @@ const GRACE: time::Duration = time::Duration::days(1);
 
 /// Takes events from the stream to the table until `shutdown` is ready; an insert that runs then is waited for.
 pub(crate) async fn work(
-    pool: PgPool,
+    pool: Background,
     stream: Arc<Stream>,
     settings: Activity,
     metrics: Arc<Metrics>,
@@ -87,7 +89,7 @@ enum Flow {
 
 struct Worker {
     consumer: Consumer,
-    pool: PgPool,
+    pool: Background,
     settings: Activity,
     metrics: Arc<Metrics>,
     /// When it is time to look for what other workers have left.
@@ -203,7 +205,7 @@ fn has_no_partition(error: &sqlx::Error) -> bool {
 
 /// Makes partitions ahead of time and drops those that are past their retention, now and every hour.
 pub(crate) async fn maintain(
-    pool: PgPool,
+    pool: Background,
     stream: Arc<Stream>,
     retention: time::Duration,
     shutdown: impl Future<Output = ()> + Send,
@@ -244,31 +246,34 @@ pub(crate) async fn maintain(
 }
 
 async fn make_days(
-    pool: &PgPool,
+    pool: &Background,
     first: OffsetDateTime,
     last: OffsetDateTime,
 ) -> Result<i32, sqlx::Error> {
-    sqlx::query_scalar!(
+    let make = sqlx::query_scalar!(
         r#"SELECT tidegate_make_event_days($1, $2) AS "made!""#,
         first,
         last
-    )
-    .fetch_one(pool)
-    .await
+    );
+    let mut held = pool.acquire().await?;
+    in_time(held.renew(), make.fetch_one(&mut *held)).await
 }
 
 /// Waits for readers of the table a second at most: who comes after it waits as long.
-async fn drop_days(pool: &PgPool, before: OffsetDateTime) -> Result<i32, sqlx::Error> {
-    let mut transaction = pool.begin().await?;
-    sqlx::query!("SET LOCAL lock_timeout = '1s'")
-        .execute(&mut *transaction)
+async fn drop_days(pool: &Background, before: OffsetDateTime) -> Result<i32, sqlx::Error> {
+    let mut held = pool.begin().await?;
+    in_time(held.renew(), async {
+        sqlx::query!("SET LOCAL lock_timeout = '1s'")
+            .execute(&mut *held)
+            .await?;
+        let dropped = sqlx::query_scalar!(
+            r#"SELECT tidegate_drop_event_days($1) AS "dropped!""#,
+            before
+        )
+        .fetch_one(&mut *held)
         .await?;
-    let dropped = sqlx::query_scalar!(
-        r#"SELECT tidegate_drop_event_days($1) AS "dropped!""#,
-        before
-    )
-    .fetch_one(&mut *transaction)
-    .await?;
-    transaction.commit().await?;
-    Ok(dropped)
+        held.commit().await?;
+        Ok(dropped)
+    })
+    .await
 }
