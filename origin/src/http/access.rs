@@ -139,26 +139,9 @@ pub(crate) struct Whoever {
 }
 
 impl Whoever {
-    fn of(parts: &Parts, servers: &Servers) -> Self {
-        Self {
-            servers: servers.clone(),
-            request: parts.headers.clone(),
-        }
-    }
-
     /// The asker; nobody, where no token is shown.
     pub(crate) async fn is(&self) -> Result<Option<Asker>, Problem> {
-        let servers = &self.servers;
-        let Some(token) = bearer(&self.request)? else {
-            return Ok(None);
-        };
-        if !token.contains('.') {
-            return sessions::asker(servers.on_redis(), token).await.map(Some);
-        }
-        let key = servers.jwt_key().ok_or("tokens of this kind are not known");
-        key.and_then(|key| key.verify(token, servers.clock().now()))
-            .map(Some)
-            .map_err(Problem::invalid_token)
+        who(&self.servers, &self.request).await
     }
 }
 
@@ -166,7 +149,10 @@ impl FromRequestParts<Servers> for Whoever {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, servers: &Servers) -> Result<Self, Problem> {
-        Ok(Self::of(parts, servers))
+        Ok(Self {
+            servers: servers.clone(),
+            request: parts.headers.clone(),
+        })
     }
 }
 
@@ -180,8 +166,7 @@ impl OptionalFromRequestParts<Servers> for Asker {
         if let Some(Known(asker)) = parts.extensions.get() {
             return Ok(*asker);
         }
-        let whoever = Whoever::of(parts, servers);
-        let asker = whoever.is().await?;
+        let asker = who(servers, &parts.headers).await?;
         parts.extensions.insert(Known(asker));
         Ok(asker)
     }
@@ -195,6 +180,20 @@ impl FromRequestParts<Servers> for Asker {
             .await?
             .ok_or_else(Problem::anonymous)
     }
+}
+
+/// Who shows the token of a request; nobody, where none is shown.
+async fn who(servers: &Servers, request: &HeaderMap) -> Result<Option<Asker>, Problem> {
+    let Some(token) = bearer(request)? else {
+        return Ok(None);
+    };
+    if !token.contains('.') {
+        return sessions::asker(servers.on_redis(), token).await.map(Some);
+    }
+    let key = servers.jwt_key().ok_or("tokens of this kind are not known");
+    key.and_then(|key| key.verify(token, servers.clock().now()))
+        .map(Some)
+        .map_err(Problem::invalid_token)
 }
 
 /// The token that a request shows; nothing when it shows none.

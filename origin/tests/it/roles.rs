@@ -344,6 +344,7 @@ async fn everybody_may_do_what_they_may_and_nothing_else() {
         (get("/api/monitoring/database/health"), "nnnnnn"),
         (get("/api/monitoring/performance"), "nnnnnn"),
         (get("/health"), "++++++"),
+        (get("/openapi.json"), "++++++"),
         (delete(&format!("/users/{ben}")), "a+fffn"),
     ];
     let mut wrong = Vec::new();
@@ -392,6 +393,14 @@ async fn everybody_may_do_what_they_may_and_nothing_else() {
                 .iter()
                 .any(|((asked, path, _), _)| asked == method && is_of(path, template));
             assert!(is_asked, "{method} {template}: who may do that?");
+            // The description says the same of who is not known.
+            let requirements = methods[method]["security"].as_array().unwrap();
+            let is_open = requirements.is_empty()
+                || requirements.iter().any(|one| one["UserToken"].is_null());
+            let may = table.iter().any(|((asked, path, _), expected)| {
+                asked == method && is_of(path, template) && !expected.starts_with('a')
+            });
+            assert_eq!(is_open, may, "{method} {template}");
         }
     }
 }
