@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Router, extract::DefaultBodyLimit, middleware};
+use axum::{Extension, Router, extract::DefaultBodyLimit, middleware};
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
 
@@ -17,7 +17,10 @@ use crate::{
         error::Problem,
         input::BODY_LIMIT,
     },
-    learning,
+    learning::{
+        self, courses::search::semantic::Meaning, embedding::provider, indexing, vectors,
+        vectors::Vectors,
+    },
     observe::{
         self, health,
         metrics::{self, Metrics},
@@ -45,6 +48,8 @@ const ALIKE: (&str, &str) = ("pg_trgm.word_similarity_threshold", "0.4");
 const REPLICA_STATEMENT: Duration = Duration::from_secs(2);
 /// Connections of a relay: one delivers, one listens, one tells how many rows wait.
 const RELAY_CONNECTIONS: u32 = 3;
+/// Connections of what indexes courses.
+const INDEX_CONNECTIONS: u32 = 1;
 /// Connections of what works on Redis, beside one for each worker: one keeps the days of events in order, one folds
 /// reactions, one writes drafts.
 const BEHIND_CONNECTIONS: u32 = 3;
@@ -135,9 +140,11 @@ impl Origin {
                     SILENCE.as_millis().to_string().as_str(),
                 ),
                 ALIKE,
+                vectors::SETTINGS[0],
+                vectors::SETTINGS[1],
             ]));
         let background = PgPoolOptions::new()
-            .max_connections(background_connections(&config.activity))
+            .max_connections(INDEX_CONNECTIONS + background_connections(&config.activity))
             .acquire_timeout(ACQUIRE)
             .connect_lazy_with(options);
         migrate(&config.database_url).await?;
@@ -150,11 +157,18 @@ impl Origin {
                 .max_connections(config.pool_max)
                 .acquire_timeout(config.replica_deadline)
                 .test_before_acquire(false)
-                .connect_lazy_with(replica.options([ALIKE]));
+                .connect_lazy_with(replica.options([ALIKE]).options(vectors::SETTINGS));
             servers = servers
                 .with_replica(replica, config.replica_deadline)
                 .await
                 .map_err(StartError::Identity)?;
+        }
+
+        let vectors = Vectors::new(provider(&config.embeddings));
+        match vectors.prepare(&background, true).await {
+            Ok(true) => {}
+            Ok(false) => tracing::info!("postgresql has no vectors: courses are searched by words"),
+            Err(error) => tracing::warn!(%error, "courses are not indexed yet"),
         }
 
         let on_redis = OnRedis::new(&config.activity, metrics.clone());
@@ -171,10 +185,20 @@ impl Origin {
         let (stop, stopped) = watch::channel(());
         let server = tokio::spawn(serve(
             listener,
-            router(servers.clone(), &config.service_token),
+            router(
+                servers.clone(),
+                &config.service_token,
+                Meaning::new(vectors.clone()),
+            ),
             stopped.clone(),
         ));
         let mut tasks = on_stream(&config, &background, &servers, &metrics, &stopped);
+        tasks.push(tokio::spawn(indexing::index(
+            background.clone(),
+            vectors,
+            metrics.clone(),
+            until(stopped.clone()),
+        )));
         tasks.push(tokio::spawn(relay(
             background.clone(),
             sink,
@@ -204,6 +228,14 @@ impl Origin {
     pub async fn seed(&self) -> Result<(), SeedError> {
         sample::fill(self.servers.primary().pool()).await?;
         Ok(())
+    }
+
+    /// The number of the user of that name, if there is one.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn user_named(&self, username: &str) -> Result<Option<i64>, SeedError> {
+        Ok(sample::user_named(self.servers.primary().pool(), username).await?)
     }
 
     /// Accepts nothing more, lets requests end for up to ten seconds, stops the relay and the workers and closes the connections.
@@ -370,9 +402,9 @@ fn on_stream(
 }
 
 /// All routes, behind the token.
-fn router(servers: Servers, token: &str) -> Router {
+fn router(servers: Servers, token: &str, meaning: Meaning) -> Router {
     Router::new()
-        .merge(learning::routes())
+        .merge(learning::routes().layer(Extension(meaning)))
         .merge(polyglot::routes())
         .merge(activity::routes())
         .merge(community::routes())
