@@ -66,14 +66,14 @@ pub(crate) struct Circle {
 /// A circle to make; who makes it owns it.
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct NewCircle {
-    /// 1 to 100 characters.
+    #[schema(min_length = 1, max_length = 100)]
     name: String,
-    /// Up to 2,000 characters.
+    #[schema(max_length = 2_000)]
     #[serde(default)]
     description: String,
     #[serde(default)]
     is_private: bool,
-    /// 1 to 1,000.
+    #[schema(minimum = 1, maximum = 1_000)]
     #[serde(default = "seats")]
     max_members: i32,
 }
@@ -87,6 +87,7 @@ fn seats() -> i32 {
 #[into_params(parameter_in = Query)]
 pub(crate) struct Listing {
     /// `popular`, those with most members first and of those with as many the newest, or `newest`.
+    #[param(pattern = "^(popular|newest)$")]
     #[serde(default = "popular")]
     sort: String,
 }

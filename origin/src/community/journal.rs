@@ -73,18 +73,18 @@ pub(crate) struct NewEntry {
     /// Of the user's own calendar, from 1970 to today.
     #[schema(format = Date)]
     day: String,
-    /// 1 to 20,000 characters.
+    #[schema(min_length = 1, max_length = 20_000)]
     text: String,
-    /// 1 to 10.
+    #[schema(minimum = 1, maximum = 10)]
     mood: Option<i16>,
 }
 
 /// What to change about an entry; what is left out stays.
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct EntryChange {
-    /// 1 to 20,000 characters.
+    #[schema(min_length = 1, max_length = 20_000)]
     text: Option<String>,
-    /// 1 to 10.
+    #[schema(minimum = 1, maximum = 10)]
     mood: Option<i16>,
 }
 

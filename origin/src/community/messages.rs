@@ -61,9 +61,10 @@ pub(crate) struct Message {
 /// A message to send.
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct NewMessage {
-    /// 1 to 4,000 characters.
+    #[schema(min_length = 1, max_length = 4_000)]
     text: String,
-    /// Members who are told of it, up to 20.
+    /// Members who are told of it.
+    #[schema(max_items = 20)]
     #[serde(default)]
     mentions: Vec<i64>,
 }
@@ -71,7 +72,7 @@ pub(crate) struct NewMessage {
 /// What the message says now.
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct MessageChange {
-    /// 1 to 4,000 characters.
+    #[schema(min_length = 1, max_length = 4_000)]
     text: String,
 }
 
