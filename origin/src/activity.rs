@@ -2,6 +2,7 @@
 //! sessions and presence that never leave it.
 
 pub(crate) mod behind;
+pub(crate) mod days;
 pub(crate) mod drafts;
 pub(crate) mod events;
 pub(crate) mod presence;

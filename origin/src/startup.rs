@@ -7,7 +7,7 @@ use sqlx::{PgPool, postgres::PgPoolOptions};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
 
 use crate::{
-    activity::{self, behind, worker},
+    activity::{self, behind, days, worker},
     clock::Clock,
     config::{Activity, Config},
     description,
@@ -346,9 +346,10 @@ fn on_stream(
         return Vec::new();
     }
     let retention = on_redis.retention();
-    let maintain = worker::maintain(
+    let maintain = days::maintain(
         pool.clone(),
         stream.clone(),
+        servers.clock().clone(),
         retention,
         until(stopped.clone()),
     );
@@ -360,6 +361,7 @@ fn on_stream(
             stream.clone(),
             settings.clone(),
             metrics.clone(),
+            servers.clock().clone(),
             until(stopped.clone()),
         )));
     }

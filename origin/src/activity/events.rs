@@ -14,13 +14,14 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, value::RawValue};
-use sqlx::PgPool;
+use sqlx::PgConnection;
 use time::{Duration, OffsetDateTime};
 use utoipa::ToSchema;
 use uuid::{NoContext, Timestamp, Uuid, Variant};
 
 use crate::{
     activity::stream::Appended,
+    clock::Clock,
     http::{
         answer::written,
         error::Problem,
@@ -35,7 +36,10 @@ const MOST: usize = 1_000;
 /// The longest event as it is queued, in bytes: a batch of such is read, and inserted, in time.
 const LARGEST: usize = 64 << 10;
 /// How far a client's clock may be ahead of ours.
-const AHEAD: Duration = Duration::minutes(5);
+pub(crate) const AHEAD: Duration = Duration::minutes(5);
+/// How old an event may be when it comes, however long events are kept: each day is a table, and clients are not to have
+/// thousands of them made.
+const OLDEST: Duration = Duration::days(31);
 /// How far an event's timestamp may be from the time in its id; reading by time allows for it.
 pub(crate) const APART: Duration = Duration::hours(1);
 
@@ -113,6 +117,7 @@ pub(crate) fn routes() -> Router<Servers> {
     (status = 503, description = "too many events wait, or Redis is away or not configured", body = Problem)))]
 pub(crate) async fn accept(
     State(on_redis): State<Arc<OnRedis>>,
+    State(clock): State<Clock>,
     OneOrMany(events): OneOrMany<NewEvent>,
 ) -> Result<Response, Problem> {
     let stream = on_redis.stream()?;
@@ -121,12 +126,13 @@ pub(crate) async fn accept(
             "there must be 1 to {MOST} events"
         )));
     }
-    let now = OffsetDateTime::now_utc();
+    let now = clock.now();
+    let age = on_redis.retention().min(OLDEST);
     let mut ids = Vec::with_capacity(events.len());
     let mut entries = Vec::with_capacity(events.len());
     for (place, event) in events.into_iter().enumerate() {
-        let event = check(event, now, on_redis.retention())
-            .map_err(|problem| problem.within(&format!("[{place}]")))?;
+        let event =
+            check(event, now, age).map_err(|problem| problem.within(&format!("[{place}]")))?;
         let entry =
             serde_json::to_vec(&event).map_err(|error| Problem::invalid(error.to_string()))?;
         if entry.len() > LARGEST {
@@ -163,7 +169,7 @@ pub(crate) enum OneOrManyEvents {
 }
 
 /// Decides what is kept of an event, or why nothing is.
-fn check(new: NewEvent, now: OffsetDateTime, retention: Duration) -> Result<Event<Value>, Problem> {
+fn check(new: NewEvent, now: OffsetDateTime, age: Duration) -> Result<Event<Value>, Problem> {
     text("event_type", &new.event_type, 100)?;
     no_zero_within("event_data", &new.event_data)?;
     for (field, value, longest) in [
@@ -177,7 +183,7 @@ fn check(new: NewEvent, now: OffsetDateTime, retention: Duration) -> Result<Even
             return Err(Problem::invalid(detail).field(field));
         }
     }
-    let (id, timestamp) = identify(new.id, new.timestamp, now, retention)?;
+    let (id, timestamp) = identify(new.id, new.timestamp, now, age)?;
     Ok(Event {
         id,
         user_id: new.user_id,
@@ -193,7 +199,7 @@ fn identify(
     id: Option<Uuid>,
     timestamp: Option<OffsetDateTime>,
     now: OffsetDateTime,
-    retention: Duration,
+    age: Duration,
 ) -> Result<(Uuid, OffsetDateTime), Problem> {
     let refused = |field, detail: String| Err(Problem::invalid(detail).field(field));
     let (field, time) = match id {
@@ -208,11 +214,11 @@ fn identify(
         },
         None => ("timestamp", timestamp.unwrap_or(now)),
     };
-    let oldest = (now - retention).max(OffsetDateTime::UNIX_EPOCH);
+    let oldest = (now - age).max(OffsetDateTime::UNIX_EPOCH);
     if time < oldest || time > now + AHEAD {
         let detail = format!(
             "{field} is of {time}, which is not within the last {} days",
-            retention.whole_days()
+            age.whole_days()
         );
         return refused(field, detail);
     }
@@ -246,13 +252,18 @@ pub(crate) fn floor_of(moment: OffsetDateTime) -> Uuid {
     Uuid::from_u128(milliseconds << 80)
 }
 
-/// Inserts events that are not there yet, in one statement, and returns how many were not.
-pub(crate) async fn insert(pool: &PgPool, events: &[&Queued]) -> Result<u64, sqlx::Error> {
+/// Inserts events that are not there yet, in one statement, and returns how many were not. They come in the order of
+/// their ids; of those with the same one the first is inserted.
+pub(crate) async fn insert(
+    connection: &mut PgConnection,
+    events: impl Iterator<Item = &Queued>,
+) -> Result<u64, sqlx::Error> {
     let mut columns = Columns::default();
     for event in events {
-        columns.push(event);
+        if columns.id.last() != Some(&event.id) {
+            columns.push(event);
+        }
     }
-    // In the order of ids: two workers that have the same events do not wait for each other, and the index grows at its end.
     let inserted = sqlx::query!(
         "INSERT INTO events (id, user_id, event_type, event_data, ip_address, user_agent, referrer, occurred_at)
          SELECT id, user_id, event_type, event_data::jsonb, ip_address, user_agent, referrer, occurred_at
@@ -270,7 +281,7 @@ pub(crate) async fn insert(pool: &PgPool, events: &[&Queued]) -> Result<u64, sql
         &columns.referrer as _,
         &columns.occurred_at,
     )
-    .execute(pool)
+    .execute(connection)
     .await?;
     Ok(inserted.rows_affected())
 }

@@ -1,9 +1,15 @@
 //! Whose fault it is that the database refused a statement.
 
-/// Whether a statement ran for as long as one may, so that a smaller one may end in time (`query_canceled`).
+/// Whether a statement was too large for the server, for what carries it, or for the time that one may take, so that a
+/// smaller one may do: `query_canceled`, `out_of_memory`, `program_limit_exceeded`, and a message that cannot be sent.
 pub(crate) fn is_too_much(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|refused| refused.code());
-    code.is_some_and(|code| code == "57014")
+    match error {
+        sqlx::Error::Database(refused) => refused
+            .code()
+            .is_some_and(|code| ["57014", "53200", "54000"].contains(&code.as_ref())),
+        sqlx::Error::Protocol(_) => true,
+        _ => false,
+    }
 }
 
 /// Whether it is what rows hold that made the database fail, and not the state it is in.
