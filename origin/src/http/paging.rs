@@ -97,6 +97,11 @@ impl Page {
         self.limit as i64 + 1
     }
 
+    /// Shows no more than so many rows, such as an answer has room for; one at least.
+    pub(crate) fn at_most(&mut self, rows: usize) {
+        self.limit = self.limit.min(rows.max(1));
+    }
+
     /// Whether rows are fetched from the end, to be turned round.
     pub(crate) fn is_backwards(&self) -> bool {
         matches!(self.start, Start::Before(_))
