@@ -39,6 +39,7 @@ pub(crate) fn routes() -> Router<Servers> {
     drafts::save,
     drafts::show,
     drafts::finish,
+    drafts::show_finished,
     sessions::begin,
     sessions::show,
     sessions::end,

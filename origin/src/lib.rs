@@ -17,7 +17,6 @@
 //! | course | `max-age=60` | `max-age=1800, stale-while-revalidate=60, stale-if-error=600` | `course:ID table:courses` |
 //! | list of courses, popular ones, results of a search | `max-age=60` | `max-age=900, …` | `courses table:courses` |
 //! | document | `max-age=60` | `max-age=300, …` | `document:KEY table:documents` |
-//! | a document that a draft became | `private, max-age=30` | | `document:KEY table:documents` |
 //! | a course or document that is not there | `max-age=10` | `max-age=10` | that of the missing one |
 //! | user | `private, max-age=60` | | `user:ID` |
 //! | a user's enrollments, or one of them | `private, max-age=30` | | `user-enrollments:ID` |

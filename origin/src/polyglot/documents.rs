@@ -11,7 +11,6 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::{
-    activity::drafts,
     http::{
         answer::{Policy, Representation, changed, tag},
         error::Problem,
@@ -147,10 +146,6 @@ pub(crate) async fn read(
 ) -> Result<Response, Problem> {
     text("key", &key, LONGEST_KEY)?;
     let tags = [tag("document", &key), "table:documents".to_owned()];
-    let policy = match key.starts_with(drafts::DOCUMENTS) {
-        true => Policy::Private { browser: 30 },
-        false => POLICY,
-    };
     let found = sqlx::query!("SELECT data, updated_at FROM documents WHERE key = $1", key)
         .fetch_optional(&mut *reader)
         .await?;
@@ -159,7 +154,7 @@ pub(crate) async fn read(
         Some(found) => {
             let document = Document::new(key, found.data);
             Ok(Representation::of(&document)?
-                .policy(policy)
+                .policy(POLICY)
                 .tags(tags)
                 .modified(found.updated_at)
                 .answer(&request))

@@ -11,6 +11,7 @@ mod breaker;
 mod conditions;
 mod crashes;
 mod documents;
+mod drafts;
 mod enrolling;
 mod events;
 mod idempotency;
