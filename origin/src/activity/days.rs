@@ -2,11 +2,17 @@
 
 use std::{collections::BTreeSet, future::Future, pin::pin, sync::Arc, time::Duration};
 
-use sqlx::{PgConnection, PgPool};
+use sqlx::{Connection, PgConnection, PgPool};
 use time::{Date, OffsetDateTime, Time};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
-use crate::{activity::stream::Stream, clock::Clock};
+use crate::{
+    activity::{
+        behind::{DEADLINE, in_time},
+        stream::Stream,
+    },
+    clock::Clock,
+};
 
 /// How often partitions are made and dropped.
 const MAINTENANCE: Duration = Duration::from_secs(3_600);
@@ -35,12 +41,7 @@ pub(crate) async fn maintain(
             }
         }
         let now = clock.now();
-        let round = async {
-            let made = make_from(&pool, now - GRACE, now + AHEAD).await?;
-            let dropped = drop_before(&pool, now - retention - GRACE).await?;
-            Ok::<_, sqlx::Error>((made, dropped))
-        };
-        let pause = match round.await {
+        let pause = match put_in_order(&pool, now, retention).await {
             Ok((made, dropped)) => {
                 tracing::debug!(made, dropped, "the days of events are in order");
                 MAINTENANCE
@@ -78,8 +79,24 @@ pub(crate) async fn make(
     Ok(())
 }
 
-async fn make_from(
+/// Makes the days that are ahead and drops those that are over; returns how many of each.
+async fn put_in_order(
     pool: &PgPool,
+    now: OffsetDateTime,
+    retention: time::Duration,
+) -> Result<(i32, i32), sqlx::Error> {
+    let mut connection = pool.acquire().await?;
+    let round = async {
+        let made = make_from(&mut connection, now - GRACE, now + AHEAD).await?;
+        let dropped = drop_before(&mut connection, now - retention - GRACE).await?;
+        Ok((made, dropped))
+    };
+    let done = timeout(DEADLINE, round).await;
+    in_time(done, connection)
+}
+
+async fn make_from(
+    connection: &mut PgConnection,
     first: OffsetDateTime,
     last: OffsetDateTime,
 ) -> Result<i32, sqlx::Error> {
@@ -88,13 +105,16 @@ async fn make_from(
         first,
         last
     )
-    .fetch_one(pool)
+    .fetch_one(connection)
     .await
 }
 
 /// Waits for readers of the table a second at most: who comes after it waits as long.
-async fn drop_before(pool: &PgPool, before: OffsetDateTime) -> Result<i32, sqlx::Error> {
-    let mut transaction = pool.begin().await?;
+async fn drop_before(
+    connection: &mut PgConnection,
+    before: OffsetDateTime,
+) -> Result<i32, sqlx::Error> {
+    let mut transaction = connection.begin().await?;
     sqlx::query!("SET LOCAL lock_timeout = '1s'")
         .execute(&mut *transaction)
         .await?;
