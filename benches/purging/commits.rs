@@ -32,6 +32,7 @@ pub(crate) fn run(rounds: usize) {
     let config = Config {
         database_url: url.clone(),
         service_token: "token".to_owned(),
+        jwt_secret: None,
         listen: ([127, 0, 0, 1], 0).into(),
         pool_min: 2,
         pool_max: 10,

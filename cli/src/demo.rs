@@ -104,6 +104,7 @@ async fn start_origin(
     let config = tidegate_origin::Config {
         database_url: servers.postgres_url(),
         service_token: tokens.service.clone(),
+        jwt_secret: Some(tokens.jwt.clone()),
         listen: ANYWHERE,
         pool_min: 2,
         pool_max: 10,
@@ -125,66 +126,32 @@ fn start_edge(
     origin: SocketAddr,
     redis: Option<&str>,
 ) -> Result<Edge, Failure> {
-    let text = configuration(arguments, tokens, origin, redis);
-    run::start(Config::from_toml(&text, "the demo's configuration").map_err(Failure::failed)?)
+    run::start(configuration(arguments, tokens, origin, redis)?)
 }
 
-/// The demo's configuration: a small `tidegate.toml`.
+/// The demo's configuration: `demo/tidegate.toml`, and the regional tier where there is a Redis.
 fn configuration(
     arguments: &Arguments,
     tokens: &Tokens,
     origin: SocketAddr,
     redis: Option<&str>,
-) -> String {
-    let listen = arguments.listen;
-    let admin = arguments.admin;
-    let admin_token = quoted(&tokens.admin);
-    let purge_token = quoted(&tokens.purge);
-    let service_token = quoted(&tokens.service);
-    let redis = redis
-        .map(|url| format!("[redis]\nurl = {}\n", quoted(url)))
-        .unwrap_or_default();
-    format!(
-        r#"
-[server]
-listen = "{listen}"
-admin = "{admin}"
-admin_token = {admin_token}
-
-{redis}
-[purge]
-token = {purge_token}
-
-[origins.app]
-url = "http://{origin}"
-headers = {{ "x-service-token" = {service_token} }}
-
-[plugins.rate-limit]
-file = "builtin:rate-limit"
-
-[[routes]]
-path = "/stats"
-origin = "app"
-  [[routes.plugins]]
-  name = "rate-limit"
-  grants = ["limits", "config"]
-  config = {{ name = "stats", key = "client", windows = [{{ limit = 10, seconds = 60 }}] }}
-
-[[routes]]
-path = "/"
-origin = "app"
-stale_while_revalidate = "1m"
-stale_if_error = "1h"
-"#
-    )
-}
-
-/// A TOML string in which nothing is special any more, `${` included.
-fn quoted(value: &str) -> String {
-    serde_json::Value::from(value)
-        .to_string()
-        .replace('$', "\\u0024")
-        .replace('\u{7f}', "\\u007f")
+) -> Result<Config, Failure> {
+    let mut text = include_str!("demo/tidegate.toml").to_owned();
+    if redis.is_some() {
+        text.push_str("\n[redis]\nurl = \"${REDIS_URL}\"\n");
+    }
+    let variable = |name: &str| match name {
+        "TIDEGATE_LISTEN" => Some(arguments.listen.to_string()),
+        "TIDEGATE_ADMIN" => Some(arguments.admin.to_string()),
+        "TIDEGATE_ADMIN_TOKEN" => Some(tokens.admin.clone()),
+        "TIDEGATE_PURGE_TOKEN" => Some(tokens.purge.clone()),
+        "TIDEGATE_SERVICE_TOKEN" => Some(tokens.service.clone()),
+        "TIDEGATE_JWT_SECRET" => Some(tokens.jwt.clone()),
+        "TIDEGATE_ORIGIN" => Some(format!("http://{origin}")),
+        "REDIS_URL" => redis.map(str::to_owned),
+        _ => None,
+    };
+    Config::from_toml_with(&text, "the demo's tidegate.toml", variable).map_err(Failure::failed)
 }
 
 /// Who may do what. Tokens are those of the environment, else new ones at each start.
@@ -192,6 +159,8 @@ struct Tokens {
     admin: String,
     purge: String,
     service: String,
+    /// What tokens of users are signed with.
+    jwt: String,
 }
 
 impl Tokens {
@@ -200,6 +169,7 @@ impl Tokens {
             admin: given_or_new("TIDEGATE_ADMIN_TOKEN")?,
             purge: given_or_new("TIDEGATE_PURGE_TOKEN")?,
             service: given_or_new("TIDEGATE_SERVICE_TOKEN")?,
+            jwt: given_or_new("TIDEGATE_JWT_SECRET")?,
         })
     }
 }
@@ -209,7 +179,7 @@ fn given_or_new(variable: &str) -> Result<String, Failure> {
     if let Some(token) = set(variable) {
         return Ok(token);
     }
-    let mut random = [0; 12];
+    let mut random = [0; 16];
     std::fs::File::open("/dev/urandom")
         .and_then(|mut source| source.read_exact(&mut random))
         .map_err(|error| Failure::failed(format!("cannot read /dev/urandom: {error}")))?;
@@ -221,17 +191,21 @@ fn given_or_new(variable: &str) -> Result<String, Failure> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_configuration_takes_tokens_as_they_are() {
-        let odd = "a\"b\\c${HOME}#'";
-        let tokens = Tokens {
+    fn tokens(odd: &str) -> Tokens {
+        Tokens {
             admin: odd.to_owned(),
             purge: odd.to_owned(),
             service: "plain".to_owned(),
-        };
+            jwt: "a secret of thirty-two bytes or more".to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_configuration_takes_tokens_as_they_are() {
+        let odd = "a\"b\\c${HOME}#'";
         let redis = "redis://:p$w@127.0.0.1:1/";
-        let text = configuration(&Arguments::default(), &tokens, ANYWHERE, Some(redis));
-        let config = Config::from_toml(&text, "demo").unwrap();
+        let config = configuration(&Arguments::default(), &tokens(odd), ANYWHERE, Some(redis));
+        let config = config.unwrap();
         assert_eq!(config.server.admin_token.unwrap().expose(), odd);
         assert_eq!(config.purge.token.unwrap().expose(), odd);
         assert_eq!(config.redis.unwrap().url.expose(), redis);
@@ -240,12 +214,12 @@ mod tests {
 
     #[test]
     fn without_redis_the_configuration_names_none() {
-        let tokens = Tokens {
-            admin: "a".to_owned(),
-            purge: "b".to_owned(),
-            service: "c".to_owned(),
-        };
-        let text = configuration(&Arguments::default(), &tokens, ANYWHERE, None);
-        assert!(Config::from_toml(&text, "demo").unwrap().redis.is_none());
+        let config = configuration(&Arguments::default(), &tokens("a"), ANYWHERE, None);
+        assert!(
+            config
+                .unwrap_or_else(|_| panic!("it is refused"))
+                .redis
+                .is_none()
+        );
     }
 }

@@ -14,16 +14,16 @@
 //!
 //! | kind | `Cache-Control` | `CDN-Cache-Control` | `Surrogate-Key` |
 //! |---|---|---|---|
-//! | course | `max-age=60` | `max-age=1800, stale-while-revalidate=60, stale-if-error=600` | `course:ID table:courses` |
-//! | list of courses, popular ones, results of a search | `max-age=60` | `max-age=900, …` | `courses table:courses` |
-//! | document | `max-age=60` | `max-age=300, …` | `document:KEY table:documents` |
-//! | a course or document that is not there | `max-age=10` | `max-age=10` | that of the missing one |
+//! | course | `public, max-age=60` | `public, max-age=1800, stale-while-revalidate=60, stale-if-error=600` | `course:ID table:courses` |
+//! | list of courses, popular ones, results of a search | `public, max-age=60` | `public, max-age=900, …` | `courses table:courses` |
+//! | document | `public, max-age=60` | `public, max-age=300, …` | `document:KEY table:documents` |
+//! | a course or document that is not there | `public, max-age=10` | `public, max-age=10` | that of the missing one |
 //! | user | `private, max-age=60` | | `user:ID` |
 //! | a user's enrollments, or one of them | `private, max-age=30` | | `user-enrollments:ID` |
 //! | a course's students | `private, max-age=30` | | `course-students:ID` |
 //! | a user's transactions | `private, max-age=10` | | `user-transactions:ID` |
-//! | a course's views, what is trending | `max-age=60` | `max-age=60` | |
-//! | reactions | `max-age=5` | `max-age=5` | |
+//! | a course's views, what is trending | `public, max-age=60` | `public, max-age=60` | |
+//! | reactions | `public, max-age=5` | `public, max-age=5` | |
 //! | events, drafts, sessions, who is present or typing | `no-store` | | |
 //! | statistics, health, errors, answers to writes | `no-store` | | |
 //!
@@ -63,6 +63,7 @@ mod sample;
 
 pub use clock::Clock;
 pub use config::{Activity, Config, ConfigError, REPLICA_DEADLINE};
+pub use http::access;
 pub use postgres::connect::ConnectError;
 pub use postgres::lsn::{Lsn, NoLsn};
 pub use relay::outbox::{self, PurgeSink, SinkError};

@@ -157,7 +157,9 @@ impl Origin {
         }
 
         let on_redis = OnRedis::new(&config.activity, metrics.clone());
-        servers = servers.with_redis(on_redis.map_err(|_| StartError::RedisUrl)?);
+        servers = servers
+            .with_redis(on_redis.map_err(|_| StartError::RedisUrl)?)
+            .with_jwt_secret(config.jwt_secret.as_deref());
 
         let unable = |source| StartError::Listen {
             address: config.listen,

@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use crate::{
     http::{
+        access::{Asker, Role},
         answer::{gone, written},
         error::Problem,
         input::Json,
@@ -115,6 +116,24 @@ pub(crate) async fn end(
     command.arg(key(token(&request)?));
     let ended: bool = on_redis.redis()?.query(&command).await?;
     if ended { Ok(gone()) } else { Err(none()) }
+}
+
+/// Who shows the token, if it is that of a session, which then lives for another 24 hours.
+pub(crate) async fn asker(on_redis: &OnRedis, token: &str) -> Result<Asker, Problem> {
+    #[derive(Deserialize)]
+    struct Kept {
+        user_id: i64,
+        role: Role,
+    }
+    let mut command = redis::cmd("GETEX");
+    command.arg(key(token)).arg("EX").arg(LIFETIME);
+    let text: Option<String> = on_redis.redis()?.query(&command).await?;
+    let kept: Option<Kept> = text.and_then(|text| serde_json::from_str(&text).ok());
+    let kept = kept.ok_or_else(|| Problem::invalid_token("there is no session of this token"))?;
+    Ok(Asker {
+        id: kept.user_id,
+        role: kept.role,
+    })
 }
 
 fn none() -> Problem {

@@ -45,6 +45,9 @@ pub(crate) struct Problem {
     /// Whether a statement failed because PostgreSQL went away or took too long.
     #[serde(skip)]
     is_outage: bool,
+    /// How a 401 may be answered (RFC 9110 section 11.6.1).
+    #[serde(skip)]
+    challenge: &'static str,
 }
 
 /// Marks the answer to a request of which a statement failed because PostgreSQL went away or took too long.
@@ -67,6 +70,7 @@ impl Problem {
             tags: Vec::new(),
             retry_after: None,
             is_outage: false,
+            challenge: "Bearer",
         }
     }
 
@@ -184,10 +188,48 @@ impl Problem {
     /// The request does not come from the edge.
     pub(crate) fn unauthorized() -> Self {
         let detail = "x-service-token is missing or wrong";
-        Self::new(
+        let problem = Self::new(
             StatusCode::UNAUTHORIZED,
             "urn:tidegate:token",
             "The edge's token is needed",
+            detail,
+        );
+        Self {
+            challenge: "ServiceToken",
+            ..problem
+        }
+    }
+
+    /// It matters who asks, and nobody says so.
+    pub(crate) fn anonymous() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "urn:tidegate:anonymous",
+            "It must be known who asks",
+            "authorization must be the bearer token of a user",
+        )
+    }
+
+    /// The token of a user is not to be believed (RFC 6750 section 3.1).
+    pub(crate) fn invalid_token(detail: impl Into<String>) -> Self {
+        let problem = Self::new(
+            StatusCode::UNAUTHORIZED,
+            "urn:tidegate:invalid-token",
+            "The token is not valid",
+            detail,
+        );
+        Self {
+            challenge: "Bearer error=\"invalid_token\"",
+            ..problem
+        }
+    }
+
+    /// The user who asks may not do this.
+    pub(crate) fn forbidden(detail: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "urn:tidegate:forbidden",
+            "The user may not do this",
             detail,
         )
     }
@@ -292,11 +334,8 @@ impl IntoResponse for Problem {
         }
         let headers = response.headers_mut();
         if status == StatusCode::UNAUTHORIZED {
-            // RFC 9110 section 11.6.1 asks for a challenge.
-            headers.insert(
-                header::WWW_AUTHENTICATE,
-                HeaderValue::from_static("ServiceToken"),
-            );
+            let challenge = HeaderValue::from_static(self.challenge);
+            headers.insert(header::WWW_AUTHENTICATE, challenge);
         }
         response
     }

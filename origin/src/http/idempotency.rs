@@ -16,7 +16,7 @@
 
 use axum::{
     body::{Body, to_bytes},
-    extract::{FromRequest, Request},
+    extract::{FromRequest, FromRequestParts, Request},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -25,7 +25,7 @@ use time::OffsetDateTime;
 
 use crate::{
     http::{
-        access::asker,
+        access::{Asker, scope},
         answer::{Policy, cache_headers},
         error::Problem,
         input::{parse, read},
@@ -56,7 +56,7 @@ pub(crate) struct Attempt {
 }
 
 struct Key {
-    scope: &'static str,
+    scope: String,
     text: String,
     /// A hash of what is asked for.
     request: blake3::Hash,
@@ -81,7 +81,8 @@ impl<T: DeserializeOwned> FromRequest<Servers> for Once<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, servers: &Servers) -> Result<Self, Problem> {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        let asker = Option::<Asker>::from_request_parts(&mut parts, servers).await?;
         let writer = Writer::new(servers, &parts);
         let named = key(&parts.headers)?;
         let mut hasher = blake3::Hasher::new();
@@ -90,7 +91,7 @@ impl<T: DeserializeOwned> FromRequest<Servers> for Once<T> {
         }
         let body = read(Request::from_parts(parts, body), servers).await?;
         let key = named.map(|text| Key {
-            scope: asker(),
+            scope: scope(asker),
             text,
             request: hasher.update(&body).finalize(),
         });

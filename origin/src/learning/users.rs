@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 
 use crate::{
     http::{
+        access::{Asker, Role},
         answer::{Policy, Representation, changed, created, gone, tag},
         error::Problem,
         idempotency::{Begun, Once},
@@ -105,11 +106,19 @@ fn check_role(role: &str) -> Result<(), Problem> {
     params(("Idempotency-Key" = Option<String>, Header, description = "names the attempt, so that a repeat is done once")),
     responses((status = 201, body = User), (status = 409, description = "the email or the username is taken, or a \
     request with this key is in progress", body = Problem), (status = 422, body = Problem)))]
-pub(crate) async fn create(Once(attempt, new): Once<NewUser>) -> Result<Response, Problem> {
+pub(crate) async fn create(
+    asker: Option<Asker>,
+    Once(attempt, new): Once<NewUser>,
+) -> Result<Response, Problem> {
     check_email(&new.email)?;
     check_username(&new.username)?;
     check_full_name(&new.full_name)?;
     check_role(&new.role)?;
+    if new.role != Role::Student.name() && !asker.is_some_and(Asker::is_admin) {
+        return Err(
+            Problem::forbidden("only an admin may make others than students").field("role"),
+        );
+    }
     match attempt.begin().await? {
         Begun::Answered(answer) => Ok(answer),
         Begun::First(mut first) => {

@@ -35,7 +35,7 @@ use tokio::time::timeout;
 
 use crate::{
     clock::Clock,
-    http::error::Problem,
+    http::{error::Problem, jwt},
     learning::courses::search::Notes,
     observe::metrics::{Fallback, Metrics, Use},
     postgres::{
@@ -64,6 +64,7 @@ pub(crate) struct Servers {
     clock: Clock,
     notes: Notes,
     on_redis: Arc<OnRedis>,
+    jwt_key: Option<jwt::Key>,
 }
 
 struct Replica {
@@ -92,7 +93,20 @@ impl Servers {
             metrics,
             clock,
             notes: Notes::default(),
+            jwt_key: None,
         }
+    }
+
+    /// The same with a key that tokens of users are signed with.
+    pub(crate) fn with_jwt_secret(self, secret: Option<&str>) -> Self {
+        Self {
+            jwt_key: secret.map(jwt::Key::new),
+            ..self
+        }
+    }
+
+    pub(crate) fn jwt_key(&self) -> Option<&jwt::Key> {
+        self.jwt_key.as_ref()
     }
 
     /// The same with what lives on Redis.

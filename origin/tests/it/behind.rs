@@ -67,7 +67,7 @@ async fn reactions_are_counted_at_once_and_written_behind() {
         json!({"like": 1, "sad": 1})
     );
     let answer = house.get("/reactions/message:1").await;
-    assert_eq!(answer.header("cache-control"), "max-age=5");
+    assert_eq!(answer.header("cache-control"), "public, max-age=5");
 
     let worker = writing(&redis, &url).await;
     patiently("they are in the table", || async {
