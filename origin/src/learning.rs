@@ -2,6 +2,7 @@
 
 pub(crate) mod courses;
 pub(crate) mod enrollments;
+pub(crate) mod passwords;
 pub(crate) mod users;
 
 use axum::Router;
@@ -12,6 +13,7 @@ use crate::postgres::replicas::Servers;
 pub(crate) fn routes() -> Router<Servers> {
     Router::new()
         .merge(users::routes())
+        .merge(passwords::routes())
         .merge(courses::routes())
         .merge(enrollments::routes())
 }
@@ -23,6 +25,7 @@ pub(crate) fn routes() -> Router<Servers> {
     users::show,
     users::edit,
     users::remove,
+    passwords::change,
     courses::list,
     courses::search::search,
     courses::search::click,

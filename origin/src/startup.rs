@@ -159,7 +159,7 @@ impl Origin {
         let on_redis = OnRedis::new(&config.activity, metrics.clone());
         servers = servers
             .with_redis(on_redis.map_err(|_| StartError::RedisUrl)?)
-            .with_jwt_secret(config.jwt_secret.as_deref());
+            .with_secrets(config.jwt_secret.as_deref(), &config.service_token);
 
         let unable = |source| StartError::Listen {
             address: config.listen,

@@ -32,6 +32,7 @@ use crate::{
     activity::drafts::kept::{Expected, Kept},
     clock::Clock,
     http::{
+        access::Asker,
         answer::{Representation, written},
         error::Problem,
         idempotency::{Begun, Once},
@@ -138,10 +139,12 @@ fn checked(name: &str, data: &Value) -> Result<String, Problem> {
     (status = 422, body = Problem),
     (status = 503, description = "Redis is away, or too many drafts wait to be written", body = Problem)))]
 pub(crate) async fn save(
+    asker: Asker,
     State(on_redis): State<Arc<OnRedis>>,
     Path((user_id, name)): Path<(i64, String)>,
     Json(new): Json<NewDraft>,
 ) -> Result<Response, Problem> {
+    asker.must_be(user_id)?;
     let data = checked(&name, &new.data)?;
     let revision = kept::save(on_redis.redis()?, &member(user_id, &name), &data).await?;
     let revision = revision.ok_or_else(|| {
@@ -172,11 +175,13 @@ fn tagged(mut answer: Response, revision: i64) -> Result<Response, Problem> {
     (status = 200, body = Draft, headers(("ETag" = String, description = "the revision"))), (status = 304),
     (status = 404, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn show(
+    asker: Asker,
     reader: PrimaryReader,
     State(on_redis): State<Arc<OnRedis>>,
     Path((user_id, name)): Path<(i64, String)>,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
+    asker.must_be(user_id)?;
     text("name", &name, 100)?;
     let kept = match on_redis.redis() {
         Err(_) => Kept::default(),
@@ -234,11 +239,13 @@ pub(crate) async fn show(
     (status = 422, body = Problem),
     (status = 503, description = "Redis or the database is away", body = Problem)))]
 pub(crate) async fn finish(
+    asker: Asker,
     State(on_redis): State<Arc<OnRedis>>,
     State(clock): State<Clock>,
     Path((user_id, name)): Path<(i64, String)>,
     Once(attempt, new): Once<NewDraft>,
 ) -> Result<Response, Problem> {
+    asker.must_be(user_id)?;
     checked(&name, &new.data)?;
     let redis = on_redis.redis()?;
     let mut first = match attempt.begin().await? {
@@ -334,10 +341,12 @@ async fn end(write: &mut Write, ended: Ended, data: &Value) -> Result<Response, 
     (status = 200, body = Finished, headers(("ETag" = String, description = "the revision"))), (status = 304),
     (status = 404, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn show_finished(
+    asker: Asker,
     reader: PrimaryReader,
     Path((user_id, name)): Path<(i64, String)>,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
+    asker.must_be(user_id)?;
     text("name", &name, 100)?;
     let mut reader = reader.begin().await?;
     let finished = sqlx::query_as!(
@@ -353,4 +362,27 @@ pub(crate) async fn show_finished(
     })?;
     let tag = tag(finished.revision);
     Ok(Representation::of(&finished)?.etag(tag).answer(&request))
+}
+
+/// Forgets all drafts of a user, and what was saved for good, in one transaction with the user's removal.
+pub(crate) async fn forget_all(
+    on_redis: &OnRedis,
+    write: &mut Write,
+    user: i64,
+) -> Result<(), Problem> {
+    sqlx::query!("DELETE FROM finished_drafts WHERE user_id = $1", user)
+        .execute(&mut **write)
+        .await?;
+    let names = sqlx::query_scalar!("DELETE FROM drafts WHERE user_id = $1 RETURNING name", user)
+        .fetch_all(&mut **write)
+        .await?;
+    let Ok(redis) = on_redis.redis() else {
+        return Ok(());
+    };
+    let mut members: Vec<_> = names.iter().map(|name| member(user, name)).collect();
+    // Those that the table does not have yet.
+    let prefix = member(user, "");
+    let dirty = kept::dirty(redis).await?;
+    members.extend(dirty.into_iter().filter(|one| one.starts_with(&prefix)));
+    Ok(kept::forget_all(redis, &members).await?)
 }

@@ -19,6 +19,7 @@ use crate::{
     activity::events::{AHEAD, APART, Metadata, floor_of},
     clock::Clock,
     http::{
+        access::Asker,
         answer::{Policy, Representation},
         error::Problem,
         input::{Path, Query, text},
@@ -66,7 +67,8 @@ pub(crate) struct Window {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Shown {
     id: Uuid,
-    user_id: i64,
+    /// Nobody, where it was not known who it was.
+    user_id: Option<i64>,
     event_type: String,
     #[schema(value_type = Object)]
     event_data: Value,
@@ -152,12 +154,13 @@ impl Range {
     }
 }
 
-/// Lists events, newest first: those of up to 31 days. A page has as many as it has room for, at most 1 MiB of data.
+/// Lists events, newest first, of up to 31 days: an admin those of everybody, others their own. A page has as many as it has room for, at most 1 MiB of data.
 #[utoipa::path(get, path = "/events", tag = "activity", params(Wanted, Window, Paging), responses(
     (status = 200, body = Events, headers(("Link" = String, description = "next, prev, first"))), (status = 304),
     (status = 422, body = Problem)))]
 pub(crate) async fn list(
-    Query(wanted): Query<Wanted>,
+    asker: Asker,
+    Query(mut wanted): Query<Wanted>,
     Query(window): Query<Window>,
     Query(paging): Query<Paging>,
     State(clock): State<Clock>,
@@ -165,6 +168,10 @@ pub(crate) async fn list(
     uri: Uri,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
+    if !asker.is_admin() {
+        let user = *wanted.user_id.get_or_insert(asker.id);
+        asker.must_be(user)?;
+    }
     let mut page = paging.page(PAGE.0, PAGE.1)?;
     let range = Range::of(window, clock.now())?;
     if let Some(event_type) = &wanted.event_type {
@@ -199,7 +206,7 @@ fn event_at(place: Cursor) -> Uuid {
 /// An event as the table has it, and how many bytes of data it has with those of the page before it.
 struct Row {
     id: Uuid,
-    user_id: i64,
+    user_id: Option<i64>,
     event_type: String,
     event_data: Value,
     ip_address: Option<String>,
@@ -251,7 +258,7 @@ async fn select(
         ($order:literal, $which:literal $(, $argument:expr)*) => {
             sqlx::query_as!(
                 Row,
-                "SELECT id AS \"id!\", user_id AS \"user_id!\", event_type AS \"event_type!\",
+                "SELECT id AS \"id!\", user_id, event_type AS \"event_type!\",
                      event_data AS \"event_data!\", ip_address, user_agent, referrer,
                      occurred_at AS \"occurred_at!\", before + length AS \"bytes!\"
                  FROM (SELECT *, row_number() OVER page AS place, sum(length) OVER page - length AS before

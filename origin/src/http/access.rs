@@ -94,6 +94,11 @@ impl Asker {
         self.id == user || self.is_admin()
     }
 
+    /// Whether the user may do what a course's instructor may.
+    pub(crate) fn may_teach(self, instructor: Option<i64>) -> bool {
+        self.is_admin() || (self.role == Role::Instructor && instructor == Some(self.id))
+    }
+
     /// Refuses everybody but the user and admins.
     pub(crate) fn must_be(self, user: i64) -> Result<(), Problem> {
         allowed(
@@ -127,6 +132,44 @@ pub(crate) fn allowed(is_allowed: bool, detail: &'static str) -> Result<(), Prob
 #[derive(Clone, Copy)]
 struct Known(Option<Asker>);
 
+/// Whoever asks, who is found out when it matters.
+pub(crate) struct Whoever {
+    servers: Servers,
+    request: HeaderMap,
+}
+
+impl Whoever {
+    fn of(parts: &Parts, servers: &Servers) -> Self {
+        Self {
+            servers: servers.clone(),
+            request: parts.headers.clone(),
+        }
+    }
+
+    /// The asker; nobody, where no token is shown.
+    pub(crate) async fn is(&self) -> Result<Option<Asker>, Problem> {
+        let servers = &self.servers;
+        let Some(token) = bearer(&self.request)? else {
+            return Ok(None);
+        };
+        if !token.contains('.') {
+            return sessions::asker(servers.on_redis(), token).await.map(Some);
+        }
+        let key = servers.jwt_key().ok_or("tokens of this kind are not known");
+        key.and_then(|key| key.verify(token, servers.clock().now()))
+            .map(Some)
+            .map_err(Problem::invalid_token)
+    }
+}
+
+impl FromRequestParts<Servers> for Whoever {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, servers: &Servers) -> Result<Self, Problem> {
+        Ok(Self::of(parts, servers))
+    }
+}
+
 impl OptionalFromRequestParts<Servers> for Asker {
     type Rejection = Problem;
 
@@ -137,15 +180,8 @@ impl OptionalFromRequestParts<Servers> for Asker {
         if let Some(Known(asker)) = parts.extensions.get() {
             return Ok(*asker);
         }
-        let asker = match bearer(&parts.headers)? {
-            None => None,
-            Some(token) if token.contains('.') => {
-                let key = servers.jwt_key().ok_or("tokens of this kind are not known");
-                let asker = key.and_then(|key| key.verify(token, servers.clock().now()));
-                Some(asker.map_err(Problem::invalid_token)?)
-            }
-            Some(token) => Some(sessions::asker(servers.on_redis(), token).await?),
-        };
+        let whoever = Whoever::of(parts, servers);
+        let asker = whoever.is().await?;
         parts.extensions.insert(Known(asker));
         Ok(asker)
     }

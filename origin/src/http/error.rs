@@ -45,6 +45,9 @@ pub(crate) struct Problem {
     /// Whether a statement failed because PostgreSQL went away or took too long.
     #[serde(skip)]
     is_outage: bool,
+    /// Whether somebody else would be answered otherwise.
+    #[serde(skip)]
+    by_asker: bool,
     /// How a 401 may be answered (RFC 9110 section 11.6.1).
     #[serde(skip)]
     challenge: &'static str,
@@ -70,6 +73,7 @@ impl Problem {
             tags: Vec::new(),
             retry_after: None,
             is_outage: false,
+            by_asker: false,
             challenge: "Bearer",
         }
     }
@@ -224,6 +228,35 @@ impl Problem {
         }
     }
 
+    /// Nobody is known by the name and the password.
+    pub(crate) fn credentials() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "urn:tidegate:credentials",
+            "Nobody is known by these",
+            "the name or the password is wrong",
+        )
+    }
+
+    /// Too many passwords are being looked at.
+    pub(crate) fn hashing() -> Self {
+        let problem = Self::later(
+            "urn:tidegate:hashing",
+            "The origin is busy with passwords",
+            "too many passwords are being looked at: try again in a moment",
+        );
+        Self {
+            retry_after: Some(BUSY),
+            ..problem
+        }
+    }
+
+    /// Something that cannot happen has; the log says what, and the client does not hear it.
+    pub(crate) fn failed(what: &'static str, error: &dyn std::error::Error) -> Self {
+        tracing::error!(%error, "{what}");
+        Self::internal()
+    }
+
     /// The user who asks may not do this.
     pub(crate) fn forbidden(detail: impl Into<String>) -> Self {
         Self::new(
@@ -302,6 +335,12 @@ impl Problem {
         self
     }
 
+    /// Says that it depends on who asks, so that caches keep it for those alone who show the same token, or none.
+    pub(crate) fn by_asker(mut self) -> Self {
+        self.by_asker = true;
+        self
+    }
+
     /// Lets caches keep the absence for a moment, until one of the tags falls.
     pub(crate) fn tagged(mut self, tags: impl IntoIterator<Item = String>) -> Self {
         self.tags.extend(tags);
@@ -333,6 +372,9 @@ impl IntoResponse for Problem {
             response.extensions_mut().insert(Unavailable);
         }
         let headers = response.headers_mut();
+        if self.by_asker {
+            headers.insert(header::VARY, HeaderValue::from_static("authorization"));
+        }
         if status == StatusCode::UNAUTHORIZED {
             let challenge = HeaderValue::from_static(self.challenge);
             headers.insert(header::WWW_AUTHENTICATE, challenge);

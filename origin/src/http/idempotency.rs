@@ -3,7 +3,11 @@
 //! Whoever makes something names the attempt by a key of its own choice, and may then repeat the request until an answer
 //! comes. The first to arrive is done; a repeat gets its answer, with `Idempotency-Replayed: true`. A repeat that comes
 //! while the first is in progress is 409, and the key with another method, path or body is 422. Bodies are compared byte
-//! by byte. Answers are kept for 24 hours.
+//! by byte, by a hash that is keyed with the service token. Answers are kept for 24 hours.
+//!
+//! Each user has keys of their own: nobody is given another's answer, or finds a key taken by another. All who are
+//! anonymous share one space, in which a key stands for a body as well: only who sends the very same one is given its
+//! answer, and any other is refused. What they may make there are users, so that the body is as secret as their password.
 //!
 //! The answer is recorded in the transaction of what the request did. So what holds after a crash, of the origin or of
 //! PostgreSQL, at any moment, is that either both are there, and a repeat gets the answer that was lost; or neither is,
@@ -58,7 +62,7 @@ pub(crate) struct Attempt {
 struct Key {
     scope: String,
     text: String,
-    /// A hash of what is asked for.
+    /// A hash of what is asked for, keyed by a secret: where the answers are read, bodies are not guessed.
     request: blake3::Hash,
 }
 
@@ -85,7 +89,7 @@ impl<T: DeserializeOwned> FromRequest<Servers> for Once<T> {
         let asker = Option::<Asker>::from_request_parts(&mut parts, servers).await?;
         let writer = Writer::new(servers, &parts);
         let named = key(&parts.headers)?;
-        let mut hasher = blake3::Hasher::new();
+        let mut hasher = blake3::Hasher::new_keyed(servers.request_key());
         for part in [parts.method.as_str(), &parts.uri.to_string()] {
             hasher.update(part.as_bytes()).update(b"\n");
         }

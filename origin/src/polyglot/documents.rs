@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 
 use crate::{
     http::{
+        access::Asker,
         answer::{Policy, Representation, changed, tag},
         error::Problem,
         idempotency::{Begun, Once},
@@ -77,7 +78,11 @@ pub(crate) fn routes() -> Router<Servers> {
     (status = 409, description = "a request with this key is in progress", body = Problem),
     (status = 412, description = "what is there is not what was demanded", body = Problem),
     (status = 422, body = Problem)))]
-pub(crate) async fn write(Once(attempt, new): Once<NewDocument>) -> Result<Response, Problem> {
+pub(crate) async fn write(
+    asker: Asker,
+    Once(attempt, new): Once<NewDocument>,
+) -> Result<Response, Problem> {
+    asker.must_be_instructor()?;
     text("key", &new.key, LONGEST_KEY)?;
     match attempt.begin().await? {
         Begun::Answered(answer) => Ok(answer),

@@ -36,7 +36,7 @@ use tokio::time::timeout;
 use crate::{
     clock::Clock,
     http::{error::Problem, jwt},
-    learning::courses::search::Notes,
+    learning::{courses::search::Notes, passwords::Hashing},
     observe::metrics::{Fallback, Metrics, Use},
     postgres::{
         lsn::{Lsn, position_of},
@@ -65,6 +65,8 @@ pub(crate) struct Servers {
     notes: Notes,
     on_redis: Arc<OnRedis>,
     jwt_key: Option<jwt::Key>,
+    request_key: [u8; 32],
+    hashing: Hashing,
 }
 
 struct Replica {
@@ -94,15 +96,29 @@ impl Servers {
             clock,
             notes: Notes::default(),
             jwt_key: None,
+            request_key: [0; 32],
+            hashing: Hashing::default(),
         }
     }
 
-    /// The same with a key that tokens of users are signed with.
-    pub(crate) fn with_jwt_secret(self, secret: Option<&str>) -> Self {
+    /// The same with a key that tokens of users are signed with, and one that is nobody else's.
+    pub(crate) fn with_secrets(self, jwt_secret: Option<&str>, service_token: &str) -> Self {
+        let context = "tidegate origin idempotency request";
         Self {
-            jwt_key: secret.map(jwt::Key::new),
+            jwt_key: jwt_secret.map(jwt::Key::new),
+            request_key: blake3::derive_key(context, service_token.as_bytes()),
             ..self
         }
+    }
+
+    /// What hashes of requests are made with, so that they tell nothing of what was in them, such as a password.
+    pub(crate) fn request_key(&self) -> &[u8; 32] {
+        &self.request_key
+    }
+
+    /// Where passwords are hashed.
+    pub(crate) fn hashing(&self) -> &Hashing {
+        &self.hashing
     }
 
     pub(crate) fn jwt_key(&self) -> Option<&jwt::Key> {

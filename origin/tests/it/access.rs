@@ -160,16 +160,22 @@ async fn without_a_key_no_token_is_believed() {
 async fn each_user_has_idempotency_keys_of_their_own() {
     let house = House::open().await;
     let key = [("idempotency-key", "k")];
-    for guest in [
-        house.anonymous(),
-        house.as_user(1, Role::Student),
-        house.as_user(2, Role::Student),
+    for (name, guest) in [
+        ("a", house.anonymous()),
+        ("b", house.as_user(1, Role::Student)),
+        ("c", house.as_user(2, Role::Student)),
     ] {
-        let payment = json!({"key": "k", "data": 1});
         for replayed in ["", "true"] {
-            let answer = guest.ask_with(Method::POST, "/write/document", &key, payment.clone());
-            let answer = answer.await.expect(StatusCode::OK);
-            assert_eq!(answer.header("idempotency-replayed"), replayed);
+            let made = guest.ask_with(Method::POST, "/users", &key, student(name));
+            let made = made.await.expect(StatusCode::CREATED);
+            assert_eq!(made.header("idempotency-replayed"), replayed);
+            assert_eq!(made.json()["username"], name);
         }
     }
+    // All who are anonymous share one, in which a key stands for one body.
+    let other = house.anonymous();
+    let other = other
+        .ask_with(Method::POST, "/users", &key, student("d"))
+        .await;
+    other.problem(StatusCode::UNPROCESSABLE_ENTITY);
 }

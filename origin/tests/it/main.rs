@@ -24,6 +24,8 @@ mod paging;
 mod relaying;
 mod replicas;
 mod resources;
+mod roles;
 mod searching;
+mod sessions;
 mod support;
 mod watching;

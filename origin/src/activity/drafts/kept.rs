@@ -168,6 +168,19 @@ pub(super) async fn forget(redis: &Redis, member: &str, revision: i64) -> Result
     redis.script(call).await
 }
 
+/// Forgets drafts altogether.
+pub(super) async fn forget_all(redis: &Redis, members: &[String]) -> Result<(), Away> {
+    if members.is_empty() {
+        return Ok(());
+    }
+    let mut commands = redis::pipe();
+    for member in members {
+        commands.cmd("DEL").arg(key(member)).ignore();
+        commands.cmd("ZREM").arg(DIRTY).arg(member).ignore();
+    }
+    redis.pipeline(&commands).await
+}
+
 /// All that are to be written, those that have waited longest first.
 pub(super) async fn dirty(redis: &Redis) -> Result<Vec<String>, Away> {
     let mut command = redis::cmd("ZRANGE");

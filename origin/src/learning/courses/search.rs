@@ -23,7 +23,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{Course, LEVELS, LIST, TABLE, check_category};
 use crate::{
+    activity::events::whose,
     http::{
+        access::Asker,
         answer::{Representation, written},
         error::Problem,
         input::{Json, Query, one_of, text},
@@ -114,6 +116,7 @@ pub(crate) struct Click {
     course_id: i64,
     /// Its place among the results, from 1.
     position: i32,
+    /// Whoever asks, when it is left out; an admin may name others.
     user_id: Option<i64>,
 }
 
@@ -277,6 +280,7 @@ pub(crate) async fn search(
 #[utoipa::path(post, path = "/courses/search/clicks", tag = "courses", request_body = Click, responses(
     (status = 202, body = Noted), (status = 422, body = Problem)))]
 pub(crate) async fn click(
+    asker: Option<Asker>,
     State(servers): State<Servers>,
     Json(click): Json<Click>,
 ) -> Result<Response, Problem> {
@@ -284,10 +288,11 @@ pub(crate) async fn click(
     if click.position < 1 {
         return Err(Problem::invalid("position must be above 0").field("position"));
     }
+    let user_id = whose(click.user_id, asker).map_err(|problem| problem.field("user_id"))?;
     servers.notes().take(
         &servers,
         Note {
-            user_id: click.user_id,
+            user_id,
             query: click.query,
             search_type: "click",
             result_count: None,
