@@ -3,11 +3,19 @@
 pub(crate) mod health;
 pub(crate) mod metrics;
 pub(crate) mod monitoring;
+pub(crate) mod shared;
 
 use axum::Router;
 use utoipa::OpenApi;
 
 use crate::postgres::replicas::Servers;
+
+/// What is asked of the servers by those who watch, once for all of them.
+#[derive(Default)]
+pub(crate) struct Watched {
+    asked: shared::Shared<metrics::Asked>,
+    reached: shared::Shared<health::Reached>,
+}
 
 pub(crate) fn routes() -> Router<Servers> {
     Router::new()

@@ -2,8 +2,11 @@
 
 pub(crate) mod breaker;
 pub(crate) mod connect;
+pub(crate) mod held;
 pub(crate) mod lsn;
+pub(crate) mod pools;
 pub(crate) mod primary;
+pub(crate) mod readiness;
 pub(crate) mod refusal;
 pub(crate) mod replicas;
 pub(crate) mod writer;

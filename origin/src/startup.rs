@@ -1,15 +1,20 @@
 //! Starting and stopping: the pool, the migrations, the relay, the listener. The only module that sees all others.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use axum::{Router, extract::DefaultBodyLimit, middleware};
-use sqlx::{PgPool, postgres::PgPoolOptions};
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
+use sqlx::postgres::PgConnectOptions;
+use tokio::{
+    net::TcpListener,
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, sleep, timeout, timeout_at},
+};
 
 use crate::{
     activity::{self, behind, days, worker},
     clock::Clock,
-    config::{Activity, Config},
+    config::Config,
     description,
     http::{
         access::{self, Token},
@@ -24,8 +29,12 @@ use crate::{
     },
     polyglot,
     postgres::{
-        connect::{ConnectError, connection, migrate, reach},
-        primary::{self, ACQUIRE, Primary},
+        connect::{ConnectError, PATIENCE, migrate, reach},
+        held::{Background, in_time},
+        pools,
+        primary::{self, Primary},
+        readiness::Readiness,
+        refusal,
         replicas::{self, Servers},
     },
     redis::on_redis::OnRedis,
@@ -33,22 +42,12 @@ use crate::{
     sample,
 };
 
-/// How long a statement may run.
-const STATEMENT: Duration = Duration::from_secs(5);
-/// How long a request's transaction may wait for its next statement. Where the origin's machine is gone without a word,
-/// PostgreSQL gives the locks back after this time. A relay's transaction waits for the purge log, and has no such limit.
-const SILENCE: Duration = Duration::from_secs(15);
-/// From which similarity on a title is found by a misspelt word. Of no meaning to a server without trigrams.
-const ALIKE: (&str, &str) = ("pg_trgm.word_similarity_threshold", "0.4");
-/// How long a statement may run on the replica, before the primary is asked instead.
-const REPLICA_STATEMENT: Duration = Duration::from_secs(2);
-/// Connections of a relay: one delivers, one listens, one tells how many rows wait.
-const RELAY_CONNECTIONS: u32 = 3;
-/// Connections of what works on Redis, beside one for each worker: one keeps the days of events in order, one folds
-/// reactions, one writes drafts.
-const BEHIND_CONNECTIONS: u32 = 3;
 /// How long requests may take to end once we stop.
 const DRAIN: Duration = Duration::from_secs(10);
+/// How long closing the connections may take after that.
+const CLOSE: Duration = Duration::from_secs(2);
+/// The pauses between attempts to reach a database that was away at the start: the first, and the longest.
+const AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
 /// Why the origin did not start. No text has a password in it.
 #[derive(Debug, thiserror::Error)]
@@ -84,17 +83,33 @@ pub enum StartError {
     },
 }
 
+impl StartError {
+    /// Whether a start may succeed later, as it is.
+    fn is_passing(&self) -> bool {
+        match self {
+            Self::Connect(error) => error.is_passing(),
+            Self::Identity(error) => refusal::is_passing(error),
+            _ => false,
+        }
+    }
+}
+
 /// Why the sample data could not be written.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot write the sample data: {0}")]
-pub struct SeedError(#[from] sqlx::Error);
+pub enum SeedError {
+    /// The database has not been reached, or its tables are not up to date.
+    #[error("cannot write the sample data: the database is not ready")]
+    NotReady,
+    /// It refused.
+    #[error("cannot write the sample data: {0}")]
+    Database(#[from] sqlx::Error),
+}
 
 /// A running origin. Dropping it stops it without waiting; [`Origin::shutdown`] waits.
 pub struct Origin {
     address: SocketAddr,
     servers: Servers,
-    /// Connections for what works behind the requests, so that neither waits for the other.
-    background: PgPool,
+    ready: Readiness,
     stop: watch::Sender<()>,
     server: JoinHandle<()>,
     /// The relay, and what works on the stream of events.
@@ -104,8 +119,11 @@ pub struct Origin {
 impl Origin {
     /// Connects, migrates, listens, and relays tags from the outbox to `sink`.
     ///
+    /// A database that is away is no reason not to start: events are accepted at once, what needs the database is refused,
+    /// and it is migrated and used as soon as it is there.
+    ///
     /// # Errors
-    /// When the database cannot be reached within five seconds or migrated, or the address cannot be listened on.
+    /// When the database is there and turns us away or cannot be migrated, or the address cannot be listened on.
     pub async fn start(config: Config, sink: Arc<dyn PurgeSink>) -> Result<Self, StartError> {
         Self::start_by(Clock::system(), config, sink).await
     }
@@ -119,47 +137,40 @@ impl Origin {
         config: Config,
         sink: Arc<dyn PurgeSink>,
     ) -> Result<Self, StartError> {
-        let options = connection(&config.database_url, STATEMENT)?;
+        let options = pools::primary(&config.database_url)?;
+        let pool = pools::of_requests(options.clone(), &config);
+        let background = pools::behind_requests(options.clone(), &config.activity);
         let replica = config.replica_url.as_deref();
-        let replica = replica.map(|url| connection(url, REPLICA_STATEMENT));
-        let replica = replica.transpose()?;
-        reach(&options).await?;
-        let pool = PgPoolOptions::new()
-            .min_connections(config.pool_min)
-            .max_connections(config.pool_max)
-            .acquire_timeout(ACQUIRE)
-            .connect_lazy_with(options.clone().options([
-                (
-                    "idle_in_transaction_session_timeout",
-                    SILENCE.as_millis().to_string().as_str(),
-                ),
-                ALIKE,
-            ]));
-        let background = PgPoolOptions::new()
-            .max_connections(background_connections(&config.activity))
-            .acquire_timeout(ACQUIRE)
-            .connect_lazy_with(options);
-        migrate(&config.database_url).await?;
+        let replica = replica.map(|url| pools::of_a_replica(url, &config));
         let metrics = Arc::new(Metrics::new());
-        let primary = Primary::new(pool, config.pool_max, metrics.clone(), clock.clone());
-        let mut servers = Servers::new(primary, metrics.clone(), clock);
-        if let Some(replica) = replica {
-            // No question whether a connection lives: where it is, is asked before each use.
-            let replica = PgPoolOptions::new()
-                .max_connections(config.pool_max)
-                .acquire_timeout(config.replica_deadline)
-                .test_before_acquire(false)
-                .connect_lazy_with(replica.options([ALIKE]));
-            servers = servers
-                .with_replica(replica, config.replica_deadline)
-                .await
-                .map_err(StartError::Identity)?;
+        let ready = Readiness::not_yet();
+        let primary = Primary::new(
+            pool,
+            config.pool_max,
+            ready.clone(),
+            metrics.clone(),
+            clock.clone(),
+        );
+        let mut servers = Servers::new(primary, background, metrics.clone(), clock);
+        if let Some(replica) = replica.transpose()? {
+            servers = servers.with_replica(replica, config.replica_deadline);
         }
 
         let on_redis = OnRedis::new(&config.activity, metrics.clone());
         servers = servers
             .with_redis(on_redis.map_err(|_| StartError::RedisUrl)?)
             .with_secrets(config.jwt_secret.as_deref(), &config.service_token);
+
+        let preparation = Preparation {
+            options,
+            url: config.database_url.clone(),
+            servers: servers.clone(),
+            ready: ready.clone(),
+        };
+        let prepared = match preparation.attempt().await {
+            Err(error) if !error.is_passing() => return Err(error),
+            prepared => prepared,
+        };
 
         let unable = |source| StartError::Listen {
             address: config.listen,
@@ -173,18 +184,27 @@ impl Origin {
             router(servers.clone(), &config.service_token),
             stopped.clone(),
         ));
-        let mut tasks = on_stream(&config, &background, &servers, &metrics, &stopped);
-        tasks.push(tokio::spawn(relay(
-            background.clone(),
+        let mut work = on_stream(&config, &servers, &metrics, &stopped);
+        let background = servers.background().clone();
+        work.push(Box::pin(relay(
+            background,
             sink,
             metrics,
-            until(stopped),
+            until(stopped.clone()),
         )));
+        let mut tasks: Vec<_> = work
+            .into_iter()
+            .map(|work| tokio::spawn(once(ready.clone(), stopped.clone(), work)))
+            .collect();
         tracing::info!(%address, "the origin listens");
+        if let Err(error) = prepared {
+            tracing::warn!(%error, "the database is away: what needs it is refused until it is there");
+            tasks.push(tokio::spawn(preparation.until_done(stopped)));
+        }
         Ok(Self {
             address,
             servers,
-            background,
+            ready,
             stop,
             server,
             tasks,
@@ -196,31 +216,36 @@ impl Origin {
         self.address
     }
 
-    /// Writes sample data if there are no courses.
+    /// Writes sample data if there are no courses. A database that is away is waited for, for a few seconds.
     ///
     /// # Errors
-    /// Those of the database.
+    /// When the database is not ready by then, and those of the database.
     pub async fn seed(&self) -> Result<(), SeedError> {
+        let ready = timeout(PATIENCE, self.ready.declared()).await;
+        ready.map_err(|_| SeedError::NotReady)?;
         sample::fill(self.servers.primary().pool()).await?;
         Ok(())
     }
 
-    /// Accepts nothing more, lets requests end for up to ten seconds, stops the relay and the workers and closes the connections.
+    /// Accepts nothing more, lets requests, the relay and the workers end for up to ten seconds, and closes the connections.
     ///
-    /// Tags that the relay has not delivered stay in the outbox for the next one.
+    /// Tags that the relay has not delivered stay in the outbox for the next one, and events in the stream.
     pub async fn shutdown(self) {
         drop(self.stop);
+        let end = Instant::now() + DRAIN;
         let mut server = self.server;
-        if timeout(DRAIN, &mut server).await.is_err() {
+        if timeout_at(end, &mut server).await.is_err() {
             tracing::warn!("requests were cut off at the end of the drain");
             server.abort();
         }
-        for task in self.tasks {
+        for mut task in self.tasks {
             // A task that panicked has said so already.
-            let _ = task.await;
+            if timeout_at(end, &mut task).await.is_err() {
+                tracing::warn!("work behind the requests was cut off at the end of the drain");
+                task.abort();
+            }
         }
-        let _ = timeout(DRAIN, self.background.close()).await;
-        let _ = timeout(DRAIN, self.servers.close()).await;
+        let _ = timeout(CLOSE, self.servers.close()).await;
     }
 }
 
@@ -245,17 +270,17 @@ impl Relay {
         listen: Option<SocketAddr>,
         sink: Arc<dyn PurgeSink>,
     ) -> Result<Self, StartError> {
-        let options = connection(database_url, STATEMENT)?;
-        reach(&options).await?;
-        let pool = PgPoolOptions::new()
-            .max_connections(RELAY_CONNECTIONS)
-            .acquire_timeout(ACQUIRE)
-            .connect_lazy_with(options);
-        has_outbox(&pool).await?;
+        let options = pools::primary(database_url)?;
+        reach(&options, PATIENCE).await?;
+        let background = pools::of_a_relay(options);
+        has_outbox(&background).await?;
         let metrics = Arc::new(Metrics::new());
         let clock = Clock::system();
-        let primary = Primary::new(pool.clone(), 1, metrics.clone(), clock.clone());
-        let servers = Servers::new(primary, metrics.clone(), clock);
+        let ready = Readiness::not_yet();
+        ready.declare();
+        let pool = background.pool().clone();
+        let primary = Primary::new(pool, 1, ready, metrics.clone(), clock.clone());
+        let servers = Servers::new(primary, background.clone(), metrics.clone(), clock);
         let (stop, stopped) = watch::channel(());
         let mut tasks = Vec::new();
         let mut address = None;
@@ -272,7 +297,12 @@ impl Relay {
             tasks.push(tokio::spawn(serve(listener, router, stopped.clone())));
             address = Some(listens);
         }
-        tasks.push(tokio::spawn(relay(pool, sink, metrics, until(stopped))));
+        tasks.push(tokio::spawn(relay(
+            background,
+            sink,
+            metrics,
+            until(stopped),
+        )));
         match address {
             Some(address) => tracing::info!(%address, "the relay runs and listens"),
             None => tracing::info!("the relay runs"),
@@ -293,53 +323,103 @@ impl Relay {
     /// Stops the relay and closes the connections. What it has not delivered stays in the outbox.
     pub async fn shutdown(self) {
         drop(self.stop);
+        let end = Instant::now() + DRAIN;
         for mut task in self.tasks {
-            if timeout(DRAIN, &mut task).await.is_err() {
+            if timeout_at(end, &mut task).await.is_err() {
                 task.abort();
             }
         }
-        let _ = timeout(DRAIN, self.servers.close()).await;
+        let _ = timeout(CLOSE, self.servers.close()).await;
     }
 }
 
-async fn has_outbox(pool: &PgPool) -> Result<(), StartError> {
+/// What a database needs before it is used.
+struct Preparation {
+    options: PgConnectOptions,
+    url: String,
+    servers: Servers,
+    ready: Readiness,
+}
+
+impl Preparation {
+    /// Reaches the database and brings its tables up to date.
+    async fn attempt(&self) -> Result<(), StartError> {
+        reach(&self.options, Duration::ZERO).await?;
+        migrate(&self.url).await?;
+        self.servers
+            .identify()
+            .await
+            .map_err(StartError::Identity)?;
+        self.ready.declare();
+        Ok(())
+    }
+
+    /// The same again and again, until it is done or `stopped`. What is final at a start is tried on as well: whoever
+    /// mends it need not start us again.
+    async fn until_done(self, stopped: watch::Receiver<()>) {
+        let attempts = async {
+            let mut pause = AGAIN.0;
+            let mut said = String::new();
+            loop {
+                sleep(pause).await;
+                pause = (pause * 2).min(AGAIN.1);
+                let Err(error) = self.attempt().await else {
+                    return;
+                };
+                let error = error.to_string();
+                if error != said {
+                    tracing::warn!(error, "the database is not ready yet");
+                    said = error;
+                }
+            }
+        };
+        tokio::select! {
+            () = until(stopped) => {}
+            () = attempts => tracing::info!("the database is ready"),
+        }
+    }
+}
+
+/// Work that goes on until it is told to end.
+type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Does work once the database is ready.
+async fn once(ready: Readiness, stopped: watch::Receiver<()>, work: Work) {
+    tokio::select! {
+        () = ready.declared() => work.await,
+        () = until(stopped) => {}
+    }
+}
+
+async fn has_outbox(background: &Background) -> Result<(), StartError> {
+    let mut held = background.acquire().await.map_err(StartError::Outbox)?;
     let looked = sqlx::query("SELECT tidegate_lsn() FROM outbox LIMIT 0");
-    let Err(error) = looked.execute(pool).await else {
+    let Err(error) = in_time(held.renew(), looked.execute(&mut *held)).await else {
         return Ok(());
     };
     // It may be complete elsewhere; where it is on the path and something of it is missing, it is an older one.
-    let elsewhere: Result<Option<String>, _> = sqlx::query_scalar(
+    let ask = sqlx::query_scalar(
         "SELECT pg_catalog.string_agg(nspname::text, ', ' ORDER BY nspname)
          FROM pg_catalog.pg_class JOIN pg_catalog.pg_namespace AS own ON own.oid = relnamespace
          WHERE relname = 'outbox' AND pg_catalog.to_regclass('outbox') IS NULL
              AND EXISTS (SELECT FROM pg_catalog.pg_proc WHERE pronamespace = own.oid AND proname = 'tidegate_lsn')",
-    )
-    .fetch_one(pool)
-    .await;
+    );
+    let elsewhere: Result<Option<String>, _> =
+        in_time(held.renew(), ask.fetch_one(&mut *held)).await;
     Err(match elsewhere {
         Ok(Some(schemas)) => StartError::Path { schemas },
         Ok(None) | Err(_) => StartError::Outbox(error),
     })
 }
 
-/// How many connections may work behind the requests.
-fn background_connections(activity: &Activity) -> u32 {
-    if activity.redis_url.is_none() || activity.events_workers == 0 {
-        return RELAY_CONNECTIONS;
-    }
-    let workers = u32::try_from(activity.events_workers).unwrap_or(u32::MAX);
-    workers.saturating_add(RELAY_CONNECTIONS + BEHIND_CONNECTIONS)
-}
-
 /// What takes events and all else that waits in Redis to the database, where there is one and this process is to.
 fn on_stream(
     config: &Config,
-    pool: &PgPool,
     servers: &Servers,
     metrics: &Arc<Metrics>,
     stopped: &watch::Receiver<()>,
-) -> Vec<JoinHandle<()>> {
-    let on_redis = servers.on_redis();
+) -> Vec<Work> {
+    let (on_redis, background) = (servers.on_redis(), servers.background());
     let (Ok(redis), Ok(stream)) = (on_redis.redis(), on_redis.stream()) else {
         return Vec::new();
     };
@@ -347,19 +427,23 @@ fn on_stream(
     if settings.events_workers == 0 {
         return Vec::new();
     }
-    let retention = on_redis.retention();
-    let maintain = days::maintain(
-        pool.clone(),
-        stream.clone(),
-        servers.clock().clone(),
-        retention,
-        until(stopped.clone()),
-    );
-    let behind = behind::write(pool.clone(), redis.clone(), until(stopped.clone()));
-    let mut tasks = vec![tokio::spawn(maintain), tokio::spawn(behind)];
+    let mut work: Vec<Work> = vec![
+        Box::pin(days::maintain(
+            background.clone(),
+            stream.clone(),
+            servers.clock().clone(),
+            on_redis.retention(),
+            until(stopped.clone()),
+        )),
+        Box::pin(behind::write(
+            background.clone(),
+            redis.clone(),
+            until(stopped.clone()),
+        )),
+    ];
     for _ in 0..settings.events_workers {
-        tasks.push(tokio::spawn(worker::work(
-            pool.clone(),
+        work.push(Box::pin(worker::work(
+            background.clone(),
             stream.clone(),
             settings.clone(),
             metrics.clone(),
@@ -367,7 +451,7 @@ fn on_stream(
             until(stopped.clone()),
         )));
     }
-    tasks
+    work
 }
 
 /// All routes, behind the token.

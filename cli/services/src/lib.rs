@@ -14,5 +14,5 @@ mod redis;
 
 pub use binaries::missing_packages;
 pub use error::ServiceError;
-pub use postgres::{Postgres, psql};
+pub use postgres::{Paused, Postgres, psql};
 pub use redis::Redis;

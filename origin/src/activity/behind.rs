@@ -1,12 +1,12 @@
 //! What is written behind: gathered in Redis, and taken to the database in batches, about once a second.
 
-use std::{future::Future, io::ErrorKind, pin::pin, sync::Arc, time::Duration};
+use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
-use sqlx::{PgPool, Postgres, pool::PoolConnection};
-use tokio::time::{error::Elapsed, sleep};
+use tokio::time::sleep;
 
 use crate::{
     activity::{drafts, reactions},
+    postgres::held::Background,
     redis::client::{Away, Redis},
 };
 
@@ -14,9 +14,6 @@ use crate::{
 const EVERY: Duration = Duration::from_secs(1);
 /// How long it is left alone after a failure.
 const REST: Duration = Duration::from_secs(5);
-
-/// How long the database may take for one batch. Its own time-outs end before; this is for a server that has vanished.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Why something that was gathered is not written yet.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +26,7 @@ pub(crate) enum NotWritten {
 
 /// Writes what there is until `shutdown` is ready. What is cut off is done again by whoever comes next.
 pub(crate) async fn write(
-    pool: PgPool,
+    pool: Background,
     redis: Arc<Redis>,
     shutdown: impl Future<Output = ()> + Send,
 ) {
@@ -53,15 +50,4 @@ async fn repeat<W: Future<Output = Result<(), NotWritten>>>(what: &str, write: i
         };
         sleep(pause).await;
     }
-}
-
-/// What a batch came to within [`DEADLINE`]. A connection on which it came to nothing is closed: an answer may stand in it.
-pub(crate) fn in_time<T>(
-    done: Result<Result<T, sqlx::Error>, Elapsed>,
-    mut connection: PoolConnection<Postgres>,
-) -> Result<T, sqlx::Error> {
-    done.unwrap_or_else(|_| {
-        connection.close_on_drop();
-        Err(sqlx::Error::Io(ErrorKind::TimedOut.into()))
-    })
 }

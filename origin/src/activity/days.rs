@@ -2,16 +2,14 @@
 
 use std::{collections::BTreeSet, future::Future, pin::pin, sync::Arc, time::Duration};
 
-use sqlx::{Connection, PgConnection, PgPool};
+use sqlx::{Connection, PgConnection};
 use time::{Date, OffsetDateTime, Time};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use crate::{
-    activity::{
-        behind::{DEADLINE, in_time},
-        stream::Stream,
-    },
+    activity::stream::Stream,
     clock::Clock,
+    postgres::held::{Background, in_time},
 };
 
 /// How often partitions are made and dropped.
@@ -25,7 +23,7 @@ const GRACE: time::Duration = time::Duration::days(1);
 
 /// Makes partitions ahead of time and drops those that are past their retention, now and every hour.
 pub(crate) async fn maintain(
-    pool: PgPool,
+    pool: Background,
     stream: Arc<Stream>,
     clock: Clock,
     retention: time::Duration,
@@ -81,18 +79,18 @@ pub(crate) async fn make(
 
 /// Makes the days that are ahead and drops those that are over; returns how many of each.
 async fn put_in_order(
-    pool: &PgPool,
+    pool: &Background,
     now: OffsetDateTime,
     retention: time::Duration,
 ) -> Result<(i32, i32), sqlx::Error> {
-    let mut connection = pool.acquire().await?;
+    let mut held = pool.acquire().await?;
+    let until = held.until();
     let round = async {
-        let made = make_from(&mut connection, now - GRACE, now + AHEAD).await?;
-        let dropped = drop_before(&mut connection, now - retention - GRACE).await?;
+        let made = make_from(&mut held, now - GRACE, now + AHEAD).await?;
+        let dropped = drop_before(&mut held, now - retention - GRACE).await?;
         Ok((made, dropped))
     };
-    let done = timeout(DEADLINE, round).await;
-    in_time(done, connection)
+    in_time(until, round).await
 }
 
 async fn make_from(

@@ -30,13 +30,12 @@ use axum::{
 };
 use redis::Script;
 use serde::{Deserialize, Serialize};
-use sqlx::{Connection, PgConnection, PgPool};
-use tokio::time::timeout;
+use sqlx::{Connection, PgConnection};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
-    activity::behind::{DEADLINE, NotWritten, in_time},
+    activity::behind::NotWritten,
     http::{
         access::Asker,
         answer::{Policy, Representation, written},
@@ -44,6 +43,7 @@ use crate::{
         input::{Json, Path, one_of, text},
     },
     postgres::{
+        held::{Background, in_time},
         refusal::{is_of_the_rows, is_too_much},
         replicas::{PrimaryReader, Servers, touches_no_database},
     },
@@ -257,7 +257,7 @@ async fn waiting(redis: &Redis, target: &str) -> Result<Vec<Waiting>, Away> {
 
 /// Folds what has been added up into the table, batch by batch. One that fails for what is in it waits for the next time,
 /// and those behind it do not wait for it.
-pub(crate) async fn fold(redis: &Redis, pool: &PgPool) -> Result<(), NotWritten> {
+pub(crate) async fn fold(redis: &Redis, pool: &Background) -> Result<(), NotWritten> {
     let mut call = CLOSE.key(OPEN);
     let closed: Vec<String> = redis
         .script(call.key(CLOSED).arg(BATCH).arg(MOST.1))
@@ -279,15 +279,14 @@ pub(crate) async fn fold(redis: &Redis, pool: &PgPool) -> Result<(), NotWritten>
     }
 }
 
-async fn fold_one(redis: &Redis, pool: &PgPool, number: &str) -> Result<(), NotWritten> {
+async fn fold_one(redis: &Redis, pool: &Background, number: &str) -> Result<(), NotWritten> {
     let name = format!("{BATCH}{number}");
     let mut command = redis::cmd("HGETALL");
     let mut batch: BTreeMap<String, String> = redis.query(command.arg(&name)).await?;
     batch.retain(|member, _| ![NUMBER, RUN].contains(&member.as_str()));
     if let Ok(id) = number.parse() {
-        let mut connection = pool.acquire().await?;
-        let recorded = timeout(DEADLINE, record(&mut connection, id, &batch)).await;
-        in_time(recorded, connection)?;
+        let mut held = pool.acquire().await?;
+        in_time(held.until(), record(&mut held, id, &batch)).await?;
     } else {
         tracing::error!(
             number,

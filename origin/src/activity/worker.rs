@@ -14,13 +14,11 @@ use std::{
     time::Duration,
 };
 
-use sqlx::PgPool;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::{
     activity::{
-        behind::{DEADLINE, in_time},
         days,
         events::{Queued, insert, time_of},
         stream::{Consumer, Entry, Fate, Stream},
@@ -28,7 +26,10 @@ use crate::{
     clock::Clock,
     config::Activity,
     observe::metrics::Metrics,
-    postgres::refusal::{is_of_the_rows, is_too_much},
+    postgres::{
+        held::{Background, in_time},
+        refusal::{is_of_the_rows, is_too_much},
+    },
     redis::client::Away,
 };
 
@@ -39,7 +40,7 @@ const LARGEST: usize = 4 << 20;
 
 /// Takes events from the stream to the table until `shutdown` is ready; an insert that runs then is waited for.
 pub(crate) async fn work(
-    pool: PgPool,
+    pool: Background,
     stream: Arc<Stream>,
     settings: Activity,
     metrics: Arc<Metrics>,
@@ -88,7 +89,7 @@ enum Flow {
 
 struct Worker {
     consumer: Consumer,
-    pool: PgPool,
+    pool: Background,
     settings: Activity,
     metrics: Arc<Metrics>,
     clock: Clock,
@@ -232,23 +233,23 @@ impl Worker {
     }
 
     async fn insert(&self, part: &[Read]) -> Result<u64, sqlx::Error> {
-        let mut connection = self.pool.acquire().await?;
+        let mut held = self.pool.acquire().await?;
+        let until = held.until();
         let inserting = async {
             let events = || part.iter().map(|read| &read.event);
-            match insert(&mut connection, events()).await {
+            match insert(&mut held, events()).await {
                 Err(error) if has_no_partition(&error) => {
                     // They waited for longer than partitions are made ahead or kept.
                     let days: BTreeSet<_> = events()
                         .filter_map(|event| Some(time_of(event.id)?.date()))
                         .collect();
-                    days::make(&mut connection, days).await?;
-                    insert(&mut connection, events()).await
+                    days::make(&mut held, days).await?;
+                    insert(&mut held, events()).await
                 }
                 inserted => inserted,
             }
         };
-        let inserted = timeout(DEADLINE, inserting).await;
-        in_time(inserted, connection)
+        in_time(until, inserting).await
     }
 
     async fn fail(&self, entry: &str, reason: &str) -> Result<(), Away> {

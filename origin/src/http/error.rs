@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use crate::{
     http::answer::{NOT_FOUND, Policy, cache_headers},
+    postgres::refusal::{is_contended, is_outage, is_passing},
     redis::client::Away,
 };
 
@@ -42,7 +43,7 @@ pub(crate) struct Problem {
     /// After how many seconds asking again may help.
     #[serde(skip)]
     retry_after: Option<u32>,
-    /// Whether a statement failed because PostgreSQL went away or took too long.
+    /// Whether a statement failed because PostgreSQL went away or does not answer.
     #[serde(skip)]
     is_outage: bool,
     /// Whether somebody else would be answered otherwise.
@@ -53,7 +54,7 @@ pub(crate) struct Problem {
     challenge: &'static str,
 }
 
-/// Marks the answer to a request of which a statement failed because PostgreSQL went away or took too long.
+/// Marks the answer to a request of which a statement failed because PostgreSQL went away or does not answer.
 #[derive(Clone, Copy)]
 pub(crate) struct Unavailable;
 
@@ -278,6 +279,14 @@ impl Problem {
         )
     }
 
+    /// PostgreSQL has fallen silent in the midst of a request.
+    pub(crate) fn silent() -> Self {
+        Self {
+            is_outage: true,
+            ..Self::unavailable()
+        }
+    }
+
     /// The same where it is known when it may be asked again.
     pub(crate) fn unavailable_for(wait: Duration) -> Self {
         let seconds = u32::try_from(wait.as_millis().div_ceil(1_000)).unwrap_or(u32::MAX);
@@ -300,6 +309,19 @@ impl Problem {
         }
     }
 
+    /// Others write the same at this moment.
+    fn contended() -> Self {
+        let problem = Self::later(
+            "urn:tidegate:contended",
+            "Others are in the way",
+            "what the request needs is being changed by others: try again in a moment",
+        );
+        Self {
+            retry_after: Some(BUSY),
+            ..problem
+        }
+    }
+
     /// Something that the answer needs is not there now; the text says what.
     pub(crate) fn later(
         kind: &'static str,
@@ -310,7 +332,7 @@ impl Problem {
     }
 
     /// Our own mistake.
-    fn internal() -> Self {
+    pub(crate) fn internal() -> Self {
         let status = StatusCode::INTERNAL_SERVER_ERROR;
         Self::new(
             status,
@@ -385,55 +407,45 @@ impl IntoResponse for Problem {
 
 impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
-        match &error {
-            sqlx::Error::Database(refused) => match refused.code().as_deref() {
+        if is_contended(&error) {
+            tracing::warn!(%error, "others are in the way of a request");
+            return Self::contended();
+        }
+        if is_passing(&error) {
+            tracing::warn!(%error, "the database is not available");
+            return Self {
+                is_outage: is_outage(&error),
+                ..Self::unavailable()
+            };
+        }
+        if let sqlx::Error::Database(refused) = &error {
+            match refused.code().as_deref() {
                 Some("23505") => {
                     let problem = Self::conflict(
                         "urn:tidegate:taken",
                         "The value is taken",
                         "another one has this value",
                     );
-                    named(problem, refused.constraint())
+                    return named(problem, refused.constraint());
                 }
-                Some("23503") => named(
-                    Self::invalid("it refers to something that is not there"),
-                    refused.constraint(),
-                ),
-                Some("23514") => named(
-                    Self::invalid("the value is out of its bounds"),
-                    refused.constraint(),
-                ),
-                // Class 22: data exceptions, such as a zero byte in a text.
-                Some(code) if code.starts_with("22") => Self::invalid(refused.message()),
-                Some(code) if is_passing(code) => {
-                    tracing::warn!(%error, "the database is not available");
-                    Self {
-                        is_outage: is_outage(code),
-                        ..Self::unavailable()
-                    }
+                Some("23503") => {
+                    let problem = Self::invalid("it refers to something that is not there");
+                    return named(problem, refused.constraint());
                 }
-                _ => {
-                    tracing::error!(%error, "a statement failed");
-                    Self::internal()
+                Some("23514") => {
+                    let problem = Self::invalid("the value is out of its bounds");
+                    return named(problem, refused.constraint());
                 }
-            },
-            sqlx::Error::PoolTimedOut
-            | sqlx::Error::PoolClosed
-            | sqlx::Error::WorkerCrashed
-            | sqlx::Error::Io(_)
-            | sqlx::Error::Tls(_)
-            | sqlx::Error::Protocol(_) => {
-                tracing::warn!(%error, "the database is not available");
-                Self {
-                    is_outage: true,
-                    ..Self::unavailable()
+                // Class 22: data exceptions. PostgreSQL's own words may have the value in them, and are for the log.
+                Some(code) if code.starts_with("22") => {
+                    tracing::warn!(%error, "the database refuses a value");
+                    return Self::invalid("a value is none that can be kept");
                 }
-            }
-            _ => {
-                tracing::error!(%error, "a statement failed");
-                Self::internal()
+                _ => {}
             }
         }
+        tracing::error!(%error, "a statement failed");
+        Self::internal()
     }
 }
 
@@ -446,23 +458,6 @@ impl From<Away> for Problem {
             "try again in a moment",
         )
     }
-}
-
-/// Whether an SQLSTATE says that the same statement may succeed later (PostgreSQL's appendix A).
-fn is_passing(code: &str) -> bool {
-    let passing_class = ["08", "40", "53", "57"]
-        .iter()
-        .any(|class| code.starts_with(class));
-    // Class 55 has the lock that was not available.
-    passing_class || code == "55P03"
-}
-
-/// Whether such a code speaks of the server (57: told to end, cancelled after a time-out; 53: out of means; 08: the
-/// connection) and not of others who write the same rows.
-fn is_outage(code: &str) -> bool {
-    ["08", "53", "57"]
-        .iter()
-        .any(|class| code.starts_with(class))
 }
 
 /// Names the field that a constraint is on: constraints are called `TABLE_FIELD_KIND`.
@@ -495,20 +490,6 @@ mod tests {
                 field,
                 "{constraint:?}"
             );
-        }
-    }
-
-    #[test]
-    fn codes_that_pass_are_told_from_mistakes() {
-        for (code, passes) in [
-            ("57014", true),
-            ("57P01", true),
-            ("08006", true),
-            ("40P01", true),
-            ("42P01", false),
-            ("55P03", true),
-        ] {
-            assert_eq!(is_passing(code), passes, "{code}");
         }
     }
 }

@@ -15,10 +15,14 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
-use sqlx::PgPool;
-use tokio::time::timeout;
 
-use crate::{observe::monitoring::Recent, postgres::replicas::Servers};
+use crate::{
+    observe::monitoring::Recent,
+    postgres::{
+        held::{Background, in_time},
+        replicas::Servers,
+    },
+};
 
 /// The upper ends, in seconds, of the classes that delivery times are counted in.
 const SECONDS: [f64; 14] = [
@@ -32,8 +36,6 @@ const QUERY_SECONDS: [f64; 12] = [
 const RESPONSE_SECONDS: [f64; 11] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0,
 ];
-/// How long a database may take to say what only it knows; what it does not say in time is not a number.
-const ASK: Duration = Duration::from_secs(5);
 
 /// Why a delivery failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -68,6 +70,8 @@ pub(crate) enum Fallback {
 /// Why a request got no connection to the primary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
 pub(crate) enum Refused {
+    /// It had not been reached since the start.
+    NotReady,
     /// All were in use.
     Exhausted,
     /// It had failed again and again.
@@ -473,6 +477,7 @@ async fn show(State(servers): State<Servers>) -> Response {
 }
 
 /// What only the servers know.
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Asked {
     /// How many rows wait in the outbox, and for how many seconds the oldest has.
     pub(crate) outbox: Option<(i64, f64)>,
@@ -480,35 +485,33 @@ pub(crate) struct Asked {
     pub(crate) lag: Option<f64>,
 }
 
-/// Asks them, each for five seconds at most. One that has failed again and again is not asked.
+/// Asks them, once for all who ask at a time, and on connections that no request waits for. What one does not say in time
+/// is left out; one that has failed again and again is not asked.
 pub(crate) async fn ask(servers: &Servers) -> Asked {
-    let primary = servers.primary();
-    if primary.circuit() != "closed" {
-        return Asked {
-            outbox: None,
-            lag: None,
-        };
-    }
-    let (outbox, lag) = tokio::join!(
-        timeout(ASK, outbox(primary.pool())),
-        timeout(ASK, servers.replica_lag())
-    );
-    Asked {
-        outbox: outbox.ok().and_then(Result::ok),
-        lag: lag.ok().flatten(),
-    }
+    let question = async {
+        let primary = servers.primary();
+        if !primary.is_ready() || primary.circuit() != "closed" {
+            return Asked::default();
+        }
+        let (outbox, lag) = tokio::join!(outbox(servers.background()), servers.replica_lag());
+        Asked {
+            outbox: outbox.ok(),
+            lag,
+        }
+    };
+    servers.watched().asked.ask(question).await
 }
 
 /// How many rows wait, and for how many seconds the oldest has.
-async fn outbox(pool: &PgPool) -> Result<(i64, f64), sqlx::Error> {
-    let row = sqlx::query!(
+async fn outbox(pool: &Background) -> Result<(i64, f64), sqlx::Error> {
+    let ask = sqlx::query!(
         r#"SELECT (SELECT count(*) FROM (SELECT FROM outbox LIMIT 100000) AS counted) AS "waiting!",
                   coalesce((SELECT CASE WHEN pg_catalog.isfinite(created_at)
                                    THEN extract(epoch FROM pg_catalog.clock_timestamp() - created_at)::float8 END
                             FROM outbox ORDER BY id LIMIT 1), 0) AS "oldest!""#
-    )
-    .fetch_one(pool)
-    .await?;
+    );
+    let mut held = pool.acquire().await?;
+    let row = in_time(held.until(), ask.fetch_one(&mut *held)).await?;
     Ok((row.waiting, row.oldest))
 }
 

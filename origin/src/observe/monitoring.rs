@@ -20,8 +20,11 @@ use utoipa::ToSchema;
 
 use crate::{
     http::{answer::written, error::Problem},
-    observe::metrics::ask,
-    postgres::{primary::NoConnection, replicas::Servers},
+    observe::{
+        health::{reach, standing},
+        metrics::ask,
+    },
+    postgres::replicas::Servers,
 };
 
 /// How many of the last times are kept.
@@ -162,14 +165,8 @@ pub(crate) async fn measure(
     (status = 200, body = DatabaseHealth), (status = 503, body = DatabaseHealth)))]
 pub(crate) async fn database(State(servers): State<Servers>) -> Result<Response, Problem> {
     let primary = servers.primary();
-    let begun = Instant::now();
-    let (code, status, latency) = match primary.acquire().await {
-        Ok(_) => (StatusCode::OK, "healthy", Some(begun.elapsed())),
-        Err(NoConnection::Exhausted) => (StatusCode::OK, "degraded", None),
-        Err(NoConnection::Open { .. } | NoConnection::Unreachable) => {
-            (StatusCode::SERVICE_UNAVAILABLE, "unhealthy", None)
-        }
-    };
+    let reached = reach(&servers).await;
+    let (code, status) = standing(reached);
     let asked = ask(&servers).await;
     let pool = primary.pool();
     let health = DatabaseHealth {
@@ -181,7 +178,7 @@ pub(crate) async fn database(State(servers): State<Servers>) -> Result<Response,
             max: pool.options().get_max_connections(),
             waiting: servers.metrics().waiting_requests(),
         },
-        latency_ms: latency.map(|latency| latency.as_secs_f64() * 1_000.0),
+        latency_ms: reached.ok().map(|latency| latency.as_secs_f64() * 1_000.0),
         replica: Replica {
             configured: servers.has_replica(),
             lag_bytes: asked.lag,

@@ -1,4 +1,4 @@
-//! Reaching a database when we start, and bringing its tables up to date.
+//! Reaching a database, and bringing its tables up to date.
 
 use std::{
     str::FromStr,
@@ -12,13 +12,15 @@ use sqlx::{
 };
 use tokio::time::{sleep, timeout};
 
-/// How long a start waits for a database that refuses connections: both may be starting.
-const PATIENCE: Duration = Duration::from_secs(5);
+use crate::postgres::refusal;
+
+/// How long a database that refuses connections may be waited for: both may be starting.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 /// How long one attempt to connect may take.
 const ATTEMPT: Duration = Duration::from_secs(2);
 /// How long a migration waits for a lock. Who comes after it waits as long.
 const LOCK: Duration = Duration::from_secs(1);
-/// How long locks that others hold keep a start waiting.
+/// How long locks that others hold keep an attempt to migrate waiting.
 const LOCKED: Duration = Duration::from_secs(60);
 
 /// Why a database cannot be used. No text has a password in it.
@@ -36,10 +38,26 @@ pub enum ConnectError {
         database: String,
         /// What the attempt ended with.
         reason: String,
+        /// Whether it may be reached later, as it is.
+        is_passing: bool,
     },
     /// The database's tables cannot be brought up to date.
     #[error("cannot migrate the database: {0}")]
     Migration(#[from] MigrateError),
+}
+
+impl ConnectError {
+    /// Whether the same may succeed later.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            Self::Url => false,
+            Self::Database { is_passing, .. } => *is_passing,
+            Self::Migration(
+                MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _),
+            ) => refusal::is_passing(error),
+            Self::Migration(_) => false,
+        }
+    }
 }
 
 /// Options for a connection to `url`, whose statements run for at most `statement`.
@@ -86,36 +104,33 @@ pub(crate) async fn migrate(url: &str) -> Result<(), ConnectError> {
 
 /// Whether a lock was not to be had in time (`lock_not_available`).
 fn is_locked(error: &MigrateError) -> bool {
-    let (MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) = error else {
-        return false;
-    };
-    let refused = error.as_database_error().and_then(|refused| refused.code());
-    refused.is_some_and(|code| code == "55P03")
+    match error {
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
+            refusal::is_contended(error)
+        }
+        _ => false,
+    }
 }
 
-/// Tries to connect until it works, the answer is final, or patience ends.
-pub(crate) async fn reach(options: &PgConnectOptions) -> Result<(), ConnectError> {
-    let end = Instant::now() + PATIENCE;
+/// Tries to connect until it works, the answer is final, or patience ends; once at least.
+pub(crate) async fn reach(
+    options: &PgConnectOptions,
+    patience: Duration,
+) -> Result<(), ConnectError> {
+    let end = Instant::now() + patience;
     loop {
-        let (reason, is_final) = match timeout(ATTEMPT, PgConnection::connect_with(options)).await {
+        let (reason, is_passing) = match timeout(ATTEMPT, PgConnection::connect_with(options)).await
+        {
             Ok(Ok(connection)) => {
                 // The pool makes its own; that this one closes badly matters to nobody.
                 let _ = connection.close().await;
                 return Ok(());
             }
-            Ok(Err(error)) => {
-                // A server that is starting up answers too (class 57); other answers do not change by waiting.
-                let code = error
-                    .as_database_error()
-                    .and_then(|refused| refused.code().map(String::from));
-                (
-                    error.to_string(),
-                    code.is_some_and(|code| !code.starts_with("57")),
-                )
-            }
-            Err(_) => (format!("no answer within {} s", ATTEMPT.as_secs()), false),
+            // A server that is starting up answers too.
+            Ok(Err(error)) => (error.to_string(), !refusal::is_turned_away(&error)),
+            Err(_) => (format!("no answer within {} s", ATTEMPT.as_secs()), true),
         };
-        if is_final || Instant::now() >= end {
+        if !is_passing || Instant::now() >= end {
             return Err(ConnectError::Database {
                 host: format!("{}:{}", options.get_host(), options.get_port()),
                 database: options
@@ -123,6 +138,7 @@ pub(crate) async fn reach(options: &PgConnectOptions) -> Result<(), ConnectError
                     .unwrap_or("(the user's own)")
                     .to_owned(),
                 reason,
+                is_passing,
             });
         }
         sleep(Duration::from_millis(100)).await;

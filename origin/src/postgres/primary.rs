@@ -2,15 +2,12 @@
 //!
 //! A request first takes one of as many slots as the pool has connections. Who gets none in time is told that all are in
 //! use (503 with `Retry-After`), which is our load and says nothing of PostgreSQL. Who has a slot waits for PostgreSQL
-//! alone: when that does not come in time either, or a statement fails because PostgreSQL went away or took too long, it
-//! is a failure, and some in a row open the [`Breaker`].
+//! alone: when that does not come in time either, or a statement fails because PostgreSQL went away or does not answer, it
+//! is a failure, and some in a row open the [`Breaker`]. A statement that PostgreSQL itself cancels, because it took too
+//! long or waits for a lock, is no failure of PostgreSQL.
 
 use std::{
-    panic::resume_unwind,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -19,10 +16,10 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use sqlx::{PgPool, Postgres, Transaction, pool::PoolConnection};
+use sqlx::PgPool;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::{self, timeout_at},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    time::{self, sleep_until, timeout_at},
 };
 
 use crate::{
@@ -31,12 +28,12 @@ use crate::{
     observe::metrics::{Metrics, Refused, Use},
     postgres::{
         breaker::{Admission, Breaker},
-        replicas::Servers,
+        held::Held,
+        pools::ACQUIRE,
+        readiness::Readiness,
+        replicas::{PRIMARY, Servers, TIDEGATE_LSN},
     },
 };
-
-/// How long a request waits for a connection, a slot included.
-pub(crate) const ACQUIRE: Duration = Duration::from_secs(2);
 
 /// The primary. Cheap to clone.
 #[derive(Clone)]
@@ -45,14 +42,17 @@ pub(crate) struct Primary(Arc<Inner>);
 struct Inner {
     pool: PgPool,
     slots: Arc<Semaphore>,
+    ready: Readiness,
     breaker: Mutex<Breaker>,
     clock: Clock,
     metrics: Arc<Metrics>,
 }
 
 /// Why there is no connection.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum NoConnection {
+    /// PostgreSQL has not been reached since the start, or its tables are not up to date yet.
+    NotReady,
     /// All are in use, and none came free in time.
     Exhausted,
     /// The circuit is open, for so long.
@@ -66,7 +66,7 @@ impl From<NoConnection> for Problem {
         match reason {
             NoConnection::Exhausted => Self::busy(),
             NoConnection::Open { wait } => Self::unavailable_for(wait),
-            NoConnection::Unreachable => Self::unavailable(),
+            NoConnection::NotReady | NoConnection::Unreachable => Self::unavailable(),
         }
     }
 }
@@ -103,9 +103,16 @@ impl Drop for Slot {
 
 impl Primary {
     /// `slots` requests at once may have a connection of the pool.
-    pub(crate) fn new(pool: PgPool, slots: u32, metrics: Arc<Metrics>, clock: Clock) -> Self {
+    pub(crate) fn new(
+        pool: PgPool,
+        slots: u32,
+        ready: Readiness,
+        metrics: Arc<Metrics>,
+        clock: Clock,
+    ) -> Self {
         Self(Arc::new(Inner {
             pool,
+            ready,
             slots: Arc::new(Semaphore::new(slots as usize)),
             breaker: Mutex::default(),
             clock,
@@ -123,23 +130,26 @@ impl Primary {
         self.breaker().name()
     }
 
+    /// Whether PostgreSQL has been reached since the start, and its tables are up to date.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.0.ready.is_declared()
+    }
+
     /// A connection for one read.
-    pub(crate) async fn acquire(&self) -> Result<(PoolConnection<Postgres>, Slot), NoConnection> {
-        self.hold(Use::Read, self.0.pool.acquire()).await
+    pub(crate) async fn acquire(&self) -> Result<(Held, Slot), NoConnection> {
+        self.hold(Use::Read).await
     }
 
-    /// A transaction for one write.
-    pub(crate) async fn begin(
-        &self,
-    ) -> Result<(Transaction<'static, Postgres>, Slot), NoConnection> {
-        self.hold(Use::Write, self.0.pool.begin()).await
+    /// A connection for one write, on which a transaction has begun.
+    pub(crate) async fn begin(&self) -> Result<(Held, Slot), NoConnection> {
+        self.hold(Use::Write).await
     }
 
-    async fn hold<T>(
-        &self,
-        purpose: Use,
-        getting: impl Future<Output = Result<T, sqlx::Error>>,
-    ) -> Result<(T, Slot), NoConnection> {
+    async fn hold(&self, purpose: Use) -> Result<(Held, Slot), NoConnection> {
+        if !self.is_ready() {
+            self.0.metrics.refused(Refused::NotReady);
+            return Err(NoConnection::NotReady);
+        }
         let admission = self.breaker().admit(self.now());
         let probe = match admission {
             Admission::Pass => None,
@@ -161,14 +171,22 @@ impl Primary {
             return Err(NoConnection::Exhausted);
         };
         let permit = permit.expect("nobody closes the slots");
+        let getting = async {
+            let mut held = Held::new(self.0.pool.acquire().await?, end);
+            if purpose == Use::Write {
+                held.begin().await?;
+            }
+            Ok::<_, sqlx::Error>(held)
+        };
         let got = timeout_at(end, getting).await;
         if let Some(mut probe) = probe {
             probe.outcome = Some(matches!(got, Ok(Ok(_))));
         }
         let reason = match got {
-            Ok(Ok(connection)) => {
+            Ok(Ok(mut held)) => {
+                held.renew();
                 let slot = Slot::new(Some(permit), purpose, &self.0.metrics);
-                return Ok((connection, slot));
+                return Ok((held, slot));
             }
             Ok(Err(error)) => error.to_string(),
             Err(_) => "it took too long".to_owned(),
@@ -215,22 +233,71 @@ impl Drop for Probe<'_> {
     }
 }
 
-/// Stands in every request; true once it has had a connection of the primary.
-#[derive(Clone, Default)]
-pub(crate) struct Ticket(Arc<AtomicBool>);
+/// Stands in every request, and knows of its connection to the primary.
+#[derive(Clone)]
+pub(crate) struct Ticket(Arc<watch::Sender<Work>>);
 
-impl Ticket {
-    pub(crate) fn of(request: &axum::http::Extensions) -> Self {
-        request.get::<Self>().cloned().unwrap_or_default()
-    }
+/// What a request does on the primary.
+#[derive(Clone, Copy, Default)]
+struct Work {
+    /// Whether it has had a connection.
+    began: bool,
+    /// Until when it may have the one that it has.
+    until: Option<time::Instant>,
+}
 
-    pub(crate) fn mark(&self) {
-        self.0.store(true, Ordering::Relaxed);
+/// A request's connection, for as long as this lives.
+pub(crate) struct Working(Ticket);
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        self.0.0.send_modify(|work| work.until = None);
     }
 }
 
-/// Does each request to its end, whether its client waits for it or not, and tells the breaker what became of its
-/// statements.
+impl Ticket {
+    fn new() -> Self {
+        Self(Arc::new(watch::Sender::default()))
+    }
+
+    pub(crate) fn of(request: &axum::http::Extensions) -> Self {
+        request.get::<Self>().cloned().unwrap_or_else(Self::new)
+    }
+
+    /// Says that the request has a connection.
+    pub(crate) fn mark(&self, held: &Held) -> Working {
+        let (began, until) = (true, Some(held.until()));
+        self.0.send_replace(Work { began, until });
+        Working(self.clone())
+    }
+
+    /// Whether the request has had a connection.
+    pub(crate) fn is_marked(&self) -> bool {
+        self.0.borrow().began
+    }
+
+    /// Ready when the request has its connection for longer than it may.
+    async fn overdue(&self) {
+        let mut work = self.0.subscribe();
+        loop {
+            let until = work.borrow_and_update().until;
+            let late = async {
+                match until {
+                    Some(until) => sleep_until(until).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = late => return,
+                // The sender is this ticket's own.
+                _ = work.changed() => {}
+            }
+        }
+    }
+}
+
+/// Does each request to its end, whether its client waits for it or not, but no longer than it may have a connection, and
+/// tells the breaker what became of its statements. One that panics is answered as well.
 ///
 /// A request that was given up in the midst of a statement would leave a connection that is in use with nobody's slot:
 /// those who come next would wait for PostgreSQL's sake, as it were, when all they lack is a connection.
@@ -239,11 +306,23 @@ pub(crate) async fn watch(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let ticket = Ticket::default();
+    let ticket = Ticket::new();
     request.extensions_mut().insert(ticket.clone());
+    let is_write = !request.method().is_safe();
     let doing = tokio::spawn(async move {
-        let answer = next.run(request).await;
-        if ticket.0.load(Ordering::Relaxed) {
+        let answer = tokio::select! {
+            answer = next.run(request) => answer,
+            () = ticket.overdue() => {
+                tracing::warn!("the database does not answer in the midst of a request");
+                let mut answer = Problem::silent().into_response();
+                if is_write {
+                    // Who knows what it has committed.
+                    answer.headers_mut().insert(TIDEGATE_LSN, PRIMARY);
+                }
+                answer
+            }
+        };
+        if ticket.is_marked() {
             let primary = servers.primary();
             if answer.extensions().get::<Unavailable>().is_some() {
                 primary.failed();
@@ -255,10 +334,11 @@ pub(crate) async fn watch(
     });
     match doing.await {
         Ok(answer) => answer,
-        Err(ended) => match ended.try_into_panic() {
-            Ok(panic) => resume_unwind(panic),
-            // The runtime ends.
-            Err(_) => Problem::unavailable().into_response(),
-        },
+        Err(ended) if ended.is_panic() => {
+            tracing::error!("a request panicked");
+            Problem::internal().into_response()
+        }
+        // The runtime ends.
+        Err(_) => Problem::unavailable().into_response(),
     }
 }

@@ -17,10 +17,10 @@ use std::{
     ops::{Deref, DerefMut},
     pin::pin,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use axum::{
@@ -30,35 +30,38 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use sqlx::{PgConnection, PgPool, Postgres, pool::PoolConnection};
-use tokio::time::timeout;
+use sqlx::{PgConnection, PgPool};
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
     clock::Clock,
     http::{error::Problem, jwt},
     learning::{courses::search::Notes, passwords::Hashing},
-    observe::metrics::{Fallback, Metrics, Use},
+    observe::{
+        Watched,
+        metrics::{Fallback, Metrics, Use},
+    },
     postgres::{
+        held::{Background, Held, in_time},
         lsn::{Lsn, position_of},
-        primary::{Primary, Slot, Ticket},
+        primary::{Primary, Slot, Ticket, Working},
     },
     redis::on_redis::OnRedis,
 };
 
-const TIDEGATE_LSN: HeaderName = HeaderName::from_static("tidegate-lsn");
+pub(crate) const TIDEGATE_LSN: HeaderName = HeaderName::from_static("tidegate-lsn");
 /// In place of a position: only the primary is known to show it.
-const PRIMARY: HeaderValue = HeaderValue::from_static("primary");
+pub(crate) const PRIMARY: HeaderValue = HeaderValue::from_static("primary");
 /// How long a replica that failed to say so is left alone.
 const REST: Duration = Duration::from_secs(1);
 /// How long a read may take on the replica. Its statements end before; this is for a server that has stopped in the midst.
 const READ: Duration = Duration::from_secs(3);
-/// How long reading the position after a write may take.
-const STAMP: Duration = Duration::from_secs(5);
 
 /// The primary, and a replica where there is one. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Servers {
     primary: Primary,
+    background: Background,
     replica: Option<Arc<Replica>>,
     metrics: Arc<Metrics>,
     clock: Clock,
@@ -67,14 +70,15 @@ pub(crate) struct Servers {
     jwt_key: Option<jwt::Key>,
     request_key: [u8; 32],
     hashing: Hashing,
+    watched: Arc<Watched>,
 }
 
 struct Replica {
     pool: PgPool,
     /// How long it may take to say where it is, a new connection included.
     deadline: Duration,
-    /// The identifier that the primary's cluster shares with its standbys.
-    system: i64,
+    /// The identifier that the primary's cluster shares with its standbys, once the primary has told it.
+    system: OnceLock<i64>,
     rests_until: Mutex<Option<Instant>>,
 }
 
@@ -87,9 +91,15 @@ struct Place {
 
 impl Servers {
     /// A primary without a replica.
-    pub(crate) fn new(primary: Primary, metrics: Arc<Metrics>, clock: Clock) -> Self {
+    pub(crate) fn new(
+        primary: Primary,
+        background: Background,
+        metrics: Arc<Metrics>,
+        clock: Clock,
+    ) -> Self {
         Self {
             primary,
+            background,
             replica: None,
             on_redis: Arc::new(OnRedis::none(metrics.clone())),
             metrics,
@@ -98,6 +108,7 @@ impl Servers {
             jwt_key: None,
             request_key: [0; 32],
             hashing: Hashing::default(),
+            watched: Arc::default(),
         }
     }
 
@@ -137,34 +148,43 @@ impl Servers {
         &self.on_redis
     }
 
-    /// The same with a replica, which need not be there yet.
-    ///
-    /// # Errors
-    /// When the primary does not say which cluster it is.
-    pub(crate) async fn with_replica(
-        self,
-        pool: PgPool,
-        deadline: Duration,
-    ) -> Result<Self, sqlx::Error> {
-        let system = sqlx::query_scalar!(
-            r#"SELECT system_identifier AS "system!" FROM pg_control_system()"#
-        )
-        .fetch_one(self.primary.pool())
-        .await?;
+    /// The same with a replica, which need not be there yet, and is read once the primary is [`identify`](Self::identify)d.
+    pub(crate) fn with_replica(self, pool: PgPool, deadline: Duration) -> Self {
         let replica = Replica {
             pool,
             deadline,
-            system,
+            system: OnceLock::new(),
             rests_until: Mutex::new(None),
         };
-        Ok(Self {
+        Self {
             replica: Some(Arc::new(replica)),
             ..self
-        })
+        }
+    }
+
+    /// Asks the primary which cluster it is, so that its replica can be told from others.
+    ///
+    /// # Errors
+    /// When it does not say.
+    pub(crate) async fn identify(&self) -> Result<(), sqlx::Error> {
+        let Some(replica) = &self.replica else {
+            return Ok(());
+        };
+        let ask = sqlx::query_scalar!(
+            r#"SELECT system_identifier AS "system!" FROM pg_control_system()"#
+        );
+        let mut held = self.background.acquire().await?;
+        let system = in_time(held.until(), ask.fetch_one(&mut *held)).await?;
+        replica.system.get_or_init(|| system);
+        Ok(())
     }
 
     pub(crate) fn primary(&self) -> &Primary {
         &self.primary
+    }
+
+    pub(crate) fn background(&self) -> &Background {
+        &self.background
     }
 
     pub(crate) fn metrics(&self) -> &Arc<Metrics> {
@@ -173,6 +193,10 @@ impl Servers {
 
     pub(crate) fn has_replica(&self) -> bool {
         self.replica.is_some()
+    }
+
+    pub(crate) fn watched(&self) -> &Watched {
+        &self.watched
     }
 
     /// Where searches are noted.
@@ -185,6 +209,7 @@ impl Servers {
     }
 
     pub(crate) async fn close(&self) {
+        self.background.close().await;
         self.primary.pool().close().await;
         if let Some(replica) = &self.replica {
             replica.pool.close().await;
@@ -195,15 +220,18 @@ impl Servers {
     pub(crate) async fn replica_lag(&self) -> Option<f64> {
         let replica = self.replica.as_ref()?;
         // The replica first: the primary only moves on meanwhile, and the difference is not negative.
-        let mut connection = replica.pool.acquire().await.ok()?;
-        let replayed = place(&mut connection).await.ok()?.lsn?;
-        let (mut connection, _slot) = self.primary.acquire().await.ok()?;
-        let written = written_so_far(&mut connection).await.ok()?;
+        let end = Instant::now() + READ;
+        let mut held = Held::new(replica.pool.acquire().await.ok()?, end);
+        let replayed = in_time(end, place(&mut held)).await.ok()?.lsn?;
+        let mut held = self.background.acquire().await.ok()?;
+        let written = in_time(held.until(), written_so_far(&mut held))
+            .await
+            .ok()?;
         (written.timeline == replayed.timeline)
             .then(|| written.position.saturating_sub(replayed.position) as f64)
     }
 
-    async fn reader(&self, request: &HeaderMap) -> Result<PoolConnection<Postgres>, Fallback> {
+    async fn reader(&self, request: &HeaderMap, until: Instant) -> Result<Held, Fallback> {
         let replica = self.replica.as_ref().ok_or(Fallback::Unavailable)?;
         let mut given = request.get_all(TIDEGATE_LSN).iter();
         let needed = match (given.next(), given.next()) {
@@ -211,32 +239,37 @@ impl Servers {
             (Some(one), None) => one.to_str().ok().and_then(|text| text.parse().ok()),
             (Some(_), Some(_)) => None,
         };
-        replica.reader(needed.ok_or(Fallback::Unreadable)?).await
+        replica
+            .reader(needed.ok_or(Fallback::Unreadable)?, until)
+            .await
     }
 }
 
 impl Replica {
-    /// A connection to the replica, if it shows all that had been written at `needed`.
-    async fn reader(&self, needed: Lsn) -> Result<PoolConnection<Postgres>, Fallback> {
+    /// A connection to the replica until a moment, if it shows all that had been written at `needed`.
+    async fn reader(&self, needed: Lsn, until: Instant) -> Result<Held, Fallback> {
+        let system = self.system.get().copied();
+        let system = system.ok_or(Fallback::Unavailable)?;
         if self.rests() {
             return Err(Fallback::Unavailable);
         }
+        let end = Instant::now() + self.deadline;
         let asking = async {
-            let mut connection = self.pool.acquire().await?;
-            let place = place(&mut connection).await?;
-            Ok::<_, sqlx::Error>((connection, place))
+            let mut held = Held::new(self.pool.acquire().await?, end);
+            let place = place(&mut held).await?;
+            Ok((held, place))
         };
-        let (connection, place) = match timeout(self.deadline, asking).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => return Err(self.failed(&error.to_string())),
-            Err(_) => return Err(self.failed("it took too long")),
+        let (mut held, place) = match in_time(end, asking).await {
+            Ok(answer) => answer,
+            Err(error) => return Err(self.failed(&error.to_string())),
         };
-        if !place.is_standby || place.system != self.system {
+        held.keep_until(until);
+        if !place.is_standby || place.system != system {
             return Err(Fallback::NotAReplica);
         }
         match place.lsn {
             Some(lsn) if lsn.timeline != needed.timeline => Err(Fallback::OtherTimeline),
-            Some(lsn) if lsn.position >= needed.position => Ok(connection),
+            Some(lsn) if lsn.position >= needed.position => Ok(held),
             _ => Err(Fallback::Behind),
         }
     }
@@ -299,21 +332,23 @@ async fn written_so_far(connection: &mut PgConnection) -> Result<Lsn, sqlx::Erro
 /// A connection for the statements of one read: of the replica if it may be used, else of the primary.
 pub(crate) struct Reader {
     // Declared first, so that the connection is free before its slot is.
-    connection: PoolConnection<Postgres>,
+    held: Held,
     _slot: Slot,
+    /// On the primary.
+    _working: Option<Working>,
 }
 
 impl Deref for Reader {
     type Target = PgConnection;
 
     fn deref(&self) -> &PgConnection {
-        &self.connection
+        &self.held
     }
 }
 
 impl DerefMut for Reader {
     fn deref_mut(&mut self) -> &mut PgConnection {
-        &mut self.connection
+        &mut self.held
     }
 }
 
@@ -322,13 +357,14 @@ impl FromRequestParts<Servers> for Reader {
 
     async fn from_request_parts(parts: &mut Parts, servers: &Servers) -> Result<Self, Problem> {
         if let Some(attempt) = parts.extensions.get::<Attempt>() {
-            match servers.reader(&parts.headers).await {
-                Ok(connection) => {
+            match servers.reader(&parts.headers, attempt.until).await {
+                Ok(held) => {
                     servers.metrics.replica_reads.inc();
-                    attempt.0.store(true, Ordering::Relaxed);
+                    attempt.is_asked.store(true, Ordering::Relaxed);
                     return Ok(Self {
-                        connection,
+                        held,
                         _slot: Slot::free(Use::ReplicaRead, &servers.metrics),
+                        _working: None,
                     });
                 }
                 Err(reason) => servers.metrics.fell_back(reason),
@@ -354,10 +390,10 @@ impl PrimaryReader {
     }
 
     pub(crate) async fn begin(self) -> Result<Reader, Problem> {
-        let (connection, slot) = self.primary.acquire().await?;
-        self.ticket.mark();
+        let (held, slot) = self.primary.acquire().await?;
         Ok(Reader {
-            connection,
+            _working: Some(self.ticket.mark(&held)),
+            held,
             _slot: slot,
         })
     }
@@ -383,9 +419,14 @@ impl FromRef<Servers> for Clock {
     }
 }
 
-/// Stands in a request that a replica may answer; true once it was asked to.
-#[derive(Clone, Default)]
-struct Attempt(Arc<AtomicBool>);
+/// Stands in a request that a replica may answer.
+#[derive(Clone)]
+struct Attempt {
+    /// True once it was asked to.
+    is_asked: Arc<AtomicBool>,
+    /// When the primary is asked instead.
+    until: Instant,
+}
 
 /// Lets a replica answer reads, does those that it fails again on the primary, and says in the answer to a write from
 /// which position on it is seen; in that to a read which demanded the primary, how far that has come.
@@ -395,8 +436,11 @@ pub(crate) async fn direct(
     next: Next,
 ) -> Response {
     if !request.method().is_safe() {
+        let ticket = Ticket::of(request.extensions());
         let mut answer = next.run(request).await;
-        if answer.extensions().get::<OnRedisAlone>().is_none() {
+        // What was refused without a look at the database says nothing of it. Where the database failed, who knows.
+        let may_be_done = ticket.is_marked() || answer.status().is_server_error();
+        if may_be_done && answer.extensions().get::<OnRedisAlone>().is_none() {
             let lsn = seen_from(&servers, answer.status()).await;
             answer.headers_mut().insert(TIDEGATE_LSN, lsn);
         }
@@ -422,19 +466,22 @@ pub(crate) async fn direct(
     // What a read's body says matters to nobody here, so the second attempt has none.
     let again = Request::from_parts(parts.clone(), Body::empty());
     request = Request::from_parts(parts, body);
-    let attempt = Attempt::default();
+    let attempt = Attempt {
+        is_asked: Arc::default(),
+        until: Instant::now() + READ,
+    };
     request.extensions_mut().insert(attempt.clone());
     let mut reading = pin!(next.clone().run(request));
-    let answer = match timeout(READ, &mut reading).await {
+    let answer = match timeout_at(attempt.until, &mut reading).await {
         Ok(answer) => answer,
-        Err(_) if attempt.0.load(Ordering::Relaxed) => {
+        Err(_) if attempt.is_asked.load(Ordering::Relaxed) => {
             replica.failed("it stopped in the midst of a read");
             servers.metrics.fell_back(Fallback::Failed);
             return next.run(again).await;
         }
         Err(_) => reading.await,
     };
-    if answer.status().is_server_error() && attempt.0.load(Ordering::Relaxed) {
+    if answer.status().is_server_error() && attempt.is_asked.load(Ordering::Relaxed) {
         servers.metrics.fell_back(Fallback::Failed);
         return next.run(again).await;
     }
@@ -458,11 +505,10 @@ async fn seen_from(servers: &Servers, answer: StatusCode) -> HeaderValue {
         return PRIMARY;
     }
     let asking = async {
-        let (mut connection, _slot) = servers.primary.acquire().await.ok()?;
-        written_so_far(&mut connection).await.ok()
+        let (mut held, _slot) = servers.primary.acquire().await.ok()?;
+        in_time(held.until(), written_so_far(&mut held)).await.ok()
     };
-    match timeout(STAMP, asking).await {
-        Ok(Some(lsn)) => HeaderValue::try_from(lsn.to_string()).unwrap_or(PRIMARY),
-        Ok(None) | Err(_) => PRIMARY,
-    }
+    let lsn = asking.await;
+    lsn.and_then(|lsn| HeaderValue::try_from(lsn.to_string()).ok())
+        .unwrap_or(PRIMARY)
 }

@@ -3,12 +3,13 @@
 use std::ops::{Deref, DerefMut};
 
 use axum::{extract::FromRequestParts, http::request::Parts};
-use sqlx::{PgConnection, Postgres, Transaction};
+use sqlx::PgConnection;
 
 use crate::{
     http::{conditions::Conditions, error::Problem},
     postgres::{
-        primary::{Primary, Slot, Ticket},
+        held::Held,
+        primary::{Primary, Slot, Ticket, Working},
         replicas::Servers,
     },
 };
@@ -23,8 +24,9 @@ pub(crate) struct Writer {
 /// A write's transaction. Dropping it leaves everything as it was.
 pub(crate) struct Write {
     // Declared first, so that the connection is free before its slot is.
-    transaction: Transaction<'static, Postgres>,
+    held: Held,
     _slot: Slot,
+    _working: Working,
     /// What the request demands.
     pub(crate) conditions: Conditions,
 }
@@ -39,10 +41,10 @@ impl Writer {
     }
 
     pub(crate) async fn begin(self) -> Result<Write, Problem> {
-        let (transaction, slot) = self.primary.begin().await?;
-        self.ticket.mark();
+        let (held, slot) = self.primary.begin().await?;
         Ok(Write {
-            transaction,
+            _working: self.ticket.mark(&held),
+            held,
             _slot: slot,
             conditions: self.conditions,
         })
@@ -58,8 +60,8 @@ impl FromRequestParts<Servers> for Writer {
 }
 
 impl Write {
-    pub(crate) async fn commit(self) -> Result<(), Problem> {
-        Ok(self.transaction.commit().await?)
+    pub(crate) async fn commit(mut self) -> Result<(), Problem> {
+        Ok(self.held.commit().await?)
     }
 }
 
@@ -67,12 +69,12 @@ impl Deref for Write {
     type Target = PgConnection;
 
     fn deref(&self) -> &PgConnection {
-        &self.transaction
+        &self.held
     }
 }
 
 impl DerefMut for Write {
     fn deref_mut(&mut self) -> &mut PgConnection {
-        &mut self.transaction
+        &mut self.held
     }
 }

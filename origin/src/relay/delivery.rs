@@ -20,12 +20,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sqlx::{PgConnection, PgPool, postgres::PgListener};
+use sqlx::{PgConnection, postgres::PgListener};
 use tokio::time::{sleep, timeout};
 
 use crate::{
     observe::metrics::{Failure, Metrics},
-    postgres::{lsn::Lsn, refusal::is_of_the_rows},
+    postgres::{
+        held::{Background, in_time},
+        lsn::Lsn,
+        refusal::is_of_the_rows,
+    },
     relay::outbox::{PurgeSink, SinkError, is_tag},
 };
 
@@ -77,7 +81,7 @@ impl RelayError {
 ///
 /// Ending in the midst of an append is harmless: the rows stay and are appended again by the next relay.
 pub(crate) async fn relay(
-    pool: PgPool,
+    pool: Background,
     sink: Arc<dyn PurgeSink>,
     metrics: Arc<Metrics>,
     shutdown: impl Future<Output = ()> + Send,
@@ -95,7 +99,7 @@ pub(crate) async fn relay(
 }
 
 struct Relay {
-    pool: PgPool,
+    pool: Background,
     sink: Arc<dyn PurgeSink>,
     metrics: Arc<Metrics>,
 }
@@ -168,7 +172,7 @@ impl Relay {
         loop {
             // Listening comes before looking: what is written in between wakes us.
             if listener.is_none() {
-                listener = listen(&self.pool).await;
+                listener = self.pool.listen(CHANNEL).await.ok();
             }
             if round.is_whole() && round.again.is_none() {
                 if round.delivered {
@@ -258,19 +262,21 @@ impl Relay {
         aside: &BTreeSet<i64>,
         last: &mut Option<i64>,
     ) -> Result<Option<Duration>, RelayError> {
-        let mut transaction = self.pool.begin().await?;
+        let mut held = self.pool.begin().await?;
         let aside: Vec<i64> = aside.iter().copied().collect();
         let mut after = round.after;
         let mut limit = BATCH as i64;
         if round.singly > 0 {
-            let Some(row) = next_row(&mut transaction, after, &aside).await? else {
+            let next = in_time(held.renew(), next_row(&mut held, after, &aside));
+            let Some(row) = next.await? else {
                 return Ok(None);
             };
             *last = Some(row);
             after = row - 1;
             limit = 1;
         }
-        let Some(taken) = take(&mut transaction, after, limit, &aside, last).await? else {
+        let taking = in_time(held.renew(), take(&mut held, after, limit, &aside, last));
+        let Some(taken) = taking.await? else {
             return Ok(None);
         };
         let (usable, unusable): (Vec<_>, Vec<_>) =
@@ -287,7 +293,7 @@ impl Relay {
                 .map_err(|_| RelayError::SinkDeadline)??;
         }
         let appending = taken.at.elapsed();
-        transaction.commit().await?;
+        in_time(held.renew(), held.commit()).await?;
         let lags = taken.waited.iter().map(|waited| *waited + appending);
         self.metrics.delivered(usable.len(), lags.clone());
         Ok(Some(lags.max().unwrap_or_default()))
@@ -295,9 +301,11 @@ impl Relay {
 }
 
 /// The highest number of a row, where the database says it.
-async fn highest(pool: &PgPool) -> Option<i64> {
-    let asked = sqlx::query_scalar!("SELECT pg_catalog.max(id) FROM outbox");
-    asked.fetch_one(pool).await.ok().flatten()
+async fn highest(pool: &Background) -> Option<i64> {
+    let ask = sqlx::query_scalar!("SELECT pg_catalog.max(id) FROM outbox");
+    let mut held = pool.acquire().await.ok()?;
+    let asked = in_time(held.renew(), ask.fetch_one(&mut *held)).await;
+    asked.ok().flatten()
 }
 
 /// Takes the next rows that no other relay holds: up to `limit`, and no more than come to 2,000 tags, which is what one
@@ -365,12 +373,6 @@ async fn next_row(
     )
     .fetch_optional(connection)
     .await
-}
-
-async fn listen(pool: &PgPool) -> Option<PgListener> {
-    let mut listener = PgListener::connect_with(pool).await.ok()?;
-    listener.listen(CHANNEL).await.ok()?;
-    Some(listener)
 }
 
 /// Waits for a notification, but no longer than `time`. Forgets a listener that is of no more use.

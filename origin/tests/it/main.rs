@@ -27,5 +27,8 @@ mod resources;
 mod roles;
 mod searching;
 mod sessions;
+mod silence;
+mod starting;
 mod support;
 mod watching;
+mod wire;

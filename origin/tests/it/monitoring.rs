@@ -1,10 +1,14 @@
 //! The origin says how its database does, and how long it takes, to those beside it.
 
+use std::sync::Arc;
+
 use hyper::{Method, StatusCode};
 use serde_json::json;
+use tidegate_origin::Config;
 use tidegate_services::Postgres;
+use tokio::task::JoinSet;
 
-use crate::support::{Answer, House, TOKEN, patiently};
+use crate::support::{Answer, House, TOKEN, config, database, patiently};
 
 async fn see(house: &House, path: &str) -> Answer {
     let path = format!("/api/monitoring/{path}");
@@ -117,5 +121,42 @@ async fn who_comes_through_an_edge_sees_nothing_of_it() {
             .send(Method::GET, &path, &headers, "")
             .await
             .problem(StatusCode::NOT_FOUND);
+    }
+}
+
+#[tokio::test]
+async fn who_watches_takes_no_connection_from_requests() {
+    let config = Config {
+        pool_max: 2,
+        ..config(database().await)
+    };
+    let house = Arc::new(House::told(config).await);
+    let mut holder = house.pool.begin().await.unwrap();
+    sqlx::query("LOCK TABLE outbox")
+        .execute(&mut *holder)
+        .await
+        .unwrap();
+    let mut watching = JoinSet::new();
+    for path in ["/metrics", "/api/monitoring/database/health"].repeat(3) {
+        let house = house.clone();
+        watching.spawn(async move { house.send(Method::GET, path, &[], "").await });
+    }
+    patiently("one asks how many rows wait, for all of them", || async {
+        // It may be cancelled just now, and asked again by the next.
+        house
+            .number(
+                "SELECT count(*) FROM pg_stat_activity
+                 WHERE wait_event_type = 'Lock' AND query LIKE '%clock_timestamp() - created_at%AS \"oldest!\"%'",
+            )
+            .await
+            == 1
+    })
+    .await;
+    for _ in 0..3 {
+        house.get("/courses").await.expect(StatusCode::OK);
+    }
+    holder.rollback().await.unwrap();
+    for answer in watching.join_all().await {
+        answer.expect(StatusCode::OK);
     }
 }

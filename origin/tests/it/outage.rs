@@ -2,10 +2,9 @@
 
 use hyper::StatusCode;
 use serde_json::json;
-use tidegate_origin::{ConnectError, Origin, StartError};
 use tidegate_services::Postgres;
 
-use crate::support::{House, config, database, patiently};
+use crate::support::{House, database, patiently};
 
 #[tokio::test]
 async fn a_request_without_a_database_is_told_to_come_back() {
@@ -29,58 +28,6 @@ async fn a_request_without_a_database_is_told_to_come_back() {
         .expect(StatusCode::SERVICE_UNAVAILABLE)
         .json();
     assert_eq!(health["status"], "unhealthy");
-}
-
-#[tokio::test]
-async fn an_origin_without_a_database_does_not_start_and_names_it_without_the_password() {
-    // A port that nobody listens on: it was free a moment ago, and is held open by nobody.
-    let port = std::net::TcpListener::bind(("127.0.0.1", 0))
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
-    let url = format!("postgres://someone:hunter2@127.0.0.1:{port}/shop");
-    let error = Origin::start(config(url), House::sink())
-        .await
-        .err()
-        .unwrap();
-    let text = format!("{error} {error:?}");
-    assert!(
-        text.contains(&format!("127.0.0.1:{port}")) && text.contains("shop"),
-        "{text}"
-    );
-    assert!(!text.contains("hunter2"), "{text}");
-
-    let error = Origin::start(
-        config("mysql://someone:hunter2@h/d".to_owned()),
-        House::sink(),
-    )
-    .await
-    .err()
-    .unwrap();
-    assert!(
-        matches!(error, StartError::Connect(ConnectError::Url))
-            && !format!("{error:?}").contains("hunter2")
-    );
-}
-
-#[tokio::test]
-async fn a_database_that_does_not_exist_is_final_at_once() {
-    let url = crate::support::database()
-        .await
-        .replace("/it_", "/nowhere_");
-    match Origin::start(config(url), House::sink()).await {
-        Err(StartError::Connect(ConnectError::Database {
-            database, reason, ..
-        })) => {
-            assert!(
-                database.starts_with("nowhere_") && reason.contains("does not exist"),
-                "{reason}"
-            );
-        }
-        Err(other) => panic!("{other}"),
-        Ok(_) => panic!("started without a database"),
-    }
 }
 
 #[tokio::test]

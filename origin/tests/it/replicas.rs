@@ -2,17 +2,16 @@
 
 use std::{os::unix::fs::PermissionsExt, time::Duration};
 
-use hyper::StatusCode;
+use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use tidegate_origin::{Lsn, Origin};
 use tidegate_services::Postgres;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-};
 
-use crate::support::{House, config, patiently};
+use crate::{
+    support::{House, config, patiently},
+    wire::Wire,
+};
 
 const DOCUMENT: &str = "/read/document/a";
 
@@ -252,44 +251,13 @@ async fn a_read_that_fails_on_the_replica_is_done_again_on_the_primary() {
     assert_eq!(replica_reads(&house).await, 1.0);
 }
 
-/// Stands before a server until somebody asks for documents; from then on nothing of that connection goes through, in
-/// neither direction, and it stays open.
-async fn stops_in_the_midst(server: &str) -> String {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let here = listener.local_addr().unwrap().to_string();
-    let there = server.split(['@', '/']).nth(3).unwrap().to_owned();
-    let url = server.replace(&there, &here);
-    tokio::spawn(async move {
-        while let Ok((mut client, _)) = listener.accept().await {
-            let mut server = TcpStream::connect(&there).await.unwrap();
-            tokio::spawn(async move {
-                let (mut asked, mut answered) = ([0; 8192], [0; 8192]);
-                loop {
-                    tokio::select! {
-                        read = client.read(&mut asked) => match read {
-                            Ok(length @ 1..) if !asked[..length].windows(9).any(|word| word == b"documents") =>
-                                server.write_all(&asked[..length]).await.unwrap(),
-                            Ok(1..) => std::future::pending().await,
-                            _ => return,
-                        },
-                        read = server.read(&mut answered) => match read {
-                            Ok(length @ 1..) => client.write_all(&answered[..length]).await.unwrap(),
-                            _ => return,
-                        },
-                    }
-                }
-            });
-        }
-    });
-    url
-}
-
 #[tokio::test]
 async fn a_replica_that_stops_in_the_midst_of_a_read_is_not_waited_for() {
     let primary = Postgres::ephemeral().unwrap();
     let replica = primary.replica().unwrap();
-    let url = stops_in_the_midst(&replica.url()).await;
-    let house = House::with_replica(primary.url(), url).await;
+    let wire = Wire::to(&replica.url()).await;
+    wire.catch(["FROM documents"]);
+    let house = House::with_replica(primary.url(), wire.url()).await;
     let lsn = write(&house, 1).await;
     replayed(&pool(&replica), &lsn).await;
     let reading = tokio::time::timeout(Duration::from_secs(30), read(&house, &lsn));
@@ -328,9 +296,20 @@ async fn the_answer_to_every_write_says_from_where_on_it_is_seen() {
         let lsn: Lsn = write(&house, data).await.parse().unwrap();
         assert_ne!(last.replace(lsn), Some(lsn));
     }
+    let refused = house
+        .ask_with(
+            Method::POST,
+            "/write/document",
+            &[("if-none-match", "*")],
+            json!({"key": "a", "data": 4}),
+        )
+        .await
+        .expect(StatusCode::PRECONDITION_FAILED);
+    assert!(refused.header("tidegate-lsn").parse::<Lsn>().is_ok());
+    // What was refused without a look at the database says nothing of it.
     let refused = house.post("/courses", json!({"title": 7})).await;
     assert!(refused.status.is_client_error());
-    assert!(refused.header("tidegate-lsn").parse::<Lsn>().is_ok());
+    assert_eq!(refused.header("tidegate-lsn"), "");
     assert_eq!(house.get(DOCUMENT).await.header("tidegate-lsn"), "");
     let demanded = house.get_from(DOCUMENT, "primary").await;
     assert!(demanded.header("tidegate-lsn").parse::<Lsn>().is_ok());

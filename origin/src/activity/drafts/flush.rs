@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::{PgConnection, PgPool};
-use tokio::time::timeout;
+use sqlx::PgConnection;
 
 use crate::{
     activity::{
-        behind::{DEADLINE, NotWritten, in_time},
+        behind::NotWritten,
         drafts::kept::{self, Dirty},
     },
-    postgres::refusal::{is_of_the_rows, is_too_much},
+    postgres::{
+        held::{Background, in_time},
+        refusal::{is_of_the_rows, is_too_much},
+    },
     redis::client::Redis,
 };
 
@@ -19,7 +21,7 @@ const PART: usize = 32;
 
 /// Writes drafts that have changed into the table, each once. A part that the database refuses for what is in it, or that
 /// takes too long, is halved; a draft that fails by itself waits for the next time.
-pub(crate) async fn flush(redis: &Redis, pool: &PgPool) -> Result<(), NotWritten> {
+pub(crate) async fn flush(redis: &Redis, pool: &Background) -> Result<(), NotWritten> {
     let dirty = kept::dirty(redis).await?;
     let mut parts: Vec<_> = dirty.chunks(PART).rev().collect();
     let mut failed = None;
@@ -44,15 +46,14 @@ pub(crate) async fn flush(redis: &Redis, pool: &PgPool) -> Result<(), NotWritten
     }
 }
 
-async fn write(redis: &Redis, pool: &PgPool, members: &[String]) -> Result<(), NotWritten> {
+async fn write(redis: &Redis, pool: &Background, members: &[String]) -> Result<(), NotWritten> {
     let found = kept::read(redis, members).await?;
     let drafts: Vec<_> = found.iter().flatten().collect();
     let has = if drafts.is_empty() {
         BTreeMap::new()
     } else {
-        let mut connection = pool.acquire().await?;
-        let upserted = timeout(DEADLINE, upsert(&mut connection, &drafts)).await;
-        in_time(upserted, connection)?
+        let mut held = pool.acquire().await?;
+        in_time(held.until(), upsert(&mut held, &drafts)).await?
     };
     let written: Vec<_> = members
         .iter()

@@ -32,6 +32,7 @@ use crate::{
         paging::links,
     },
     postgres::{
+        held::in_time,
         primary::Primary,
         replicas::{Reader, Servers},
     },
@@ -367,8 +368,8 @@ impl Notes {
 }
 
 async fn write(primary: &Primary, note: Note) -> Result<(), Problem> {
-    let (mut connection, _slot) = primary.acquire().await?;
-    sqlx::query!(
+    let (mut held, _slot) = primary.acquire().await?;
+    let insert = sqlx::query!(
         "INSERT INTO search_logs (user_id, query, search_type, result_count, duration_ms, clicked_course_id, clicked_position)
          VALUES ($1, $2, $3, $4, $5, $6, $7)",
         note.user_id,
@@ -378,8 +379,7 @@ async fn write(primary: &Primary, note: Note) -> Result<(), Problem> {
         note.duration_ms,
         note.clicked.map(|(course, _)| course),
         note.clicked.map(|(_, position)| position)
-    )
-    .execute(&mut *connection)
-    .await?;
+    );
+    in_time(held.until(), insert.execute(&mut *held)).await?;
     Ok(())
 }
