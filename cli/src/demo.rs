@@ -9,10 +9,12 @@ mod servers;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use clap::Args;
 use tidegate_edge::config::Config;
 use tidegate_edge::startup::Edge;
+use tidegate_origin::access::{Role, sign};
 use tidegate_origin::{Activity, Origin, PurgeSink};
 
 use crate::address::must_be_free;
@@ -28,6 +30,9 @@ const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALH
 const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
 /// Where the origin finds a port for itself.
 const ANYWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// For how long the token is good that the guide shows.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -85,6 +90,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
         admin,
         origin: origin.addr(),
         tokens: &tokens,
+        // Of nobody who is in the database: an admin need not be.
+        jwt: sign(&tokens.jwt, 0, Role::Admin, SystemTime::now() + DAY),
         servers: &servers,
     });
     runtime.block_on(stop.asked());

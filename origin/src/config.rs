@@ -137,7 +137,7 @@ impl Config {
         let given = |name| variable(name).filter(|value| !value.is_empty());
         let secret = |name| match given(name) {
             Some(value) => Ok(Some(value)),
-            None => from_file(name, &given),
+            None => from_file(name, given),
         };
         let required = |name| secret(name)?.ok_or(ConfigError::Missing(name));
         let listen = match given("TIDEGATE_ORIGIN_LISTEN") {

@@ -8,12 +8,12 @@ use axum::{
 };
 use utoipa::OpenApi;
 
-use crate::{activity, learning, observe, polyglot, postgres::replicas::Servers};
+use crate::{activity, community, learning, observe, polyglot, postgres::replicas::Servers};
 
 #[derive(OpenApi)]
 #[openapi(info(
     title = "Tidegate origin",
-    description = "Users, courses, enrollments, documents, transactions and activity."
+    description = "Users, courses, enrollments, documents, transactions, activity and circles."
 ))]
 struct Description;
 
@@ -26,6 +26,7 @@ async fn show() -> Response {
     description.merge(learning::Description::openapi());
     description.merge(polyglot::Description::openapi());
     description.merge(activity::Description::openapi());
+    description.merge(community::Description::openapi());
     description.merge(observe::Description::openapi());
     let body = description
         .to_json()

@@ -14,6 +14,7 @@ use tokio::{
 use crate::{
     activity::{self, behind, days, worker},
     clock::Clock,
+    community,
     config::Config,
     description,
     http::{
@@ -460,6 +461,7 @@ fn router(servers: Servers, token: &str) -> Router {
         .merge(learning::routes())
         .merge(polyglot::routes())
         .merge(activity::routes())
+        .merge(community::routes())
         .merge(observe::routes())
         .merge(description::routes())
         .fallback(|| async { Problem::nothing_here() })

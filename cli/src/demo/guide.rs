@@ -12,6 +12,8 @@ pub(super) struct Started<'a> {
     pub(super) admin: SocketAddr,
     pub(super) origin: SocketAddr,
     pub(super) tokens: &'a Tokens,
+    /// Says to the origin that an admin asks.
+    pub(super) jwt: String,
     pub(super) servers: &'a Servers,
 }
 
@@ -31,6 +33,7 @@ fn text(started: &Started<'_>) -> String {
         admin,
         origin,
         tokens,
+        jwt,
         servers,
     } = started;
     let postgres = servers.postgres();
@@ -67,14 +70,19 @@ Try, in another terminal:
   # A purge by tag over the admin listener: every list of courses.
   curl -s -H 'authorization: Bearer {admin_token}' -d '{{"tags":["courses"]}}' http://{admin}/purge
 
+  # Who writes says who they are: this is an admin, for a day.
+  jwt={jwt}
+
   # A write purges what shows it, some milliseconds later.
-  curl -s -H 'content-type: application/json' -d '{{"key":"tide","data":"in"}}' http://{edge}/write/document
+  curl -s -H "authorization: Bearer $jwt" -H 'content-type: application/json' -d '{{"key":"tide","data":"in"}}' http://{edge}/write/document
   curl -s http://{edge}/read/document/tide
-  curl -s -H 'content-type: application/json' -d '{{"key":"tide","data":"out"}}' http://{edge}/write/document
+  curl -s -H "authorization: Bearer $jwt" -H 'content-type: application/json' -d '{{"key":"tide","data":"out"}}' http://{edge}/write/document
   curl -s http://{edge}/read/document/tide
 
   # A rate limit: ten a minute, then 429.
-  for n in $(seq 12); do curl -s -o /dev/null -w '%{{http_code}} ' http://{edge}/stats; done; echo
+  for n in $(seq 12); do
+    curl -s -o /dev/null -w '%{{http_code}} ' -H "authorization: Bearer $jwt" http://{edge}/stats
+  done; echo
 
   # What the edge counts.
   curl -s http://{admin}/metrics | grep ^tidegate_requests | grep -v ' 0$'

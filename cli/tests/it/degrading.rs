@@ -33,7 +33,7 @@ fn until(what: &str, mut ask: impl FnMut() -> Answer, is_so: impl Fn(&Answer) ->
 }
 
 fn view(edge: &str) -> Answer {
-    let event = r#"{"user_id":1,"event_type":"course_view","event_data":{"course_id":3}}"#;
+    let event = r#"{"event_type":"course_view","event_data":{"course_id":3}}"#;
     send(edge, "POST", "/events", &JSON, event)
 }
 

@@ -58,7 +58,10 @@ fn it_shows_a_miss_a_hit_a_purge_and_a_rate_limit_and_leaves_no_process_behind()
     assert!(!get(&edge, "/courses/1").is_hit());
 
     // Ten a minute; requests that Redis did not count in time are counted beside it, another ten at most.
-    let answers: Vec<u16> = (0..30).map(|_| get(&edge, "/stats").status).collect();
+    let user = demo.user();
+    let user = [("authorization", user.as_str())];
+    let stats = || send(&edge, "GET", "/stats", &user, "").status;
+    let answers: Vec<u16> = (0..30).map(|_| stats()).collect();
     assert_eq!(answers[..10], [200; 10]);
     assert!(answers.contains(&429), "{answers:?}");
 
@@ -78,7 +81,11 @@ fn it_shows_a_miss_a_hit_a_purge_and_a_rate_limit_and_leaves_no_process_behind()
 fn a_second_start_finds_the_same_data() {
     let folder = folder();
     let first = Demo::start(folder.path());
-    let json = [("content-type", "application/json")];
+    let user = first.user();
+    let json = [
+        ("content-type", "application/json"),
+        ("authorization", &user),
+    ];
     let written = send(
         &first.edge(),
         "POST",
@@ -106,7 +113,11 @@ fn a_write_purges_what_shows_it() {
     let folder = folder();
     let demo = Demo::start(folder.path());
     let edge = demo.edge();
-    let json = [("content-type", "application/json")];
+    let user = demo.user();
+    let json = [
+        ("content-type", "application/json"),
+        ("authorization", &user),
+    ];
     send(
         &edge,
         "POST",

@@ -79,6 +79,13 @@ impl Demo {
         self.told("postgres")[0].clone()
     }
 
+    /// What says to the origin that an admin asks, as `authorization` has it.
+    pub(crate) fn user(&self) -> String {
+        let mut lines = self.guide.lines();
+        let jwt = lines.find_map(|line| line.trim().strip_prefix("jwt="));
+        format!("Bearer {}", jwt.expect("the guide has a line for it"))
+    }
+
     pub(crate) fn purge_token(&self) -> String {
         let (_, after) = self
             .guide

@@ -48,11 +48,17 @@ pub(crate) struct Wanted {
     user_id: Option<i64>,
     /// Only those of a type.
     event_type: Option<String>,
+    /// Only those of this moment or later; 31 days before the end when it is left out.
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    from: Option<OffsetDateTime>,
+    /// Only those before this moment, up to 31 days after the beginning.
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    to: Option<OffsetDateTime>,
 }
 
 /// A window of time of up to 31 days. Where its end is left out, it is as late as possible; where its beginning is, it is
 /// 31 days before the end.
-#[derive(Clone, Copy, Deserialize, IntoParams)]
+#[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Window {
     /// Only what was at this moment or later.
@@ -129,11 +135,15 @@ struct Range {
 
 impl Range {
     /// What a window means at a moment.
-    fn of(window: Window, now: OffsetDateTime) -> Result<Self, Problem> {
+    fn of(
+        from: Option<OffsetDateTime>,
+        to: Option<OffsetDateTime>,
+        now: OffsetDateTime,
+    ) -> Result<Self, Problem> {
         // The latest that an event may be of.
         let ahead = AHEAD + APART;
-        let to = window.to.unwrap_or(now + ahead);
-        let from = window.from.or(to.checked_sub(WINDOW)).unwrap_or(to);
+        let to = to.unwrap_or(now + ahead);
+        let from = from.or(to.checked_sub(WINDOW)).unwrap_or(to);
         if to - from > WINDOW + ahead {
             let detail = format!("from and to may be {} days apart", WINDOW.whole_days());
             return Err(Problem::invalid(detail).field("from"));
@@ -155,13 +165,12 @@ impl Range {
 }
 
 /// Lists events, newest first, of up to 31 days: an admin those of everybody, others their own. A page has as many as it has room for, at most 1 MiB of data.
-#[utoipa::path(get, path = "/events", tag = "activity", params(Wanted, Window, Paging), responses(
+#[utoipa::path(get, path = "/events", tag = "activity", params(Wanted, Paging), responses(
     (status = 200, body = Events, headers(("Link" = String, description = "next, prev, first"))), (status = 304),
     (status = 422, body = Problem)))]
 pub(crate) async fn list(
     asker: Asker,
     Query(mut wanted): Query<Wanted>,
-    Query(window): Query<Window>,
     Query(paging): Query<Paging>,
     State(clock): State<Clock>,
     mut reader: Reader,
@@ -173,7 +182,7 @@ pub(crate) async fn list(
         asker.must_be(user)?;
     }
     let mut page = paging.page(PAGE.0, PAGE.1)?;
-    let range = Range::of(window, clock.now())?;
+    let range = Range::of(wanted.from, wanted.to, clock.now())?;
     if let Some(event_type) = &wanted.event_type {
         text("event_type", event_type, 100)?;
     }
@@ -303,7 +312,7 @@ pub(crate) async fn views(
     mut reader: Reader,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
-    let range = Range::of(window, clock.now())?;
+    let range = Range::of(window.from, window.to, clock.now())?;
     let counted = sqlx::query!(
         r#"SELECT count(*) AS "views!", count(DISTINCT user_id) AS "viewers!" FROM events
            WHERE event_type = 'course_view' AND left(event_data ->> 'course_id', 21) = $1

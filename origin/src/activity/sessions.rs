@@ -38,6 +38,8 @@ use crate::{
 
 /// How long a session lives without being used, in seconds.
 const LIFETIME: u32 = 24 * 3_600;
+/// For how long a JWT is valid that goes with it.
+const JWT_LIFETIME: time::Duration = time::Duration::minutes(15);
 /// The longest name that is looked for, in characters.
 const LONGEST_NAME: usize = 254;
 
@@ -61,6 +63,9 @@ pub(crate) struct Begun {
     /// In how many seconds the session ends if it is not used.
     expires_in: u32,
     user_id: i64,
+    /// The same for fifteen minutes, as a JWT, which an edge can count by and which is believed while Redis is away. There
+    /// is none where the origin has no key. `GET /session` shows another one.
+    jwt: Option<String>,
 }
 
 /// A session.
@@ -72,6 +77,15 @@ pub(crate) struct Session {
     role: Role,
     #[schema(value_type = Object)]
     data: Value,
+}
+
+/// A session as it is shown.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Shown {
+    #[serde(flatten)]
+    session: Session,
+    /// Says who asks for fifteen minutes; none where the origin has no key.
+    jwt: Option<String>,
 }
 
 /// A session as Redis has it.
@@ -92,7 +106,7 @@ pub(crate) fn routes() -> Router<Servers> {
     (status = 201, body = Begun), (status = 401, description = "the name or the password is wrong", body = Problem),
     (status = 422, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn begin(
-    State(on_redis): State<Arc<OnRedis>>,
+    State(servers): State<Servers>,
     State(hashing): State<Hashing>,
     reader: PrimaryReader,
     writer: Writer,
@@ -108,7 +122,7 @@ pub(crate) async fn begin(
     if new.data.to_string().len() > 10_000 {
         return Err(Problem::invalid("data may have 10000 bytes").field("data"));
     }
-    let redis = on_redis.redis()?;
+    let redis = servers.on_redis().redis()?;
     let mut reader = reader.begin().await?;
     let user = sqlx::query!(
         "SELECT id, password_hash FROM users WHERE email = $1 OR username = $2",
@@ -137,12 +151,14 @@ pub(crate) async fn begin(
         role: role.ok_or_else(Problem::credentials)?,
         data: new.data,
     };
+    let jwt = jwt(&servers, &session);
     let token = keep(redis, session).await?;
     write.commit().await?;
     let begun = Begun {
         token,
         expires_in: LIFETIME,
         user_id: id,
+        jwt,
     };
     written(StatusCode::CREATED, &begun)
 }
@@ -168,13 +184,25 @@ async fn keep(redis: &Redis, session: Session) -> Result<String, Problem> {
 
 /// Shows the session of the token, which lives for another 24 hours.
 #[utoipa::path(get, path = "/session", tag = "presence", params(("authorization" = String, Header)), responses(
-    (status = 200, body = Session), (status = 401, body = Problem), (status = 503, body = Problem)))]
+    (status = 200, body = Shown), (status = 401, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn show(
-    State(on_redis): State<Arc<OnRedis>>,
+    State(servers): State<Servers>,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     let token = bearer(&request)?.ok_or_else(Problem::anonymous)?;
-    written(StatusCode::OK, &session(&on_redis, token).await?)
+    let session = session(servers.on_redis(), token).await?;
+    let jwt = jwt(&servers, &session);
+    written(StatusCode::OK, &Shown { session, jwt })
+}
+
+/// Says for a while what the session says. It cannot be called back, so that it is a short while.
+fn jwt(servers: &Servers, session: &Session) -> Option<String> {
+    let user = Asker {
+        id: session.user_id,
+        role: session.role,
+    };
+    let expires = servers.clock().now() + JWT_LIFETIME;
+    Some(servers.jwt_key()?.sign(user, expires))
 }
 
 /// Ends the session of the token.

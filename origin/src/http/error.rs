@@ -22,6 +22,10 @@ const BUSY: u32 = 1;
 /// How long it should wait for another request of its own to end, in seconds.
 const IN_PROGRESS: u32 = 1;
 
+/// The kinds of a 401 that asks for more than a user's token.
+const TOKEN: &str = "urn:tidegate:token";
+const INVALID_TOKEN: &str = "urn:tidegate:invalid-token";
+
 /// A failure, as its body shows it.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Problem {
@@ -49,9 +53,6 @@ pub(crate) struct Problem {
     /// Whether somebody else would be answered otherwise.
     #[serde(skip)]
     by_asker: bool,
-    /// How a 401 may be answered (RFC 9110 section 11.6.1).
-    #[serde(skip)]
-    challenge: &'static str,
 }
 
 /// Marks the answer to a request of which a statement failed because PostgreSQL went away or does not answer.
@@ -75,7 +76,6 @@ impl Problem {
             retry_after: None,
             is_outage: false,
             by_asker: false,
-            challenge: "Bearer",
         }
     }
 
@@ -193,16 +193,12 @@ impl Problem {
     /// The request does not come from the edge.
     pub(crate) fn unauthorized() -> Self {
         let detail = "x-service-token is missing or wrong";
-        let problem = Self::new(
+        Self::new(
             StatusCode::UNAUTHORIZED,
-            "urn:tidegate:token",
+            TOKEN,
             "The edge's token is needed",
             detail,
-        );
-        Self {
-            challenge: "ServiceToken",
-            ..problem
-        }
+        )
     }
 
     /// It matters who asks, and nobody says so.
@@ -217,16 +213,12 @@ impl Problem {
 
     /// The token of a user is not to be believed (RFC 6750 section 3.1).
     pub(crate) fn invalid_token(detail: impl Into<String>) -> Self {
-        let problem = Self::new(
+        Self::new(
             StatusCode::UNAUTHORIZED,
-            "urn:tidegate:invalid-token",
+            INVALID_TOKEN,
             "The token is not valid",
             detail,
-        );
-        Self {
-            challenge: "Bearer error=\"invalid_token\"",
-            ..problem
-        }
+        )
     }
 
     /// Nobody is known by the name and the password.
@@ -398,8 +390,16 @@ impl IntoResponse for Problem {
             headers.insert(header::VARY, HeaderValue::from_static("authorization"));
         }
         if status == StatusCode::UNAUTHORIZED {
-            let challenge = HeaderValue::from_static(self.challenge);
-            headers.insert(header::WWW_AUTHENTICATE, challenge);
+            // RFC 9110 section 11.6.1 asks for a challenge, and RFC 6750 section 3 says what is in it.
+            let challenge = match self.kind {
+                TOKEN => "ServiceToken",
+                INVALID_TOKEN => "Bearer error=\"invalid_token\"",
+                _ => "Bearer",
+            };
+            headers.insert(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static(challenge),
+            );
         }
         response
     }

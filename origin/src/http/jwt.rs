@@ -3,6 +3,8 @@
 //!
 //! There is one algorithm and one key, and a token has no say in either. What is not signed is not looked at.
 
+use std::time::SystemTime;
+
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
@@ -43,25 +45,30 @@ struct Claims {
 }
 
 /// Signs a token for a user, valid before `expires`. For whoever issues tokens: a login of your own, tests, the demo.
-pub fn sign(secret: &str, user: i64, role: Role, expires: OffsetDateTime) -> String {
-    let claims = Claims {
-        sub: user.to_string(),
-        role,
-        exp: expires.unix_timestamp() as f64,
-        nbf: None,
-    };
-    let claims = serde_json::to_vec(&claims).expect("claims are strings and finite numbers");
-    let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256","typ":"JWT"}"#);
-    let signed = format!("{header}.{}", URL_SAFE_NO_PAD.encode(claims));
-    let mac = Key::new(secret).0.chain_update(signed.as_bytes());
-    let signature = mac.finalize().into_bytes();
-    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
+pub fn sign(secret: &str, user: i64, role: Role, expires: SystemTime) -> String {
+    Key::new(secret).sign(Asker { id: user, role }, expires.into())
 }
 
 impl Key {
     pub(crate) fn new(secret: &str) -> Self {
         let mac = Hmac::new_from_slice(secret.as_bytes());
         Self(mac.expect("a key may have any length"))
+    }
+
+    /// A token of the user, valid before `expires`.
+    pub(crate) fn sign(&self, user: Asker, expires: OffsetDateTime) -> String {
+        let claims = Claims {
+            sub: user.id.to_string(),
+            role: user.role,
+            exp: expires.unix_timestamp() as f64,
+            nbf: None,
+        };
+        let claims = serde_json::to_vec(&claims).expect("claims are strings and finite numbers");
+        let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256","typ":"JWT"}"#);
+        let signed = format!("{header}.{}", URL_SAFE_NO_PAD.encode(claims));
+        let mac = self.0.clone().chain_update(signed.as_bytes());
+        let signature = mac.finalize().into_bytes();
+        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 
     /// Who shows the token, if it is signed with the key and valid `now`; else what is wrong with it.
@@ -133,10 +140,10 @@ mod tests {
     #[test]
     fn a_token_is_believed_until_it_expires() {
         let role = Role::Instructor;
-        let token = sign(SECRET, 7, role, now() + Duration::SECOND);
+        let token = sign(SECRET, 7, role, (now() + Duration::SECOND).into());
         assert_eq!(verify(&token), Ok(Asker { id: 7, role }));
         for (exp, expected) in [(1, true), (0, true), (-4, true), (-5, false), (-60, false)] {
-            let token = sign(SECRET, 7, role, now() + Duration::seconds(exp));
+            let token = sign(SECRET, 7, role, (now() + Duration::seconds(exp)).into());
             assert_eq!(verify(&token).is_ok(), expected, "{exp}");
         }
     }

@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 
 use crate::{
     activity::{drafts, sessions},
+    community::members,
     http::{
         access::{Asker, Role, scope},
         answer::{Policy, Representation, changed, created, gone, tag},
@@ -238,13 +239,14 @@ pub(crate) async fn edit(
     .fetch_optional(&mut *write)
     .await?
     .ok_or_else(|| absent(id))?;
-    // A course's list of students shows names.
+    // Lists of a course's students and of a circle's members show names.
     let mut tags = sqlx::query_scalar!("SELECT course_id FROM enrollments WHERE user_id = $1", id)
         .fetch_all(&mut *write)
         .await?
         .into_iter()
         .map(|course| tag("course-students", course))
         .collect::<Vec<_>>();
+    tags.extend(members::renamed(&mut write, id).await?);
     tags.push(tag("user", id));
     announce(&mut write, &tags).await?;
     write.commit().await?;
@@ -267,8 +269,9 @@ async fn require(write: &mut Write, id: i64) -> Result<(), Problem> {
     write.conditions.require(Some(&user))
 }
 
-/// Removes a user, whose seats become free and whose sessions end. With the user go the drafts and what they became, the
-/// answers kept for repeats, and the name on notes of searches. The ledger stays, and events do until their days are over.
+/// Removes a user, whose seats become free and whose sessions end. With the user go the drafts and what they became, what
+/// the user has written in circles and for themself, the answers kept for repeats, and the name on notes of searches. The
+/// ledger stays, and events do until their days are over.
 #[utoipa::path(delete, path = "/users/{id}", tag = "users", params(("id" = i64, Path),
     ("If-Match" = Option<String>, Header, description = "the `ETag` of the state that may be removed")), responses(
     (status = 204), (status = 404, body = Problem),
@@ -308,13 +311,14 @@ pub(crate) async fn remove(
     )
     .execute(&mut *write)
     .await?;
+    let mut tags = members::forget(&mut write, id).await?;
     sqlx::query!("DELETE FROM users WHERE id = $1", id)
         .execute(&mut *write)
         .await?;
     forget(&mut write, id).await?;
     drafts::forget_all(&on_redis, &mut write, id).await?;
     sessions::end_all(&on_redis, id).await?;
-    let mut tags = vec![tag("user", id), tag("user-enrollments", id)];
+    tags.extend([tag("user", id), tag("user-enrollments", id)]);
     tags.extend(
         courses
             .into_iter()

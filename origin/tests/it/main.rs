@@ -8,6 +8,7 @@ mod alerts;
 mod answers;
 mod behind;
 mod breaker;
+mod community;
 mod conditions;
 mod crashes;
 mod documents;

@@ -1,10 +1,10 @@
 //! Passwords open sessions, which are used for a day and end when the user is no longer what they say.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
-use tidegate_origin::{Config, access::Role};
+use tidegate_origin::{Clock, Config, access::Role};
 use tidegate_services::Redis;
 
 use crate::support::{ADMIN, Answer, Guest, House, activity, config, database, patiently, told};
@@ -67,8 +67,10 @@ async fn a_session_lives_for_a_day_after_its_last_use_and_its_token_is_not_in_re
     let guest = house.showing(format!("Bearer {token}"));
     let shown = guest.get("/session").await.expect(StatusCode::OK);
     assert_eq!(shown.header("cache-control"), "no-store");
-    let expected = json!({"user_id": ada, "role": "student", "data": {"theme": "sea"}});
-    assert_eq!(shown.json(), expected);
+    let shown = shown.json();
+    let expected =
+        json!({"user_id": ada, "role": "student", "data": {"theme": "sea"}, "jwt": shown["jwt"]});
+    assert_eq!(shown, expected);
     for key in [&session, &stamp] {
         let lives = lifetime(&redis, key).await;
         assert!((80_000..=86_400).contains(&lives), "{key}: {lives}");
@@ -98,6 +100,35 @@ async fn a_session_lives_for_a_day_after_its_last_use_and_its_token_is_not_in_re
             .await
             .problem(StatusCode::UNAUTHORIZED);
     }
+}
+
+#[tokio::test]
+async fn a_session_is_good_for_tokens_that_say_the_same_for_a_quarter_of_an_hour() {
+    let redis = Redis::ephemeral().unwrap();
+    let clock = Clock::manual();
+    let config = Config {
+        activity: activity(&redis),
+        ..config(database().await)
+    };
+    let house = House::by(&clock, config).await;
+    let made = house.anonymous().post("/users", person("ada")).await;
+    let path = made
+        .expect(StatusCode::CREATED)
+        .header("location")
+        .to_owned();
+    let begun = log_in(&house, PASSWORD)
+        .await
+        .expect(StatusCode::CREATED)
+        .json();
+    let shown = |token: &Value| house.showing(format!("Bearer {}", token.as_str().unwrap()));
+    let old = shown(&begun["jwt"]);
+    old.get(&path).await.expect(StatusCode::OK);
+    old.get("/stats").await.problem(StatusCode::FORBIDDEN);
+    clock.advance(Duration::from_secs(15 * 60 + 10));
+    old.get(&path).await.problem(StatusCode::UNAUTHORIZED);
+    let session = shown(&begun["token"]).get("/session").await;
+    let new = session.expect(StatusCode::OK).json()["jwt"].clone();
+    shown(&new).get(&path).await.expect(StatusCode::OK);
 }
 
 #[tokio::test]
