@@ -10,13 +10,14 @@ SECONDS ?= 30
 # A shell that was not logged in to may lack the folder that rustup put cargo in.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help run test check queries bench-check profile fuzz rivals build setup
+.PHONY: help run test check queries check-openapi bench-check profile fuzz rivals build setup
 
 help:
 	@echo "make run     build in release and start the demo: Postgres, Redis, the origin and the edge"
 	@echo "make test    every test, against a private Postgres and a private Redis"
 	@echo "make check   format, lints and documentation, with warnings as errors"
 	@echo "make queries whether the committed query data of the origin is current"
+	@echo "make check-openapi whether the origin answers as it describes itself: schemathesis, about two minutes"
 	@echo "make bench-check   instructions of a request on the main paths, against the baseline; ARGS=--update makes a new one"
 	@echo "make profile where they go on a path, PATH_NAME=hit"
 	@echo "make fuzz    arbitrary bytes against what reads messages, SECONDS=30 for each target"
@@ -41,6 +42,11 @@ check:
 queries:
 	@setup/prepare test
 	origin/prepare-queries --check
+
+# Needs Python and, the first time, a package index; ARGS for schemathesis: ARGS="--seed 1".
+check-openapi:
+	@setup/prepare test
+	origin/check-openapi $(ARGS)
 
 # In release, under callgrind: benches/instructions.
 bench-check:

@@ -2,6 +2,7 @@
 //! request, what is written in an answer, and what a client may rely on when it repeats itself.
 
 pub mod access;
+pub(crate) mod amount;
 pub(crate) mod answer;
 pub(crate) mod conditions;
 pub(crate) mod error;

@@ -36,7 +36,7 @@ use crate::{
         answer::{Representation, written},
         error::Problem,
         idempotency::{Begun, Once},
-        input::{Json, Path, no_zero_within, text},
+        input::{Json, Path, no_zero_within, something, text},
     },
     postgres::{
         replicas::{PrimaryReader, Servers, touches_no_database},
@@ -52,7 +52,7 @@ const LONGEST: usize = 128 << 10;
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct NewDraft {
     /// Any JSON but `null`; 131072 bytes at most.
-    #[schema(value_type = Object)]
+    #[schema(schema_with = something)]
     data: Value,
 }
 
@@ -63,7 +63,6 @@ pub(crate) struct Draft {
     name: String,
     /// Higher with each save.
     revision: i64,
-    #[schema(value_type = Object)]
     data: Value,
 }
 
@@ -93,7 +92,6 @@ pub(crate) struct Finished {
     user_id: i64,
     name: String,
     revision: i64,
-    #[schema(value_type = Object)]
     data: Value,
     #[serde(with = "time::serde::rfc3339")]
     finished_at: OffsetDateTime,
@@ -134,7 +132,7 @@ fn checked(name: &str, data: &Value) -> Result<String, Problem> {
 
 /// Saves a draft as it is now; for each change.
 #[utoipa::path(put, path = "/drafts/{user_id}/{name}", tag = "activity",
-    params(("user_id" = i64, Path), ("name" = String, Path)), request_body = NewDraft, responses(
+    params(("user_id" = i64, Path), ("name" = String, Path, min_length = 1, max_length = 100)), request_body = NewDraft, responses(
     (status = 200, body = Saved, headers(("ETag" = String, description = "the revision"))),
     (status = 422, body = Problem),
     (status = 503, description = "Redis is away, or too many drafts wait to be written", body = Problem)))]
@@ -171,7 +169,7 @@ fn tagged(mut answer: Response, revision: i64) -> Result<Response, Problem> {
 
 /// Shows a draft as it was saved last: as Redis has it, or else the table.
 #[utoipa::path(get, path = "/drafts/{user_id}/{name}", tag = "activity",
-    params(("user_id" = i64, Path), ("name" = String, Path)), responses(
+    params(("user_id" = i64, Path), ("name" = String, Path, min_length = 1, max_length = 100)), responses(
     (status = 200, body = Draft, headers(("ETag" = String, description = "the revision"))), (status = 304),
     (status = 404, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn show(
@@ -230,7 +228,7 @@ pub(crate) async fn show(
 /// Saves for good, in one transaction with the end of the draft. What was saved for good under the name before is
 /// replaced.
 #[utoipa::path(post, path = "/drafts/{user_id}/{name}/final", tag = "activity", params(
-    ("user_id" = i64, Path), ("name" = String, Path),
+    ("user_id" = i64, Path), ("name" = String, Path, min_length = 1, max_length = 100),
     ("Idempotency-Key" = Option<String>, Header, description = "names the attempt, so that a repeat is done once"),
     ("If-Match" = Option<String>, Header, description = "the `ETag` of the draft as the client has seen it")),
     request_body = NewDraft, responses((status = 200, body = Ended),
@@ -337,7 +335,7 @@ async fn end(write: &mut Write, ended: Ended, data: &Value) -> Result<Response, 
 
 /// Shows what was saved for good.
 #[utoipa::path(get, path = "/drafts/{user_id}/{name}/final", tag = "activity",
-    params(("user_id" = i64, Path), ("name" = String, Path)), responses(
+    params(("user_id" = i64, Path), ("name" = String, Path, min_length = 1, max_length = 100)), responses(
     (status = 200, body = Finished, headers(("ETag" = String, description = "the revision"))), (status = 304),
     (status = 404, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn show_finished(

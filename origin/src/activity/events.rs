@@ -53,10 +53,10 @@ pub(crate) struct NewEvent {
     /// Whoever asks, when it is left out: of somebody who shows no token, nobody who is known. An admin may name others.
     user_id: Option<i64>,
     /// Such as `course_view`, whose `event_data` has a `course_id`.
+    #[schema(min_length = 1, max_length = 100)]
     event_type: String,
     /// Any JSON; `{}` when it is left out.
     #[serde(default = "nothing")]
-    #[schema(value_type = Object)]
     event_data: Value,
     #[serde(default)]
     metadata: Metadata,
@@ -72,11 +72,13 @@ fn nothing() -> Value {
 /// Where an event came from.
 #[derive(Default, Deserialize, Serialize, ToSchema)]
 pub(crate) struct Metadata {
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = "ip")]
     pub(crate) ip_address: Option<IpAddr>,
     /// At most 1,000 characters.
+    #[schema(max_length = 1_000)]
     pub(crate) user_agent: Option<String>,
     /// At most 2,000 characters.
+    #[schema(max_length = 2_000)]
     pub(crate) referrer: Option<String>,
 }
 

@@ -55,6 +55,7 @@ static TYPISTS: LazyLock<Script> = LazyLock::new(|| {
 #[into_params(parameter_in = Query)]
 pub(crate) struct Asked {
     /// Their numbers, with commas between them; up to 200.
+    #[param(pattern = "^[0-9]{1,18}(,[0-9]{1,18}){0,199}$")]
     users: String,
 }
 

@@ -35,8 +35,8 @@ const TREND: Duration = Duration::hours(1);
 
 /// How long a window of time may be: so many days are looked through.
 const WINDOW: Duration = Duration::days(31);
-/// How many events a page has unless it is said otherwise, and how many it may have.
-const PAGE: (i64, i64) = (100, 1_000);
+/// How many events a page has unless it is said otherwise.
+const PAGE: i64 = 100;
 /// How many bytes of `event_data` a page may have, and one event more.
 const BYTES: i64 = 1 << 20;
 
@@ -47,6 +47,7 @@ pub(crate) struct Wanted {
     /// Only those of a user.
     user_id: Option<i64>,
     /// Only those of a type.
+    #[param(min_length = 1, max_length = 100)]
     event_type: Option<String>,
     /// Only those of this moment or later; 31 days before the end when it is left out.
     #[serde(default, with = "time::serde::rfc3339::option")]
@@ -76,7 +77,6 @@ pub(crate) struct Shown {
     /// Nobody, where it was not known who it was.
     user_id: Option<i64>,
     event_type: String,
-    #[schema(value_type = Object)]
     event_data: Value,
     metadata: Metadata,
     #[serde(with = "time::serde::rfc3339")]
@@ -104,6 +104,7 @@ pub(crate) struct Views {
 pub(crate) struct Top {
     /// How many, 1 to 100.
     #[serde(default = "ten")]
+    #[param(minimum = 1, maximum = 100)]
     limit: i64,
 }
 
@@ -181,7 +182,7 @@ pub(crate) async fn list(
         let user = *wanted.user_id.get_or_insert(asker.id);
         asker.must_be(user)?;
     }
-    let mut page = paging.page(PAGE.0, PAGE.1)?;
+    let mut page = paging.page(PAGE)?;
     let range = Range::of(wanted.from, wanted.to, clock.now())?;
     if let Some(event_type) = &wanted.event_type {
         text("event_type", event_type, 100)?;
@@ -199,17 +200,23 @@ pub(crate) async fn list(
         .answer(&request))
 }
 
-/// An event's place in a list: its id in two halves.
+/// The highest bit of an id's second half, which is set in every id.
+const VARIANT: u64 = 1 << 63;
+
+/// An event's place in a list: its id in two halves, neither of them negative in our time.
 fn place(id: Uuid) -> Cursor {
     let (rank, id) = id.as_u64_pair();
     Cursor {
         rank: rank.cast_signed(),
-        id: id.cast_signed(),
+        id: (id ^ VARIANT).cast_signed(),
     }
 }
 
 fn event_at(place: Cursor) -> Uuid {
-    Uuid::from_u64_pair(place.rank.cast_unsigned(), place.id.cast_unsigned())
+    Uuid::from_u64_pair(
+        place.rank.cast_unsigned(),
+        place.id.cast_unsigned() ^ VARIANT,
+    )
 }
 
 /// An event as the table has it, and how many bytes of data it has with those of the page before it.

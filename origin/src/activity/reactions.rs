@@ -31,7 +31,10 @@ use axum::{
 use redis::Script;
 use serde::{Deserialize, Serialize};
 use sqlx::{Connection, PgConnection};
-use utoipa::ToSchema;
+use utoipa::{
+    ToSchema,
+    openapi::schema::{Object, ObjectBuilder, Type},
+};
 use uuid::Uuid;
 
 use crate::{
@@ -103,14 +106,21 @@ static CLOSE: LazyLock<Script> = LazyLock::new(|| {
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct NewReaction {
     /// `like`, `love`, `laugh`, `celebrate`, `sad` or `angry`.
+    #[schema(pattern = "^(like|love|laugh|celebrate|sad|angry)$")]
     reaction: String,
     /// 1, or -1 to take one back.
     #[serde(default = "one")]
+    #[schema(schema_with = delta)]
     delta: i64,
 }
 
 fn one() -> i64 {
     1
+}
+
+fn delta() -> Object {
+    let integer = ObjectBuilder::new().schema_type(Type::Integer);
+    integer.enum_values(Some([1, -1])).build()
 }
 
 /// How often something was reacted to.
@@ -136,7 +146,7 @@ pub(crate) fn routes() -> Router<Servers> {
 }
 
 /// Counts a reaction to something, such as `message:17`. It is safe once it is answered, and in the table soon after.
-#[utoipa::path(post, path = "/reactions/{target}", tag = "activity", params(("target" = String, Path)),
+#[utoipa::path(post, path = "/reactions/{target}", tag = "activity", params(("target" = String, Path, min_length = 1, max_length = 200)),
     request_body = NewReaction, responses((status = 202, body = Counted), (status = 422, body = Problem),
     (status = 503, description = "Redis is away, or too many counters wait", body = Problem)))]
 pub(crate) async fn add(
@@ -171,7 +181,7 @@ pub(crate) async fn add(
 }
 
 /// Shows how often something was reacted to. While Redis is away, what is on its way to the table is missing.
-#[utoipa::path(get, path = "/reactions/{target}", tag = "activity", params(("target" = String, Path)),
+#[utoipa::path(get, path = "/reactions/{target}", tag = "activity", params(("target" = String, Path, min_length = 1, max_length = 200)),
     responses((status = 200, body = Reactions), (status = 304)))]
 pub(crate) async fn show(
     reader: PrimaryReader,

@@ -51,7 +51,6 @@ pub(crate) struct NewSession {
     password: Password,
     /// Anything to remember; up to 10,000 bytes.
     #[serde(default)]
-    #[schema(value_type = Object)]
     data: Value,
 }
 
@@ -75,7 +74,6 @@ pub(crate) struct Session {
     /// What the user was when the session began, and is: a change ends it.
     #[schema(value_type = String)]
     role: Role,
-    #[schema(value_type = Object)]
     data: Value,
 }
 

@@ -38,7 +38,8 @@ const LIST: Policy = Policy::Public {
 };
 const PERSONAL: Policy = Policy::Private { browser: 30 };
 /// How many rows a page has unless it is said otherwise, and how many it may have.
-const PAGE: (i64, i64) = (20, 100);
+const PAGE: i64 = 20;
+const MOST: i64 = 100;
 /// How many members a circle may have unless it is said otherwise, and at most.
 const SEATS: (i32, i32) = (100, 1_000);
 const ORDERS: [&str; 2] = ["popular", "newest"];
@@ -121,18 +122,18 @@ pub(crate) fn absent(id: i64) -> Problem {
 }
 
 /// Lists public circles.
-#[utoipa::path(get, path = "/circles", tag = "circles", params(Listing, Paging), responses(
+#[utoipa::path(get, path = "/circles", tag = "circles", params(Listing, Paging<MOST>), responses(
     (status = 200, body = Vec<Circle>, headers(("Link" = String, description = "next, prev, first"))), (status = 304),
     (status = 422, body = Problem)))]
 pub(crate) async fn list(
     Query(listing): Query<Listing>,
-    Query(paging): Query<Paging>,
+    Query(paging): Query<Paging<MOST>>,
     mut reader: Reader,
     uri: Uri,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     one_of("sort", &listing.sort, &ORDERS)?;
-    let page = paging.page(PAGE.0, PAGE.1)?;
+    let page = paging.page(PAGE)?;
     let is_popular = listing.sort == ORDERS[0];
     let mut circles = if is_popular {
         most_popular(&mut reader, &page).await?
@@ -308,19 +309,19 @@ pub(crate) async fn show(
 }
 
 /// Lists the circles that a user is in, those joined first before others.
-#[utoipa::path(get, path = "/users/{id}/circles", tag = "circles", params(("id" = i64, Path), Paging), responses(
+#[utoipa::path(get, path = "/users/{id}/circles", tag = "circles", params(("id" = i64, Path), Paging<MOST>), responses(
     (status = 200, body = Vec<Joined>, headers(("Link" = String, description = "next, prev, first"))),
     (status = 304), (status = 401, body = Problem), (status = 403, body = Problem), (status = 422, body = Problem)))]
 pub(crate) async fn of_user(
     asker: Asker,
     Path(id): Path<i64>,
-    Query(paging): Query<Paging>,
+    Query(paging): Query<Paging<MOST>>,
     mut reader: Reader,
     uri: Uri,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     asker.must_be(id)?;
-    let page = paging.page(PAGE.0, PAGE.1)?;
+    let page = paging.page(PAGE)?;
     // Few rows are one user's: they are put in order either way.
     let mut joined = sqlx::query_as!(
         Joined,

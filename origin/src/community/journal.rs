@@ -32,7 +32,8 @@ use crate::{
 };
 
 /// How many rows a page has unless it is said otherwise, and how many it may have.
-const PAGE: (i64, i64) = (50, 200);
+const PAGE: i64 = 50;
+const MOST: i64 = 200;
 /// The longest entry, in characters.
 const LONGEST: usize = 20_000;
 /// How far ahead of UTC the earliest place on Earth is, and how far behind it the latest.
@@ -170,19 +171,19 @@ fn own(asker: Asker, user: i64) -> Result<(), Problem> {
 }
 
 /// Lists a user's entries, the last day first.
-#[utoipa::path(get, path = "/users/{id}/journal", tag = "journal", params(("id" = i64, Path), Paging), responses(
+#[utoipa::path(get, path = "/users/{id}/journal", tag = "journal", params(("id" = i64, Path), Paging<MOST>), responses(
     (status = 200, body = Vec<Entry>, headers(("Link" = String, description = "next, prev, first"))), (status = 304),
     (status = 401, body = Problem), (status = 403, body = Problem), (status = 422, body = Problem)))]
 pub(crate) async fn list(
     asker: Asker,
     Path(user): Path<i64>,
-    Query(paging): Query<Paging>,
+    Query(paging): Query<Paging<MOST>>,
     mut reader: Reader,
     uri: Uri,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     asker.must_be(user)?;
-    let page = paging.page(PAGE.0, PAGE.1)?;
+    let page = paging.page(PAGE)?;
     let mut entries = select(&mut reader, user, &page).await?;
     let link = page.cut(&mut entries, &uri, |entry| Cursor {
         rank: entry.day.to_julian_day().into(),

@@ -41,7 +41,7 @@ use crate::{
 
 const POLICY: Policy = Policy::Private { browser: 30 };
 /// How many rows a page has unless it is said otherwise, and how many it may have.
-const PAGE: (i64, i64) = (100, 1_000);
+const PAGE: i64 = 100;
 /// Who may add and remove members, and say who else owns the circle.
 pub(crate) const OWNER: &str = "owner";
 const ROLES: [&str; 2] = [OWNER, "member"];
@@ -185,7 +185,7 @@ pub(crate) async fn list(
     uri: Uri,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
-    let page = paging.page(PAGE.0, PAGE.1)?;
+    let page = paging.page(PAGE)?;
     member(&mut reader, id, asker).await?;
     // A circle has a thousand members at most: they are put in order either way.
     let mut members = sqlx::query_as!(

@@ -37,7 +37,8 @@ use crate::{
 
 const POLICY: Policy = Policy::Private { browser: 0 };
 /// How many rows a page has unless it is said otherwise, and how many it may have.
-const PAGE: (i64, i64) = (50, 200);
+const PAGE: i64 = 50;
+const MOST: i64 = 200;
 /// The longest message, in characters.
 const LONGEST: usize = 4_000;
 /// How many users one may name.
@@ -88,19 +89,19 @@ fn missing(circle: i64, message: i64) -> Problem {
 }
 
 /// Lists a circle's messages, the newest first.
-#[utoipa::path(get, path = "/circles/{id}/messages", tag = "messages", params(("id" = i64, Path), Paging), responses(
+#[utoipa::path(get, path = "/circles/{id}/messages", tag = "messages", params(("id" = i64, Path), Paging<MOST>), responses(
     (status = 200, body = Vec<Message>, headers(("Link" = String, description = "next, prev, first"))), (status = 304),
     (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
     (status = 422, body = Problem)))]
 pub(crate) async fn list(
     asker: Asker,
     Path(circle): Path<i64>,
-    Query(paging): Query<Paging>,
+    Query(paging): Query<Paging<MOST>>,
     mut reader: Reader,
     uri: Uri,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
-    let page = paging.page(PAGE.0, PAGE.1)?;
+    let page = paging.page(PAGE)?;
     member(&mut reader, circle, asker).await?;
     let mut messages = if page.is_backwards() {
         sqlx::query_as!(

@@ -33,7 +33,8 @@ use crate::{
 /// Kept by the user's browser, and asked about each time: nobody wants to hear too late.
 const POLICY: Policy = Policy::Private { browser: 0 };
 /// How many rows a page has unless it is said otherwise, and how many it may have.
-const PAGE: (i64, i64) = (50, 200);
+const PAGE: i64 = 50;
+const MOST: i64 = 200;
 
 /// What users are told of.
 #[derive(Clone, Copy)]
@@ -130,7 +131,7 @@ pub(crate) async fn tell(
 
 /// Lists a user's notifications, the newest first.
 #[utoipa::path(get, path = "/users/{id}/notifications", tag = "notifications",
-    params(("id" = i64, Path), Wanted, Paging), responses(
+    params(("id" = i64, Path), Wanted, Paging<MOST>), responses(
     (status = 200, body = Vec<Notification>, headers(("Link" = String, description = "next, prev, first"))),
     (status = 304), (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
     (status = 422, body = Problem)))]
@@ -138,13 +139,13 @@ pub(crate) async fn list(
     asker: Asker,
     Path(user): Path<i64>,
     Query(wanted): Query<Wanted>,
-    Query(paging): Query<Paging>,
+    Query(paging): Query<Paging<MOST>>,
     mut reader: Reader,
     uri: Uri,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     asker.must_be(user)?;
-    let page = paging.page(PAGE.0, PAGE.1)?;
+    let page = paging.page(PAGE)?;
     let mut notifications = select(&mut reader, user, wanted.unread, &page).await?;
     let link = page.cut(&mut notifications, &uri, |notification| Cursor {
         rank: 0,

@@ -7,20 +7,63 @@ use std::fmt;
 
 use axum::http::{HeaderValue, Uri};
 use serde::Deserialize;
-use utoipa::IntoParams;
+use utoipa::{
+    IntoParams,
+    openapi::{
+        Required,
+        path::{Parameter, ParameterBuilder, ParameterIn},
+        schema::{ObjectBuilder, Type},
+    },
+};
 
 use crate::http::error::Problem;
 
-/// Which part of a list.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct Paging {
+/// Which part of a list, of which a page may have `MOST` rows.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Paging<const MOST: i64 = 1_000> {
     /// How many.
     limit: Option<i64>,
     /// Those behind this place, as `Link` names it.
     after: Option<String>,
     /// Those before this place, as `Link` names it.
     before: Option<String>,
+}
+
+impl<const MOST: i64> IntoParams for Paging<MOST> {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let limit = ObjectBuilder::new()
+            .schema_type(Type::Integer)
+            .minimum(Some(1))
+            .maximum(Some(MOST));
+        let place = || {
+            ObjectBuilder::new()
+                .schema_type(Type::String)
+                .pattern(Some("^[0-9]{1,18}_([0-9]{1,18}|[1-8][0-9]{18})$"))
+        };
+        let parameters = [
+            ("limit", limit, "how many"),
+            (
+                "after",
+                place(),
+                "those behind this place, as `Link` names it",
+            ),
+            (
+                "before",
+                place(),
+                "those before this place, as `Link` names it; not beside `after`",
+            ),
+        ];
+        let parameters = parameters.into_iter().map(|(name, schema, description)| {
+            ParameterBuilder::new()
+                .name(name)
+                .parameter_in(ParameterIn::Query)
+                .required(Required::False)
+                .description(Some(description))
+                .schema(Some(schema.build()))
+                .build()
+        });
+        parameters.collect()
+    }
 }
 
 /// A row's place in a list: what it is first in order of, and its number. Of a list in order of numbers the first is 0.
@@ -32,10 +75,17 @@ pub(crate) struct Cursor {
 
 impl Cursor {
     fn parse(text: &str) -> Option<Self> {
+        let number = |digits: &str| {
+            let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+            digits
+                .parse()
+                .ok()
+                .filter(|_| is_number && digits.len() <= 19)
+        };
         let (rank, id) = text.split_once('_')?;
         Some(Self {
-            rank: rank.parse().ok()?,
-            id: id.parse().ok()?,
+            rank: number(rank)?,
+            id: number(id)?,
         })
     }
 }
@@ -61,12 +111,12 @@ pub(crate) enum Start {
     Before(Cursor),
 }
 
-impl Paging {
-    /// The page, of `default` rows unless it is said otherwise, and of `most` at most.
-    pub(crate) fn page(self, default: i64, most: i64) -> Result<Page, Problem> {
+impl<const MOST: i64> Paging<MOST> {
+    /// The page, of `default` rows unless it is said otherwise.
+    pub(crate) fn page(self, default: i64) -> Result<Page, Problem> {
         let limit = self.limit.unwrap_or(default);
-        if !(1..=most).contains(&limit) {
-            return Err(Problem::invalid(format!("limit must be 1 to {most}")).field("limit"));
+        if !(1..=MOST).contains(&limit) {
+            return Err(Problem::invalid(format!("limit must be 1 to {MOST}")).field("limit"));
         }
         let cursor = |field: &'static str, text: &str| {
             let wrong = || {
@@ -174,12 +224,12 @@ mod tests {
     use super::*;
 
     fn page(limit: i64, after: Option<&str>, before: Option<&str>) -> Result<Page, Problem> {
-        let paging = Paging {
+        let paging = Paging::<100> {
             limit: Some(limit),
             after: after.map(str::to_owned),
             before: before.map(str::to_owned),
         };
-        paging.page(20, 100)
+        paging.page(20)
     }
 
     fn cut(page: &Page, rows: &[i64]) -> (Vec<i64>, String) {
@@ -234,6 +284,7 @@ mod tests {
             (0, None, None, "limit"),
             (101, None, None, "limit"),
             (1, Some("x"), None, "after"),
+            (1, Some("-1_1"), None, "after"),
             (1, Some("1_99999999999999999999"), None, "after"),
             (1, None, Some("1"), "before"),
             (1, Some("1_1"), Some("1_1"), "before"),

@@ -18,10 +18,11 @@ use utoipa::{IntoParams, ToSchema};
 use crate::{
     http::{
         access::{Asker, Whoever},
+        amount::{amount, any_price, exact, in_full, price},
         answer::{Policy, Representation, changed, created, tag},
         error::Problem,
         idempotency::{Begun, Once},
-        input::{Json, Path, Query, amount, no_zero, one_of, text},
+        input::{Json, Path, Query, no_zero, one_of, text},
         paging::{Cursor, Paging, Start},
     },
     postgres::{
@@ -41,7 +42,12 @@ const LIST: Policy = Policy::Public {
 /// A course that is not published yet, for those who may see it.
 const DRAFT: Policy = Policy::Private { browser: 10 };
 /// How many courses a page has unless it is said otherwise, and how many it may have.
-const PAGE: (i64, i64) = (20, 100);
+const PAGE: i64 = 20;
+const MOST: i64 = 100;
+/// How many courses may be left out before a page, since each is looked at.
+const DEEPEST: i64 = 10_000;
+/// The longest description, in characters, so that a page of courses has bounds.
+const LONGEST_DESCRIPTION: usize = 10_000;
 const LEVELS: [&str; 3] = ["beginner", "intermediate", "advanced"];
 /// Falls when so many courses change at once that naming them would be too much.
 const TABLE: &str = "table:courses";
@@ -60,6 +66,8 @@ pub(crate) struct Course {
     /// Never more than `max_students`.
     current_enrollment: i32,
     /// Exact, with two decimals, as a string.
+    #[serde(serialize_with = "in_full")]
+    #[schema(schema_with = exact)]
     price: Decimal,
     is_published: bool,
     #[serde(with = "time::serde::rfc3339")]
@@ -71,27 +79,39 @@ pub(crate) struct Course {
 /// A course to make; it is not published yet.
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct NewCourse {
+    #[schema(min_length = 1, max_length = 200)]
     title: String,
     #[serde(default)]
+    #[schema(max_length = 10_000)]
     description: String,
     instructor_id: Option<i64>,
+    #[schema(min_length = 1, max_length = 100)]
     category: String,
+    #[schema(pattern = "^(beginner|intermediate|advanced)$")]
     difficulty_level: String,
+    #[schema(minimum = 1)]
     max_students: i32,
     /// At most two decimals, as a string or a number.
     #[serde(default)]
+    #[schema(schema_with = price)]
     price: Decimal,
 }
 
 /// What to change about a course; what is left out stays.
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct CourseChange {
+    #[schema(min_length = 1, max_length = 200)]
     title: Option<String>,
+    #[schema(max_length = 10_000)]
     description: Option<String>,
     instructor_id: Option<i64>,
+    #[schema(min_length = 1, max_length = 100)]
     category: Option<String>,
+    #[schema(pattern = "^(beginner|intermediate|advanced)$")]
     difficulty_level: Option<String>,
+    #[schema(minimum = 1)]
     max_students: Option<i32>,
+    #[schema(schema_with = any_price)]
     price: Option<Decimal>,
 }
 
@@ -103,6 +123,7 @@ pub(crate) struct Listing {
     category: Option<String>,
     /// How many to leave out before; to follow the links is cheaper.
     #[serde(default)]
+    #[param(minimum = 0, maximum = 10_000)]
     offset: i64,
 }
 
@@ -129,6 +150,10 @@ fn check_title(title: &str) -> Result<(), Problem> {
 }
 
 fn check_description(description: &str) -> Result<(), Problem> {
+    if description.chars().count() > LONGEST_DESCRIPTION {
+        let detail = format!("description may have {LONGEST_DESCRIPTION} characters");
+        return Err(Problem::invalid(detail).field("description"));
+    }
     no_zero("description", description)
 }
 
@@ -156,28 +181,29 @@ fn check_price(price: Decimal) -> Result<Decimal, Problem> {
 }
 
 /// Lists published courses, the most popular first.
-#[utoipa::path(get, path = "/courses", tag = "courses", params(Listing, Paging), responses(
+#[utoipa::path(get, path = "/courses", tag = "courses", params(Listing, Paging<MOST>), responses(
     (status = 200, body = Vec<Course>, headers(("Link" = String, description = "next, prev, first"))), (status = 304),
     (status = 422, body = Problem)))]
 pub(crate) async fn list(
     Query(listing): Query<Listing>,
-    Query(paging): Query<Paging>,
+    Query(paging): Query<Paging<MOST>>,
     mut reader: Reader,
     uri: Uri,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
-    if listing.offset < 0 {
-        return Err(Problem::invalid("offset must not be below 0").field("offset"));
+    if !(0..=DEEPEST).contains(&listing.offset) {
+        return Err(Problem::invalid(format!("offset must be 0 to {DEEPEST}")).field("offset"));
     }
     if let Some(category) = &listing.category {
         no_zero("category", category)?;
     }
-    let page = paging.page(PAGE.0, PAGE.1)?;
+    let page = paging.page(PAGE)?;
     let cursor = match page.start {
         // Before all others: a course has no more students than this.
         Start::First => (i32::MAX, i64::MIN),
-        Start::After(Cursor { rank, id }) => (students(rank, "after")?, id),
-        Start::Before(Cursor { rank, id }) => (students(rank, "before")?, id),
+        Start::After(Cursor { rank, id }) | Start::Before(Cursor { rank, id }) => {
+            (i32::try_from(rank).unwrap_or(i32::MAX), id)
+        }
     };
     let mut courses = if page.is_backwards() {
         sqlx::query_as!(
@@ -220,15 +246,6 @@ pub(crate) async fn list(
         .link(link)
         .tags(["courses".to_owned(), TABLE.to_owned()])
         .answer(&request))
-}
-
-/// A number of students, as a place in the list has it.
-fn students(rank: i64, field: &'static str) -> Result<i32, Problem> {
-    let wrong = |_| {
-        let detail = format!("{field} must be taken from a link, as it is");
-        Problem::invalid(detail).field(field)
-    };
-    i32::try_from(rank).map_err(wrong)
 }
 
 /// Makes a course, not yet published.

@@ -33,8 +33,8 @@ use crate::{
 };
 
 const POLICY: Policy = Policy::Private { browser: 30 };
-/// How many rows a page has unless it is said otherwise, and how many it may have.
-const PAGE: (i64, i64) = (100, 1_000);
+/// How many rows a page has unless it is said otherwise.
+const PAGE: i64 = 100;
 
 /// A user's place in a course.
 #[derive(Serialize, ToSchema)]
@@ -73,6 +73,7 @@ pub(crate) struct Enrolling {
 /// How far the user is.
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct Progress {
+    #[schema(minimum = 0, maximum = 100)]
     progress_percentage: i32,
 }
 
@@ -128,7 +129,7 @@ pub(crate) async fn of_user(
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     asker.must_be(id)?;
-    let page = paging.page(PAGE.0, PAGE.1)?;
+    let page = paging.page(PAGE)?;
     // Few rows are one user's: they are put in order either way.
     let mut enrollments = sqlx::query_as!(
         Enrollment,
@@ -172,7 +173,7 @@ pub(crate) async fn students(
     uri: Uri,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
-    let page = paging.page(PAGE.0, PAGE.1)?;
+    let page = paging.page(PAGE)?;
     taught(&mut reader, asker, id).await?;
     let mut students = sqlx::query_as!(
         Student,

@@ -53,11 +53,18 @@ pub(crate) struct User {
 /// A user to make.
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct NewUser {
+    #[schema(
+        max_length = 254,
+        pattern = r"^[^\s@\u0000]+@[^\s@\u0000]*\.[^\s@\u0000]*$"
+    )]
     email: String,
+    #[schema(min_length = 1, max_length = 50)]
     username: String,
+    #[schema(min_length = 1, max_length = 200)]
     full_name: String,
     /// `student`, unless an admin says otherwise.
     #[serde(default = "student")]
+    #[schema(pattern = "^(student|instructor|admin)$")]
     role: String,
     /// 8 to 128 bytes. Without one nobody can begin a session of the user.
     password: Option<Password>,
@@ -70,9 +77,16 @@ fn student() -> String {
 /// What to change about a user; what is left out stays.
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct UserChange {
+    #[schema(
+        max_length = 254,
+        pattern = r"^[^\s@\u0000]+@[^\s@\u0000]*\.[^\s@\u0000]*$"
+    )]
     email: Option<String>,
+    #[schema(min_length = 1, max_length = 50)]
     username: Option<String>,
+    #[schema(min_length = 1, max_length = 200)]
     full_name: Option<String>,
+    #[schema(pattern = "^(student|instructor|admin)$")]
     role: Option<String>,
 }
 

@@ -34,8 +34,8 @@ const LONGEST_KEY: usize = 200;
 /// A document to keep; one with the same key is replaced.
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct NewDocument {
+    #[schema(min_length = 1, max_length = 200)]
     key: String,
-    #[schema(value_type = Object)]
     data: Value,
 }
 
@@ -44,7 +44,6 @@ pub(crate) struct NewDocument {
 pub(crate) struct Document {
     success: bool,
     key: String,
-    #[schema(value_type = Object)]
     data: Value,
     /// Always false: the origin has no cache. `Cache-Status` says what the edge did.
     from_cache: bool,
@@ -142,7 +141,7 @@ async fn replace(write: &mut Write, new: &NewDocument) -> Result<Value, Problem>
 }
 
 /// Shows a document.
-#[utoipa::path(get, path = "/read/document/{key}", tag = "documents", params(("key" = String, Path)), responses(
+#[utoipa::path(get, path = "/read/document/{key}", tag = "documents", params(("key" = String, Path, min_length = 1, max_length = 200)), responses(
     (status = 200, body = Document), (status = 304), (status = 404, body = Problem)))]
 pub(crate) async fn read(
     Path(key): Path<String>,

@@ -8,16 +8,17 @@ use axum::{
 };
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
+use time::{OffsetDateTime, PrimitiveDateTime};
 use utoipa::ToSchema;
 
 use crate::{
     http::{
         access::Asker,
+        amount::{amount, exact, in_full, money},
         answer::{Policy, Representation, tag, written},
         error::Problem,
         idempotency::{Begun, Once},
-        input::{Path, Query, amount, text},
+        input::{Path, Query, text},
         paging::{Cursor, Paging, Start},
     },
     postgres::{
@@ -28,8 +29,8 @@ use crate::{
 };
 
 const POLICY: Policy = Policy::Private { browser: 10 };
-/// How many rows a page has unless it is said otherwise, and how many it may have.
-const PAGE: (i64, i64) = (100, 1_000);
+/// How many rows a page has unless it is said otherwise.
+const PAGE: i64 = 100;
 const STORE: &str = "PostgreSQL";
 
 /// A transaction to record.
@@ -37,7 +38,9 @@ const STORE: &str = "PostgreSQL";
 pub(crate) struct NewTransaction {
     user_id: i64,
     /// At most two decimals, as a string or a number.
+    #[schema(schema_with = money)]
     amount: Decimal,
+    #[schema(min_length = 1, max_length = 50)]
     transaction_type: String,
 }
 
@@ -56,6 +59,8 @@ pub(crate) struct Transaction {
     id: i64,
     user_id: i64,
     /// Exact, with two decimals, as a string.
+    #[serde(serialize_with = "in_full")]
+    #[schema(schema_with = exact)]
     amount: Decimal,
     transaction_type: String,
     #[serde(with = "time::serde::rfc3339")]
@@ -136,7 +141,7 @@ pub(crate) async fn read(
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     asker.must_be(user)?;
-    let page = paging.page(PAGE.0, PAGE.1)?;
+    let page = paging.page(PAGE)?;
     let mut value = match page.start {
         Start::First => {
             sqlx::query_as!(
@@ -156,7 +161,7 @@ pub(crate) async fn read(
                  WHERE user_id = $1 AND created_at <= $2 AND (created_at < $2 OR id < $3)
                  ORDER BY created_at DESC, id DESC LIMIT $4",
                 user,
-                moment(cursor.rank).ok_or_else(|| no_moment("after"))?,
+                moment(cursor.rank),
                 cursor.id,
                 page.fetch()
             )
@@ -170,7 +175,7 @@ pub(crate) async fn read(
                  WHERE user_id = $1 AND created_at >= $2 AND (created_at > $2 OR id > $3)
                  ORDER BY created_at, id LIMIT $4",
                 user,
-                moment(cursor.rank).ok_or_else(|| no_moment("before"))?,
+                moment(cursor.rank),
                 cursor.id,
                 page.fetch()
             )
@@ -204,13 +209,8 @@ fn micros(moment: OffsetDateTime) -> i64 {
     i64::try_from(moment.unix_timestamp_nanos() / 1_000).unwrap_or(i64::MAX)
 }
 
-fn moment(micros: i64) -> Option<OffsetDateTime> {
+/// The moment of a place in the list; one beyond all that can be said is behind all that there is.
+fn moment(micros: i64) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000)
-        .ok()
-        // PostgreSQL begins in the year -4712.
-        .filter(|moment| moment.year() >= 0)
-}
-
-fn no_moment(field: &'static str) -> Problem {
-    Problem::invalid(format!("{field} must be taken from a link, as it is")).field(field)
+        .unwrap_or(PrimitiveDateTime::MAX.assume_utc())
 }

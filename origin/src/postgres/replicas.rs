@@ -221,7 +221,8 @@ impl Servers {
         let replica = self.replica.as_ref()?;
         // The replica first: the primary only moves on meanwhile, and the difference is not negative.
         let end = Instant::now() + READ;
-        let mut held = Held::new(replica.pool.acquire().await.ok()?, end);
+        let acquired = in_time(end, replica.pool.acquire()).await.ok()?;
+        let mut held = Held::new(acquired, end);
         let replayed = in_time(end, place(&mut held)).await.ok()?.lsn?;
         let mut held = self.background.acquire().await.ok()?;
         let written = in_time(held.until(), written_so_far(&mut held))

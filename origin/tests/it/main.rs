@@ -11,6 +11,7 @@ mod breaker;
 mod community;
 mod conditions;
 mod crashes;
+mod description;
 mod documents;
 mod drafts;
 mod enrolling;

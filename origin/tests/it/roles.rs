@@ -149,6 +149,7 @@ async fn everybody_may_do_what_they_may_and_nothing_else() {
     // Anonymous, the student, another one, the course's instructor, another one, an admin: `+` is done, `-` may be done
     // and cannot be now, `a` is 401, `f` is 403, `n` is 404.
     let table = [
+        (get("/openapi.json"), "++++++"),
         (get("/courses"), "++++++"),
         (get("/courses/search?q=tides"), "++++++"),
         (get("/courses/popular"), "++++++"),

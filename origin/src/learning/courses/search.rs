@@ -26,6 +26,7 @@ use crate::{
     activity::events::whose,
     http::{
         access::Asker,
+        amount::{exact, in_full},
         answer::{Representation, written},
         error::Problem,
         input::{Json, Query, one_of, text},
@@ -52,18 +53,24 @@ const NOTES: usize = 2;
 pub(crate) struct Search {
     /// Words, "phrases", `or` and -exclusions; 1 to 200 characters.
     #[serde(alias = "query")]
+    #[param(min_length = 1, max_length = 200)]
     q: String,
     /// How many results, 1 to 100.
     #[serde(default = "ten")]
+    #[param(minimum = 1, maximum = 100)]
     top_k: i64,
     /// How many to leave out before, at most 1,000.
     #[serde(default)]
+    #[param(minimum = 0, maximum = 1_000)]
     offset: i64,
     /// Only those of a category.
+    #[param(min_length = 1, max_length = 100)]
     category: Option<String>,
     /// Only those of a level: `beginner`, `intermediate` or `advanced`.
+    #[param(pattern = "^(beginner|intermediate|advanced)$")]
     difficulty_level: Option<String>,
     /// Only those that cost no more.
+    #[param(schema_with = exact)]
     max_price: Option<Decimal>,
 }
 
@@ -77,6 +84,7 @@ fn ten() -> i64 {
 pub(crate) struct Top {
     /// 1 to 100.
     #[serde(default = "ten")]
+    #[param(minimum = 1, maximum = 100)]
     top_k: i64,
 }
 
@@ -92,6 +100,8 @@ pub(crate) struct Found {
     max_students: i32,
     current_enrollment: i32,
     /// Exact, with two decimals, as a string.
+    #[serde(serialize_with = "in_full")]
+    #[schema(schema_with = exact)]
     price: Decimal,
     #[serde(with = "time::serde::rfc3339")]
     created_at: OffsetDateTime,
@@ -113,9 +123,11 @@ pub(crate) struct Results {
 /// A result that somebody has chosen.
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct Click {
+    #[schema(min_length = 1, max_length = 200)]
     query: String,
     course_id: i64,
     /// Its place among the results, from 1.
+    #[schema(minimum = 1)]
     position: i32,
     /// Whoever asks, when it is left out; an admin may name others.
     user_id: Option<i64>,
