@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use crate::{
-    activity::{self, behind, worker},
+    activity::{self, behind, days, worker},
     clock::Clock,
     community,
     config::Config,
@@ -461,9 +461,10 @@ fn on_stream(
         return Vec::new();
     }
     let mut work: Vec<Work> = vec![
-        Box::pin(worker::maintain(
+        Box::pin(days::maintain(
             background.clone(),
             stream.clone(),
+            servers.clock().clone(),
             on_redis.retention(),
             until(stopped.clone()),
         )),
@@ -479,6 +480,7 @@ fn on_stream(
             stream.clone(),
             settings.clone(),
             metrics.clone(),
+            servers.clock().clone(),
             until(stopped.clone()),
         )));
     }

@@ -38,8 +38,12 @@ impl Conditions {
         if self.is_empty() {
             return Ok(());
         }
-        let current = current.map(etag).transpose()?;
-        if self.are_met_by(current.as_deref()) {
+        self.require_tag(current.map(etag).transpose()?.as_deref())
+    }
+
+    /// The same by the current state's validator.
+    pub(crate) fn require_tag(&self, current: Option<&str>) -> Result<(), Problem> {
+        if self.are_met_by(current) {
             Ok(())
         } else {
             Err(Problem::precondition_failed())

@@ -39,7 +39,7 @@ impl<const MOST: i64> IntoParams for Paging<MOST> {
         let place = || {
             ObjectBuilder::new()
                 .schema_type(Type::String)
-                .pattern(Some("^[0-9]{1,18}_[0-9]{1,18}$"))
+                .pattern(Some("^[0-9]{1,18}_([0-9]{1,18}|[1-8][0-9]{18})$"))
         };
         let parameters = [
             ("limit", limit, "how many"),
@@ -81,7 +81,7 @@ impl Cursor {
             digits
                 .parse()
                 .ok()
-                .filter(|_| is_number && digits.len() <= 18)
+                .filter(|_| is_number && digits.len() <= 19)
         };
         let (rank, id) = text.split_once('_')?;
         Some(Self {
@@ -146,6 +146,11 @@ impl Page {
     /// How many rows to fetch: one more than are shown tells whether there is another page.
     pub(crate) fn fetch(&self) -> i64 {
         self.limit as i64 + 1
+    }
+
+    /// Shows no more than so many rows, such as an answer has room for; one at least.
+    pub(crate) fn at_most(&mut self, rows: usize) {
+        self.limit = self.limit.min(rows.max(1));
     }
 
     /// Whether rows are fetched from the end, to be turned round.

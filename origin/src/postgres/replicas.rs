@@ -455,6 +455,12 @@ impl FromRef<Servers> for PgPool {
     }
 }
 
+impl FromRef<Servers> for Clock {
+    fn from_ref(servers: &Servers) -> Clock {
+        servers.clock.clone()
+    }
+}
+
 /// Stands in a request that a replica may answer.
 #[derive(Clone)]
 struct Attempt {

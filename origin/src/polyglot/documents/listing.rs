@@ -31,11 +31,10 @@ const MOST: i64 = 100;
 /// The longest filter, in bytes: each value in it is looked up in the index.
 const LONGEST_FILTER: usize = 2_048;
 
-/// Without the documents that drafts became, which are personal.
 const FORWARDS: &str = "SELECT id, key, data, created_at, updated_at FROM documents
-    WHERE ($1::jsonb IS NULL OR data @> $1) AND id > $2 AND key NOT LIKE 'draft/%' ORDER BY id LIMIT $3";
+    WHERE ($1::jsonb IS NULL OR data @> $1) AND id > $2 ORDER BY id LIMIT $3";
 const BACKWARDS: &str = "SELECT id, key, data, created_at, updated_at FROM documents
-    WHERE ($1::jsonb IS NULL OR data @> $1) AND id < $2 AND key NOT LIKE 'draft/%' ORDER BY id DESC LIMIT $3";
+    WHERE ($1::jsonb IS NULL OR data @> $1) AND id < $2 ORDER BY id DESC LIMIT $3";
 
 /// Which documents to list.
 #[derive(Deserialize, IntoParams)]
