@@ -32,12 +32,14 @@ pub(crate) fn run(rounds: usize) {
     let config = Config {
         database_url: url.clone(),
         service_token: "token".to_owned(),
+        jwt_secret: None,
         listen: ([127, 0, 0, 1], 0).into(),
         pool_min: 2,
         pool_max: 10,
         replica_url: None,
         replica_deadline: tidegate_origin::REPLICA_DEADLINE,
         activity: tidegate_origin::Activity::default(),
+        embeddings: tidegate_origin::Embeddings::default(),
     };
     let (origin, mut database) = runtime.block_on(async {
         let origin = Origin::start(config, sink)

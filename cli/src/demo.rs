@@ -9,10 +9,12 @@ mod servers;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use clap::Args;
 use tidegate_edge::config::Config;
 use tidegate_edge::startup::Edge;
+use tidegate_origin::access::{self, Role};
 use tidegate_origin::{Activity, Origin, PurgeSink};
 
 use crate::address::must_be_free;
@@ -26,6 +28,8 @@ use servers::Servers;
 
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
+/// How long the demo's tokens of users are good.
+const DAY: Duration = Duration::from_secs(86_400);
 /// Where the origin finds a port for itself.
 const ANYWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
@@ -80,11 +84,13 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
     edge_to_come
         .is(Admin::at(&admin.to_string(), Some(tokens.admin.clone())).map_err(Failure::failed)?);
 
+    let users = runtime.block_on(users(&origin, &tokens))?;
     guide::print(&guide::Started {
         edge: edge.addr(),
         admin,
         origin: origin.addr(),
         tokens: &tokens,
+        users: &users,
         servers: &servers,
     });
     runtime.block_on(stop.asked());
@@ -104,6 +110,7 @@ async fn start_origin(
     let config = tidegate_origin::Config {
         database_url: servers.postgres_url(),
         service_token: tokens.service.clone(),
+        jwt_secret: Some(tokens.jwt.clone()),
         listen: ANYWHERE,
         pool_min: 2,
         pool_max: 10,
@@ -113,10 +120,28 @@ async fn start_origin(
             redis_url: servers.redis_url().map(str::to_owned),
             ..Activity::default()
         },
+        embeddings: tidegate_origin::Embeddings::default(),
     };
     let origin = Origin::start(config, sink).await.map_err(Failure::failed)?;
     origin.seed().await.map_err(Failure::failed)?;
     Ok(origin)
+}
+
+/// Who may write: tokens of two users of the sample data, and of one of them as an admin.
+async fn users(origin: &Origin, tokens: &Tokens) -> Result<guide::Users, Failure> {
+    let number = async |name| {
+        let found = origin.user_named(name).await.map_err(Failure::failed)?;
+        // Only where somebody's own database has courses and no such user: then of whoever was first.
+        Ok::<_, Failure>(found.unwrap_or(1))
+    };
+    let (ada, ben) = (number("ada").await?, number("ben").await?);
+    let expires = SystemTime::now() + DAY;
+    let token = |user, role| access::sign(&tokens.jwt, user, role, expires.into());
+    Ok(guide::Users {
+        ada: token(ada, Role::Instructor),
+        ben: token(ben, Role::Student),
+        root: token(ada, Role::Admin),
+    })
 }
 
 fn start_edge(
@@ -125,66 +150,32 @@ fn start_edge(
     origin: SocketAddr,
     redis: Option<&str>,
 ) -> Result<Edge, Failure> {
-    let text = configuration(arguments, tokens, origin, redis);
-    run::start(Config::from_toml(&text, "the demo's configuration").map_err(Failure::failed)?)
+    run::start(configuration(arguments, tokens, origin, redis)?)
 }
 
-/// The demo's configuration: a small `tidegate.toml`.
+/// The demo's configuration: `demo/tidegate.toml`, and the regional tier where there is a Redis.
 fn configuration(
     arguments: &Arguments,
     tokens: &Tokens,
     origin: SocketAddr,
     redis: Option<&str>,
-) -> String {
-    let listen = arguments.listen;
-    let admin = arguments.admin;
-    let admin_token = quoted(&tokens.admin);
-    let purge_token = quoted(&tokens.purge);
-    let service_token = quoted(&tokens.service);
-    let redis = redis
-        .map(|url| format!("[redis]\nurl = {}\n", quoted(url)))
-        .unwrap_or_default();
-    format!(
-        r#"
-[server]
-listen = "{listen}"
-admin = "{admin}"
-admin_token = {admin_token}
-
-{redis}
-[purge]
-token = {purge_token}
-
-[origins.app]
-url = "http://{origin}"
-headers = {{ "x-service-token" = {service_token} }}
-
-[plugins.rate-limit]
-file = "builtin:rate-limit"
-
-[[routes]]
-path = "/stats"
-origin = "app"
-  [[routes.plugins]]
-  name = "rate-limit"
-  grants = ["limits", "config"]
-  config = {{ name = "stats", key = "client", windows = [{{ limit = 10, seconds = 60 }}] }}
-
-[[routes]]
-path = "/"
-origin = "app"
-stale_while_revalidate = "1m"
-stale_if_error = "1h"
-"#
-    )
-}
-
-/// A TOML string in which nothing is special any more, `${` included.
-fn quoted(value: &str) -> String {
-    serde_json::Value::from(value)
-        .to_string()
-        .replace('$', "\\u0024")
-        .replace('\u{7f}', "\\u007f")
+) -> Result<Config, Failure> {
+    let mut text = include_str!("demo/tidegate.toml").to_owned();
+    if redis.is_some() {
+        text.push_str("\n[redis]\nurl = \"${REDIS_URL}\"\n");
+    }
+    let variable = |name: &str| match name {
+        "TIDEGATE_LISTEN" => Some(arguments.listen.to_string()),
+        "TIDEGATE_ADMIN" => Some(arguments.admin.to_string()),
+        "TIDEGATE_ADMIN_TOKEN" => Some(tokens.admin.clone()),
+        "TIDEGATE_PURGE_TOKEN" => Some(tokens.purge.clone()),
+        "TIDEGATE_SERVICE_TOKEN" => Some(tokens.service.clone()),
+        "TIDEGATE_JWT_SECRET" => Some(tokens.jwt.clone()),
+        "TIDEGATE_ORIGIN" => Some(format!("http://{origin}")),
+        "REDIS_URL" => redis.map(str::to_owned),
+        _ => None,
+    };
+    Config::from_toml_with(&text, "the demo's tidegate.toml", variable).map_err(Failure::failed)
 }
 
 /// Who may do what. Tokens are those of the environment, else new ones at each start.
@@ -192,6 +183,8 @@ struct Tokens {
     admin: String,
     purge: String,
     service: String,
+    /// What tokens of users are signed with.
+    jwt: String,
 }
 
 impl Tokens {
@@ -200,6 +193,7 @@ impl Tokens {
             admin: given_or_new("TIDEGATE_ADMIN_TOKEN")?,
             purge: given_or_new("TIDEGATE_PURGE_TOKEN")?,
             service: given_or_new("TIDEGATE_SERVICE_TOKEN")?,
+            jwt: given_or_new("TIDEGATE_JWT_SECRET")?,
         })
     }
 }
@@ -209,7 +203,7 @@ fn given_or_new(variable: &str) -> Result<String, Failure> {
     if let Some(token) = set(variable) {
         return Ok(token);
     }
-    let mut random = [0; 12];
+    let mut random = [0; 16];
     std::fs::File::open("/dev/urandom")
         .and_then(|mut source| source.read_exact(&mut random))
         .map_err(|error| Failure::failed(format!("cannot read /dev/urandom: {error}")))?;
@@ -221,17 +215,21 @@ fn given_or_new(variable: &str) -> Result<String, Failure> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_configuration_takes_tokens_as_they_are() {
-        let odd = "a\"b\\c${HOME}#'";
-        let tokens = Tokens {
+    fn tokens(odd: &str) -> Tokens {
+        Tokens {
             admin: odd.to_owned(),
             purge: odd.to_owned(),
             service: "plain".to_owned(),
-        };
+            jwt: "a secret of thirty-two bytes or more".to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_configuration_takes_tokens_as_they_are() {
+        let odd = "a\"b\\c${HOME}#'";
         let redis = "redis://:p$w@127.0.0.1:1/";
-        let text = configuration(&Arguments::default(), &tokens, ANYWHERE, Some(redis));
-        let config = Config::from_toml(&text, "demo").unwrap();
+        let config = configuration(&Arguments::default(), &tokens(odd), ANYWHERE, Some(redis));
+        let config = config.unwrap();
         assert_eq!(config.server.admin_token.unwrap().expose(), odd);
         assert_eq!(config.purge.token.unwrap().expose(), odd);
         assert_eq!(config.redis.unwrap().url.expose(), redis);
@@ -240,12 +238,12 @@ mod tests {
 
     #[test]
     fn without_redis_the_configuration_names_none() {
-        let tokens = Tokens {
-            admin: "a".to_owned(),
-            purge: "b".to_owned(),
-            service: "c".to_owned(),
-        };
-        let text = configuration(&Arguments::default(), &tokens, ANYWHERE, None);
-        assert!(Config::from_toml(&text, "demo").unwrap().redis.is_none());
+        let config = configuration(&Arguments::default(), &tokens("a"), ANYWHERE, None);
+        assert!(
+            config
+                .unwrap_or_else(|_| panic!("it is refused"))
+                .redis
+                .is_none()
+        );
     }
 }

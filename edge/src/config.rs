@@ -110,7 +110,18 @@ impl Config {
     /// # Errors
     /// As [`Config::from_file`].
     pub fn from_toml(text: &str, name: &str) -> Result<Config, ConfigError> {
-        let value = |variable: &str| std::env::var(variable).ok();
+        Config::from_toml_with(text, name, |variable| std::env::var(variable).ok())
+    }
+
+    /// The same with other variables than those of the environment.
+    ///
+    /// # Errors
+    /// As [`Config::from_file`].
+    pub fn from_toml_with(
+        text: &str,
+        name: &str,
+        value: impl Fn(&str) -> Option<String>,
+    ) -> Result<Config, ConfigError> {
         let expanded = environment::expand(text, |_, variable| value(variable)).map_err(
             |(line, variable)| ConfigError::Environment {
                 name: name.to_owned(),

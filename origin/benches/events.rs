@@ -21,7 +21,7 @@ use std::{
         Arc,
         atomic::{AtomicI64, Ordering},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use http_body_util::{BodyExt, Full};
@@ -30,12 +30,17 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use tidegate_origin::{Activity, Config, Lsn, Origin, PurgeSink, SinkError};
+use tidegate_origin::{
+    Activity, Config, Lsn, Origin, PurgeSink, SinkError,
+    access::{Role, sign},
+};
 use tidegate_services::{Postgres, Redis};
 use uuid::Uuid;
 
 /// Requests that are under way at the same time.
 const CLIENTS: i64 = 16;
+/// What tokens of users are signed with.
+const SECRET: &str = "the key that signs who it is that asks";
 /// How many events a run sends, unless it is told.
 const EVENTS: i64 = 200_000;
 
@@ -82,6 +87,7 @@ async fn run(
     let config = Config {
         database_url: postgres.url(),
         service_token: "token".to_owned(),
+        jwt_secret: Some(SECRET.to_owned()),
         listen: ([127, 0, 0, 1], 0).into(),
         pool_min: 2,
         pool_max: 10,
@@ -92,18 +98,22 @@ async fn run(
             events_batch: batch,
             ..Activity::default()
         },
+        embeddings: tidegate_origin::Embeddings::default(),
     };
     let origin = Origin::start(config, Arc::new(NoLog)).await.unwrap();
     let address = origin.addr();
     let client: Http = Client::builder(TokioExecutor::new()).build_http();
+    // Whoever speaks for many users is an admin.
+    let expires = SystemTime::now() + Duration::from_secs(24 * 3_600);
+    let bearer = format!("Bearer {}", sign(SECRET, 0, Role::Admin, expires));
     let left = Arc::new(AtomicI64::new(events));
     let begin = Instant::now();
     let clients: Vec<_> = (0..CLIENTS)
         .map(|user| {
-            let (client, left) = (client.clone(), left.clone());
+            let (client, left, bearer) = (client.clone(), left.clone(), bearer.clone());
             tokio::spawn(async move {
                 while left.fetch_sub(request, Ordering::Relaxed) > 0 {
-                    send(&client, address, body(user, request)).await;
+                    send(&client, address, &bearer, body(user, request)).await;
                 }
             })
         })
@@ -137,9 +147,10 @@ fn body(user: i64, count: i64) -> String {
     body
 }
 
-async fn send(client: &Http, address: SocketAddr, body: String) {
+async fn send(client: &Http, address: SocketAddr, bearer: &str, body: String) {
     let request = Request::post(format!("http://{address}/events"))
         .header("x-service-token", "token")
+        .header("authorization", bearer)
         .header("content-type", "application/json")
         .body(Full::new(Bytes::from(body)))
         .unwrap();

@@ -1,9 +1,20 @@
-//! Starts an origin before a temporary PostgreSQL and a temporary Redis, prints its address, and stops all of them at the
-//! end of standard input. The edge's token is in `TIDEGATE_SERVICE_TOKEN`.
+//! Starts an origin before a temporary PostgreSQL and a temporary Redis, prints its address and an admin's token, and stops
+//! all of them at the end of standard input. The edge's token is in `TIDEGATE_SERVICE_TOKEN`.
 
-use std::{env, error::Error, future::Future, io::Read, pin::Pin, sync::Arc};
+use std::{
+    env,
+    error::Error,
+    future::Future,
+    io::Read,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
-use tidegate_origin::{Activity, Config, Lsn, Origin, PurgeSink, SinkError};
+use tidegate_origin::{
+    Activity, Config, Lsn, Origin, PurgeSink, SinkError,
+    access::{Role, sign},
+};
 use tidegate_services::{Postgres, Redis};
 
 /// Takes tags and keeps none: there is no edge.
@@ -24,12 +35,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (postgres, redis) = (Postgres::ephemeral()?, Redis::ephemeral()?);
     let config = Config {
         database_url: postgres.url(),
-        service_token: token,
+        service_token: token.clone(),
+        jwt_secret: Some(token.clone()),
         listen: ([127, 0, 0, 1], 0).into(),
         pool_min: 2,
         pool_max: 10,
         replica_url: None,
         replica_deadline: tidegate_origin::REPLICA_DEADLINE,
+        embeddings: tidegate_origin::Embeddings::default(),
         activity: Activity {
             redis_url: Some(redis.url()),
             ..Activity::default()
@@ -44,7 +57,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         origin.seed().await?;
         Ok::<_, Box<dyn Error>>(origin)
     })?;
-    println!("http://{}", origin.addr());
+    // The first of the sample's users, for a day.
+    let expires = SystemTime::now() + Duration::from_secs(24 * 3_600);
+    let admin = sign(&token, 1, Role::Admin, expires);
+    println!("http://{} {admin}", origin.addr());
     std::io::stdin().read_to_end(&mut Vec::new())?;
     runtime.block_on(origin.shutdown());
     Ok(())

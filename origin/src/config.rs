@@ -1,6 +1,12 @@
 //! What the origin is told by its environment.
 
-use std::{env, fmt, net::SocketAddr, time::Duration};
+mod embeddings;
+
+pub use embeddings::{EmbeddingService, EmbeddingSource, Embeddings};
+
+use std::{env, fmt, fs, net::SocketAddr, time::Duration};
+
+use crate::http::jwt::SHORTEST_KEY;
 
 /// How long a replica may take to say where it is, unless it is set otherwise.
 pub const REPLICA_DEADLINE: Duration = Duration::from_millis(250);
@@ -15,6 +21,9 @@ pub struct Config {
     pub database_url: String,
     /// The secret that the edge shows in `x-service-token`.
     pub service_token: String,
+    /// What tokens of users (JWT, HS256) are signed with, at least 32 bytes. Without it none of them is believed, and only
+    /// sessions say who asks.
+    pub jwt_secret: Option<String>,
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
     /// How many connections to PostgreSQL are kept open for requests.
@@ -28,6 +37,8 @@ pub struct Config {
     pub replica_deadline: Duration,
     /// What lives on Redis.
     pub activity: Activity,
+    /// By what courses are searched for what they mean.
+    pub embeddings: Embeddings,
 }
 
 /// Settings of what lives on Redis: events on their way to the database, and what is never to reach it.
@@ -82,14 +93,42 @@ pub enum ConfigError {
         /// What would do.
         expected: &'static str,
     },
+    /// A secret that would be guessed.
+    #[error("the secret {0} is shorter than 32 bytes")]
+    Short(&'static str),
+    /// A file that should hold a secret.
+    #[error("cannot read the secret in {path:?}, which {name} names: {reason}")]
+    Unreadable {
+        /// The variable that names the file.
+        name: &'static str,
+        /// Its value.
+        path: String,
+        /// What the system said.
+        reason: String,
+    },
 }
 
+/// Secrets, each with the variable that names a file which holds it.
+const FILES: [(&str, &str); 6] = [
+    ("DATABASE_URL", "DATABASE_URL_FILE"),
+    ("DATABASE_REPLICA_URL", "DATABASE_REPLICA_URL_FILE"),
+    ("REDIS_URL", "REDIS_URL_FILE"),
+    ("TIDEGATE_SERVICE_TOKEN", "TIDEGATE_SERVICE_TOKEN_FILE"),
+    ("TIDEGATE_JWT_SECRET", "TIDEGATE_JWT_SECRET_FILE"),
+    ("TIDEGATE_EMBEDDINGS_KEY", "TIDEGATE_EMBEDDINGS_KEY_FILE"),
+];
+
 impl Config {
-    /// Reads `DATABASE_URL`, `TIDEGATE_SERVICE_TOKEN`, and what is given of `TIDEGATE_ORIGIN_LISTEN` (127.0.0.1:7070),
+    /// Reads `DATABASE_URL`, `TIDEGATE_SERVICE_TOKEN`, and what is given of `TIDEGATE_JWT_SECRET`, `TIDEGATE_ORIGIN_LISTEN` (127.0.0.1:7070),
     /// `TIDEGATE_POOL_MIN` (2), `TIDEGATE_POOL_MAX` (10), `DATABASE_REPLICA_URL` and
     /// `TIDEGATE_REPLICA_DEADLINE_MS` (250); for activity `REDIS_URL`, `TIDEGATE_REDIS_DEADLINE_MS` (1000),
     /// `TIDEGATE_EVENTS_LIMIT` (1000000), `TIDEGATE_EVENTS_BATCH` (500), `TIDEGATE_EVENTS_WORKERS` (2),
-    /// `TIDEGATE_EVENTS_TRIES` (5), `TIDEGATE_EVENTS_CLAIM_MS` (30000) and `TIDEGATE_EVENTS_RETENTION_DAYS` (30).
+    /// `TIDEGATE_EVENTS_TRIES` (5), `TIDEGATE_EVENTS_CLAIM_MS` (30000) and `TIDEGATE_EVENTS_RETENTION_DAYS` (30);
+    /// for search by meaning `TIDEGATE_EMBEDDINGS_URL`, `TIDEGATE_EMBEDDINGS_MODEL`, `TIDEGATE_EMBEDDINGS_KEY`,
+    /// `TIDEGATE_EMBEDDINGS_DIMENSIONS` (1536; 384 without a URL) and `TIDEGATE_EMBEDDINGS_DEADLINE_MS` (2000).
+    ///
+    /// What is secret, the URLs included, may stand in a file that the variable with `_FILE` after its name names, without
+    /// the white space at its ends; the variable itself goes before.
     ///
     /// # Errors
     /// When a required variable is missing or empty, or one cannot be read.
@@ -101,7 +140,11 @@ impl Config {
         variable: impl Fn(&'static str) -> Option<String>,
     ) -> Result<Self, ConfigError> {
         let given = |name| variable(name).filter(|value| !value.is_empty());
-        let required = |name| given(name).ok_or(ConfigError::Missing(name));
+        let secret = |name| match given(name) {
+            Some(value) => Ok(Some(value)),
+            None => from_file(name, given),
+        };
+        let required = |name| secret(name)?.ok_or(ConfigError::Missing(name));
         let listen = match given("TIDEGATE_ORIGIN_LISTEN") {
             None => SocketAddr::from(([127, 0, 0, 1], 7070)),
             Some(value) => parsed("TIDEGATE_ORIGIN_LISTEN", value, "an address and a port")?,
@@ -118,7 +161,7 @@ impl Config {
         };
         let usual = Activity::default();
         let activity = Activity {
-            redis_url: given("REDIS_URL"),
+            redis_url: secret("REDIS_URL")?,
             redis_deadline: milliseconds("TIDEGATE_REDIS_DEADLINE_MS", usual.redis_deadline)?,
             events_limit: u64::from(count("TIDEGATE_EVENTS_LIMIT", 1_000_000)?),
             events_batch: count("TIDEGATE_EVENTS_BATCH", 500)? as usize,
@@ -144,10 +187,11 @@ impl Config {
         let config = Self {
             database_url: required("DATABASE_URL")?,
             service_token: required("TIDEGATE_SERVICE_TOKEN")?,
+            jwt_secret: secret("TIDEGATE_JWT_SECRET")?,
             listen,
             pool_min: count("TIDEGATE_POOL_MIN", 2)?,
             pool_max: count("TIDEGATE_POOL_MAX", 10)?,
-            replica_url: given("DATABASE_REPLICA_URL"),
+            replica_url: secret("DATABASE_REPLICA_URL")?,
             replica_deadline: match given("TIDEGATE_REPLICA_DEADLINE_MS") {
                 None => REPLICA_DEADLINE,
                 Some(value) => Duration::from_millis(parsed(
@@ -157,7 +201,12 @@ impl Config {
                 )?),
             },
             activity,
+            embeddings: Embeddings::from_variables(&given, secret("TIDEGATE_EMBEDDINGS_KEY")?)?,
         };
+        let key = config.jwt_secret.as_ref().map(String::len);
+        if key.is_some_and(|length| length < SHORTEST_KEY) {
+            return Err(ConfigError::Short("TIDEGATE_JWT_SECRET"));
+        }
         // With one, each request would wait for each other.
         if config.pool_max < 2 || config.pool_min > config.pool_max {
             return Err(ConfigError::Malformed {
@@ -179,6 +228,25 @@ impl fmt::Debug for Config {
             .field("pool_min", &self.pool_min)
             .field("pool_max", &self.pool_max)
             .finish_non_exhaustive()
+    }
+}
+
+/// The secret in the file that the variable beside the secret's own names.
+fn from_file(
+    secret: &'static str,
+    given: impl Fn(&'static str) -> Option<String>,
+) -> Result<Option<String>, ConfigError> {
+    let file = FILES.iter().find(|(name, _)| *name == secret);
+    let Some((name, path)) = file.and_then(|(_, name)| Some((*name, given(name)?))) else {
+        return Ok(None);
+    };
+    match fs::read_to_string(&path) {
+        Ok(text) => Ok(Some(text.trim().to_owned()).filter(|text| !text.is_empty())),
+        Err(error) => Err(ConfigError::Unreadable {
+            name,
+            path,
+            reason: error.to_string(),
+        }),
     }
 }
 
@@ -221,6 +289,31 @@ mod tests {
         assert_eq!(config.replica_deadline, REPLICA_DEADLINE);
         assert!(config.activity == Activity::default());
         assert!(!format!("{config:?}").contains("secret"));
+    }
+
+    #[test]
+    fn a_secret_may_stand_in_a_file_and_is_never_shown() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), "a secret of thirty-two bytes or more\n").unwrap();
+        let path = file.path().to_str().unwrap().to_owned();
+        let base = [("DATABASE_URL", "postgres://h/d")];
+        let with = |more: &[(&'static str, &str)]| read(&[&base, more].concat());
+        let files = [
+            ("TIDEGATE_SERVICE_TOKEN_FILE", path.as_str()),
+            ("TIDEGATE_JWT_SECRET_FILE", &path),
+        ];
+        let config = with(&files).unwrap();
+        assert_eq!(config.service_token, "a secret of thirty-two bytes or more");
+        assert_eq!(config.jwt_secret.as_ref(), Some(&config.service_token));
+        assert!(!format!("{config:?}").contains("thirty"));
+        let both = with(&[("TIDEGATE_SERVICE_TOKEN", "itself"), files[0]]).unwrap();
+        assert_eq!(both.service_token, "itself");
+        let refused = with(&[files[0], ("TIDEGATE_JWT_SECRET", "hunter2")]).unwrap_err();
+        assert_eq!(refused, ConfigError::Short("TIDEGATE_JWT_SECRET"));
+        match with(&[("TIDEGATE_SERVICE_TOKEN_FILE", "/nowhere/at/all")]).unwrap_err() {
+            ConfigError::Unreadable { name, .. } => assert_eq!(name, "TIDEGATE_SERVICE_TOKEN_FILE"),
+            other => panic!("{other}"),
+        }
     }
 
     #[test]

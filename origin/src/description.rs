@@ -14,14 +14,14 @@ use axum::{
 use bytes::Bytes;
 use utoipa::OpenApi;
 
-use crate::{activity, learning, observe, polyglot, state::Servers};
+use crate::{activity, community, learning, observe, polyglot, state::Servers};
 
 #[derive(OpenApi)]
 #[openapi(
     paths(show),
     info(
         title = "Tidegate origin",
-        description = "Users, courses, enrollments, documents, transactions and activity."
+        description = "Users, courses, enrollments, documents, transactions, activity and circles."
     )
 )]
 struct Description;
@@ -31,6 +31,7 @@ static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| {
     description.merge(learning::Description::openapi());
     description.merge(polyglot::Description::openapi());
     description.merge(activity::Description::openapi());
+    description.merge(community::Description::openapi());
     description.merge(observe::Description::openapi());
     let mut document =
         serde_json::to_value(description).expect("the description is made of strings");

@@ -4,12 +4,13 @@
 /// The longest body that is read, in bytes.
 pub(crate) const BODY_LIMIT: usize = 1024 * 1024;
 
-pub(crate) mod access;
+pub mod access;
 pub(crate) mod amount;
 pub(crate) mod answer;
 pub(crate) mod conditions;
 pub(crate) mod error;
 pub(crate) mod idempotency;
 pub(crate) mod input;
+pub(crate) mod jwt;
 pub(crate) mod paging;
 pub(crate) mod server;

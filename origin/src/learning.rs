@@ -1,8 +1,12 @@
 //! The learning platform: users, courses with their search, and the seats between them.
 
 pub(crate) mod courses;
+pub(crate) mod embedding;
 pub(crate) mod enrollments;
+pub(crate) mod indexing;
+pub(crate) mod passwords;
 pub(crate) mod users;
+pub(crate) mod vectors;
 
 use axum::Router;
 use utoipa::OpenApi;
@@ -12,6 +16,7 @@ use crate::postgres::replicas::Servers;
 pub(crate) fn routes() -> Router<Servers> {
     Router::new()
         .merge(users::routes())
+        .merge(passwords::routes())
         .merge(courses::routes())
         .merge(enrollments::routes())
 }
@@ -23,8 +28,10 @@ pub(crate) fn routes() -> Router<Servers> {
     users::show,
     users::edit,
     users::remove,
+    passwords::change,
     courses::list,
     courses::search::search,
+    courses::search::semantic::semantic,
     courses::search::click,
     courses::search::popular,
     courses::create,

@@ -20,8 +20,15 @@ pub(crate) async fn fill(pool: &PgPool) -> Result<(), sqlx::Error> {
     transaction.commit().await
 }
 
+/// The number of the user of that name, if there is one.
+pub(crate) async fn user_named(pool: &PgPool, username: &str) -> Result<Option<i64>, sqlx::Error> {
+    sqlx::query_scalar!("SELECT id FROM users WHERE username = $1", username)
+        .fetch_optional(pool)
+        .await
+}
+
 /// Users are found by name, not by number: numbers may be taken.
-const STATEMENTS: [&str; 4] = [
+const STATEMENTS: [&str; 7] = [
     "INSERT INTO users (email, username, full_name, role) VALUES
         ('ada@example.org', 'ada', 'Ada Park', 'instructor'),
         ('ben@example.org', 'ben', 'Ben Okafor', 'student'),
@@ -42,4 +49,33 @@ const STATEMENTS: [&str; 4] = [
      ON CONFLICT DO NOTHING",
     "INSERT INTO transactions (user_id, amount, transaction_type)
      SELECT id, 49.00, 'purchase' FROM users WHERE username = 'ben'",
+    "WITH made AS (
+         INSERT INTO circles (name, description) VALUES
+             ('Harbour Walks', 'Along the quay, each Sunday at low water.'),
+             ('Night Sailors', 'Stars, lamps and flasks of tea.')
+         RETURNING id, name
+     ), joined AS (
+         INSERT INTO circle_members (circle_id, user_id, role)
+         SELECT made.id, users.id, sample.role
+         FROM (VALUES
+             (1, 'Harbour Walks', 'ada', 'owner'), (2, 'Harbour Walks', 'ben', 'member'),
+             (3, 'Harbour Walks', 'cleo', 'member'), (4, 'Night Sailors', 'cleo', 'owner'),
+             (5, 'Night Sailors', 'ben', 'member')
+         ) AS sample (place, name, username, role) JOIN made USING (name) JOIN users USING (username)
+         ORDER BY place
+     )
+     INSERT INTO messages (circle_id, author_id, text)
+     SELECT made.id, users.id, text
+     FROM (VALUES
+         (1, 'Harbour Walks', 'ada', 'Low water is at ten past nine. We meet at the old crane.'),
+         (2, 'Harbour Walks', 'cleo', 'I bring the tide tables.'),
+         (3, 'Harbour Walks', 'ada', 'Ben, do you have the flask?'),
+         (4, 'Night Sailors', 'cleo', 'New moon on Friday: no lamp but ours.')
+     ) AS sample (place, name, username, text) JOIN made USING (name) JOIN users USING (username)
+     ORDER BY place",
+    "UPDATE circles SET member_count = (SELECT count(*) FROM circle_members WHERE circle_id = circles.id)
+     WHERE created_at = now()",
+    "INSERT INTO notifications (user_id, kind, actor_id, circle_id, message_id)
+     SELECT users.id, 'mentioned', author_id, circle_id, messages.id
+     FROM messages JOIN users ON username = 'ben' WHERE messages.created_at = now() AND text LIKE 'Ben, %'",
 ];

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
-use axum::{Router, extract::DefaultBodyLimit, middleware};
+use axum::{Extension, Router, extract::DefaultBodyLimit, middleware};
 use sqlx::postgres::PgConnectOptions;
 use tokio::{
     net::TcpListener,
@@ -14,6 +14,7 @@ use tokio::{
 use crate::{
     activity::{self, behind, worker},
     clock::Clock,
+    community,
     config::Config,
     description,
     http::{
@@ -22,7 +23,9 @@ use crate::{
         error::Problem,
         server::{HEAD, serve},
     },
-    learning,
+    learning::{
+        self, courses::search::semantic::Meaning, embedding::provider, indexing, vectors::Vectors,
+    },
     observe::{
         self, health,
         metrics::{self, Metrics},
@@ -31,7 +34,7 @@ use crate::{
     polyglot,
     postgres::{
         connect::{ConnectError, PATIENCE, migrate, reach},
-        held::{Background, in_time},
+        held::{Background, LONGEST, in_time},
         pools,
         primary::{self, Primary},
         readiness::Readiness,
@@ -158,12 +161,16 @@ impl Origin {
         }
 
         let on_redis = OnRedis::new(&config.activity, metrics.clone());
-        servers = servers.with_redis(on_redis.map_err(|_| StartError::RedisUrl)?);
+        servers = servers
+            .with_redis(on_redis.map_err(|_| StartError::RedisUrl)?)
+            .with_secrets(config.jwt_secret.as_deref(), &config.service_token);
 
+        let vectors = Vectors::new(provider(&config.embeddings));
         let preparation = Preparation {
             options,
             url: config.database_url.clone(),
             servers: servers.clone(),
+            vectors: vectors.clone(),
             ready: ready.clone(),
         };
         let prepared = match preparation.attempt().await {
@@ -180,12 +187,22 @@ impl Origin {
         let (stop, stopped) = watch::channel(());
         let server = tokio::spawn(serve(
             listener,
-            router(servers.clone(), &config.service_token),
+            router(
+                servers.clone(),
+                &config.service_token,
+                Meaning::new(vectors.clone()),
+            ),
             HEAD,
             until(stopped.clone()),
         ));
         let mut work = on_stream(&config, &servers, &metrics, &stopped);
         let background = servers.background().clone();
+        work.push(Box::pin(indexing::index(
+            background.pool().clone(),
+            vectors,
+            metrics.clone(),
+            until(stopped.clone()),
+        )));
         work.push(Box::pin(relay(
             background,
             sink,
@@ -225,6 +242,14 @@ impl Origin {
         ready.map_err(|_| SeedError::NotReady)?;
         sample::fill(self.servers.primary().pool()).await?;
         Ok(())
+    }
+
+    /// The number of the user of that name, if there is one.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn user_named(&self, username: &str) -> Result<Option<i64>, SeedError> {
+        Ok(sample::user_named(self.servers.primary().pool(), username).await?)
     }
 
     /// Accepts nothing more, lets requests, the relay and the workers end for up to ten seconds, and closes the connections.
@@ -339,6 +364,7 @@ struct Preparation {
     options: PgConnectOptions,
     url: String,
     servers: Servers,
+    vectors: Vectors,
     ready: Readiness,
 }
 
@@ -351,6 +377,12 @@ impl Preparation {
             .identify()
             .await
             .map_err(StartError::Identity)?;
+        let preparing = self.vectors.prepare(self.servers.background().pool(), true);
+        match in_time(Instant::now() + LONGEST, preparing).await {
+            Ok(true) => {}
+            Ok(false) => tracing::info!("postgresql has no vectors: courses are searched by words"),
+            Err(error) => tracing::warn!(%error, "courses are not indexed yet"),
+        }
         self.ready.declare();
         Ok(())
     }
@@ -454,11 +486,12 @@ fn on_stream(
 }
 
 /// All routes, behind the token.
-fn router(servers: Servers, token: &str) -> Router {
+fn router(servers: Servers, token: &str, meaning: Meaning) -> Router {
     let routes = Router::new()
-        .merge(learning::routes())
+        .merge(learning::routes().layer(Extension(meaning)))
         .merge(polyglot::routes())
         .merge(activity::routes())
+        .merge(community::routes())
         .merge(observe::routes())
         .merge(description::routes());
     guarded(routes, servers, token)

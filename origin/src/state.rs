@@ -7,7 +7,8 @@ use sqlx::PgPool;
 
 use crate::{
     clock::Clock,
-    learning::courses::search::Notes,
+    http::jwt,
+    learning::{courses::search::Notes, passwords::Hashing},
     observe::{Watched, metrics::Metrics},
     postgres::{held::Background, primary::Primary, replica::Replica},
     redis::on_redis::OnRedis,
@@ -24,6 +25,9 @@ pub(crate) struct Servers {
     metrics: Arc<Metrics>,
     clock: Clock,
     notes: Notes,
+    jwt_key: Option<jwt::Key>,
+    request_key: [u8; 32],
+    hashing: Hashing,
     watched: Arc<Watched>,
 }
 
@@ -43,7 +47,20 @@ impl Servers {
             metrics,
             clock,
             notes: Notes::default(),
+            jwt_key: None,
+            request_key: [0; 32],
+            hashing: Hashing::default(),
             watched: Arc::default(),
+        }
+    }
+
+    /// The same with a key that tokens of users are signed with, and one that is nobody else's.
+    pub(crate) fn with_secrets(self, jwt_secret: Option<&str>, service_token: &str) -> Self {
+        let context = "tidegate origin idempotency request";
+        Self {
+            jwt_key: jwt_secret.map(jwt::Key::new),
+            request_key: blake3::derive_key(context, service_token.as_bytes()),
+            ..self
         }
     }
 
@@ -92,6 +109,20 @@ impl Servers {
 
     pub(crate) fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+
+    /// What hashes of requests are made with, so that they tell nothing of what was in them, such as a password.
+    pub(crate) fn request_key(&self) -> &[u8; 32] {
+        &self.request_key
+    }
+
+    /// Where passwords are hashed.
+    pub(crate) fn hashing(&self) -> &Hashing {
+        &self.hashing
+    }
+
+    pub(crate) fn jwt_key(&self) -> Option<&jwt::Key> {
+        self.jwt_key.as_ref()
     }
 
     pub(crate) fn clock(&self) -> &Clock {

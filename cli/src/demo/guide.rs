@@ -12,7 +12,15 @@ pub(super) struct Started<'a> {
     pub(super) admin: SocketAddr,
     pub(super) origin: SocketAddr,
     pub(super) tokens: &'a Tokens,
+    pub(super) users: &'a Users,
     pub(super) servers: &'a Servers,
+}
+
+/// Tokens of users (JWT): one who teaches, a student, an admin.
+pub(super) struct Users {
+    pub(super) ada: String,
+    pub(super) ben: String,
+    pub(super) root: String,
 }
 
 /// One line on standard output. Nobody listening there is no reason to end.
@@ -31,6 +39,7 @@ fn text(started: &Started<'_>) -> String {
         admin,
         origin,
         tokens,
+        users: Users { ada, ben, root },
         servers,
     } = started;
     let postgres = servers.postgres();
@@ -67,14 +76,28 @@ Try, in another terminal:
   # A purge by tag over the admin listener: every list of courses.
   curl -s -H 'authorization: Bearer {admin_token}' -d '{{"tags":["courses"]}}' http://{admin}/purge
 
-  # A write purges what shows it, some milliseconds later.
-  curl -s -H 'content-type: application/json' -d '{{"key":"tide","data":"in"}}' http://{edge}/write/document
-  curl -s http://{edge}/read/document/tide
-  curl -s -H 'content-type: application/json' -d '{{"key":"tide","data":"out"}}' http://{edge}/write/document
-  curl -s http://{edge}/read/document/tide
+  # Who may write: Ada teaches, Ben is a student, Root may do everything. Good for a day.
+  ADA={ada}
+  BEN={ben}
+  ROOT={root}
 
-  # A rate limit: ten a minute, then 429.
-  for n in $(seq 12); do curl -s -o /dev/null -w '%{{http_code}} ' http://{edge}/stats; done; echo
+  # A write purges what shows it, some milliseconds later.
+  write() {{ curl -s -H "authorization: Bearer $1" -H 'content-type: application/json' -d "$2" http://{edge}$3; echo; }}
+  write $ADA '{{"key":"tide","data":"in"}}' /write/document
+  curl -s http://{edge}/read/document/tide; echo
+  write $ADA '{{"key":"tide","data":"out"}}' /write/document
+  curl -s http://{edge}/read/document/tide; echo
+
+  # An event, taken at once (202) and counted soon: Redis has it, a worker takes it to Postgres.
+  write $BEN '{{"event_type":"course_view","event_data":{{"course_id":3}}}}' /events
+  curl -s http://{edge}/courses/3/views; echo
+
+  # A circle and its messages: ten a minute from one user, then 429.
+  curl -s -H "authorization: Bearer $BEN" http://{edge}/circles/1/messages; echo
+  for n in $(seq 12); do write $BEN '{{"text":"Is it high water yet?"}}' /circles/1/messages; done
+
+  # A limit by address: ten a minute.
+  for n in $(seq 12); do curl -s -o /dev/null -w '%{{http_code}} ' -H "authorization: Bearer $ROOT" http://{edge}/stats; done; echo
 
   # What the edge counts.
   curl -s http://{admin}/metrics | grep ^tidegate_requests | grep -v ' 0$'

@@ -5,6 +5,7 @@
 mod check;
 mod command;
 mod database;
+mod degrading;
 mod demo;
 mod deployment;
 mod explain;

@@ -87,6 +87,18 @@ impl Demo {
         after.split('\'').next().unwrap_or_default().to_owned()
     }
 
+    /// The `Authorization` of a user whom the guide gives a token: `ADA`, `BEN`, `ROOT`.
+    pub(crate) fn user(&self, name: &str) -> String {
+        let line = |line: &str| {
+            line.trim()
+                .strip_prefix(name)?
+                .strip_prefix('=')
+                .map(str::to_owned)
+        };
+        let token = self.guide.lines().find_map(line);
+        format!("Bearer {}", token.expect("the guide has a token for them"))
+    }
+
     /// The words of the line that begins with `name`, without the scheme of a URL.
     fn told(&self, name: &str) -> Vec<String> {
         let line = self

@@ -195,6 +195,28 @@ pub fn weaken_confirmed_tag(request: &HeaderMap, not_modified: &mut HeaderMap) {
     }
 }
 
+/// Turns weak tags in `If-Match` into strong ones: they are those of encoded forms, which [`describe_encoded`] weakened, and
+/// the origin knows its representation by the strong one. What the origin itself calls weak does not match by that, since
+/// both tags must be strong to match (RFC 9110 §8.8.3.2, §13.1.1).
+pub fn strengthen_demanded_tags(request: &mut HeaderMap) {
+    let is_weak = |member: &[u8]| member.starts_with(b"W/\"");
+    if !fields::list(request, &header::IF_MATCH).any(is_weak) {
+        return;
+    }
+    let strong: Vec<&[u8]> = fields::list(request, &header::IF_MATCH)
+        .map(|member| {
+            if is_weak(member) {
+                &member[2..]
+            } else {
+                member
+            }
+        })
+        .collect();
+    if let Ok(strong) = HeaderValue::from_bytes(&strong.join(&b", "[..])) {
+        request.insert(header::IF_MATCH, strong);
+    }
+}
+
 /// Whether a client would have a part if a date still holds (`If-Range`). A date cannot tell the forms of one
 /// representation apart, so it is no strong validator of a response that is encoded for some
 /// (RFC 9110 §8.8.1, §13.1.5): the part asked for may be one of an encoded form.

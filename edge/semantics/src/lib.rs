@@ -58,7 +58,7 @@ pub use basis::Basis;
 pub use cache_status::{CacheStatus, Forwarded};
 pub use encoding::{
     Coding, describe_encoded, forget_identity, has_dated_range, is_of_type, may_be_encoded,
-    negotiate, vary_on_coding, weaken_confirmed_tag,
+    negotiate, strengthen_demanded_tags, vary_on_coding, weaken_confirmed_tag,
 };
 pub use exchange::Exchange;
 pub use fields::{combined, remove_fields, strip_hop_by_hop, strip_nominated};

@@ -11,7 +11,9 @@ use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::Body as _;
-use tidegate_semantics::{Coding, describe_encoded, vary_on_coding, weaken_confirmed_tag};
+use tidegate_semantics::{
+    Coding, describe_encoded, strengthen_demanded_tags, vary_on_coding, weaken_confirmed_tag,
+};
 
 use super::{Answer, Proxy, Route};
 use crate::body::Body;
@@ -33,11 +35,12 @@ pub(super) fn negotiate(exchange: &mut Exchange, route: &Route) {
 }
 
 /// Asks the origin for identity, where we encode. Without the field any coding would be acceptable
-/// (RFC 9110 §12.5.3).
+/// (RFC 9110 §12.5.3). And a client that demands one of our encoded forms means what it was made of.
 pub(super) fn ask_for_identity(exchange: &Exchange, outbound: &mut Outbound) {
     if exchange.encoding.is_some() {
         let identity = HeaderValue::from_static("identity");
         outbound.headers.insert(ACCEPT_ENCODING, identity);
+        strengthen_demanded_tags(&mut outbound.headers);
     }
 }
 

@@ -405,11 +405,45 @@ async fn a_guarded_request_passes_with_its_condition() {
     let origin = Origin::always(page(text()));
     let edge = edge(&origin);
     edge.get("/").await;
-    let request = get(&edge, "/", "gzip").with("if-match", "W/\"1\"");
+    let request = get(&edge, "/", "gzip").with("if-match", "\"1\"");
     let response = request.send().await;
-    assert_eq!(origin.last().get("if-match"), Some("W/\"1\""));
+    assert_eq!(origin.last().get("if-match"), Some("\"1\""));
     assert_eq!(response.cache_status(), "fwd=request");
     assert_eq!(decoded(&response).await, text());
+}
+
+/// As an origin does that compares strongly (RFC 9110 §13.1.1).
+#[tokio::test]
+async fn a_write_that_demands_an_encoded_form_demands_what_it_was_made_of() {
+    let origin = Origin::by(|asked| match asked.get("if-match") {
+        None | Some("\"1\"" | "\"0\", \"1\"" | "*") => page(text()),
+        Some(_) => answer("").status(412),
+    });
+    let edge = edge(&origin);
+    let form = get(&edge, "/", "gzip").send().await;
+    let tag = form.get("etag").unwrap().to_owned();
+    assert_eq!(tag, "W/\"1\"");
+    for (demanded, status) in [
+        (tag.as_str(), 200),
+        ("W/\"0\", W/\"1\"", 200),
+        ("*", 200),
+        ("W/\"2\"", 412),
+        ("W/\"a, W/b\"", 412),
+    ] {
+        let write = edge.request("PUT", "/").with("if-match", demanded);
+        let write = write.with("accept-encoding", "gzip").send().await;
+        assert_eq!(write.status, status, "{demanded}");
+    }
+    assert_eq!(origin.last().get("if-match"), Some("\"a, W/b\""));
+}
+
+#[tokio::test]
+async fn a_route_that_encodes_nothing_leaves_demands_alone() {
+    let origin = Origin::always(page(text()));
+    let edge = Edge::before(&origin).start();
+    let write = edge.request("PUT", "/").with("if-match", "W/\"1\"");
+    write.send().await;
+    assert_eq!(origin.last().get("if-match"), Some("W/\"1\""));
 }
 
 #[tokio::test]

@@ -90,6 +90,41 @@ async fn a_client_over_its_limit_is_refused_until_its_time_has_come() {
 }
 
 #[tokio::test]
+async fn limits_of_one_route_count_what_each_is_for() {
+    let origin = Origin::answers("hello");
+    let limit = |name: &str, most: u32, path: &str| {
+        format!(
+            "{{ name = \"r\", grants = [\"limits\"], deadline = \"5s\", config = {{ name = \"{name}\", \
+             only = {{ methods = [\"POST\"], paths = [\"{path}\"] }}, \
+             windows = [{{ limit = {most}, seconds = 60 }}] }} }}"
+        )
+    };
+    let messages = limit("messages", 2, "/circles/{id}/messages");
+    let circles = limit("circles", 1, "/circles");
+    let edge = Edge::before(&origin)
+        .with("plugins.r.file = \"builtin:rate-limit\"")
+        .route(&format!("plugins = [{messages}, {circles}]"))
+        .start();
+    for (method, path, status) in [
+        ("POST", "/circles", 200),
+        ("POST", "/circles", 429),
+        ("GET", "/circles", 200),
+        ("POST", "/circles/1/messages", 200),
+        ("POST", "//circles/%32/messages", 200),
+        ("POST", "/circles/3/messages", 429),
+        ("GET", "/circles/3/messages", 200),
+        ("POST", "/circles/3/members", 200),
+    ] {
+        let answer = edge.request(method, path).send().await;
+        assert_eq!(answer.status, status, "{method} {path}");
+    }
+    assert_eq!(
+        counted(&edge, "messages").await,
+        ["allowed 2", "dry-run 0", "refused 1"]
+    );
+}
+
+#[tokio::test]
 async fn a_key_of_several_parts_counts_each_combination_apart() {
     let origin = Origin::answers("hello");
     let edge = limited(

@@ -22,6 +22,7 @@ use utoipa::ToSchema;
 use crate::{
     activity::behind::NotWritten,
     http::{
+        access::Asker,
         answer::{Representation, written},
         error::Problem,
         input::{Json, Path, no_zero_within, something, text},
@@ -29,7 +30,7 @@ use crate::{
     postgres::{
         held::{Background, in_time},
         replicas::{PrimaryReader, Servers, touches_no_database},
-        writer::Writer,
+        writer::{Write, Writer},
     },
     redis::{
         client::{Away, Redis},
@@ -145,10 +146,12 @@ fn check(name: &str, data: Option<&Value>) -> Result<(), Problem> {
     params(("user_id" = i64, Path), ("name" = String, Path, min_length = 1, max_length = 100)), request_body = NewDraft, responses(
     (status = 200, body = Saved), (status = 422, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn save(
+    asker: Asker,
     State(on_redis): State<Arc<OnRedis>>,
     Path((user_id, name)): Path<(i64, String)>,
     Json(new): Json<NewDraft>,
 ) -> Result<Response, Problem> {
+    asker.must_be(user_id)?;
     check(&name, Some(&new.data))?;
     let member = member(user_id, &name);
     let mut call = SAVE.key(key(&member));
@@ -168,11 +171,13 @@ pub(crate) async fn save(
     params(("user_id" = i64, Path), ("name" = String, Path, min_length = 1, max_length = 100)), responses(
     (status = 200, body = Draft), (status = 304), (status = 404, body = Problem)))]
 pub(crate) async fn show(
+    asker: Asker,
     reader: PrimaryReader,
     State(on_redis): State<Arc<OnRedis>>,
     Path((user_id, name)): Path<(i64, String)>,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
+    asker.must_be(user_id)?;
     check(&name, None)?;
     let fresh = match on_redis.redis() {
         Err(_) => None,
@@ -215,11 +220,13 @@ pub(crate) async fn show(
     params(("user_id" = i64, Path), ("name" = String, Path, min_length = 1, max_length = 100)), request_body = NewDraft, responses(
     (status = 200, body = Finished), (status = 422, body = Problem)))]
 pub(crate) async fn finish(
+    asker: Asker,
     writer: Writer,
     State(on_redis): State<Arc<OnRedis>>,
     Path((user_id, name)): Path<(i64, String)>,
     Json(new): Json<NewDraft>,
 ) -> Result<Response, Problem> {
+    asker.must_be(user_id)?;
     check(&name, Some(&new.data))?;
     let member = member(user_id, &name);
     // The newest save ends here, also one that a clock has dated later than now.
@@ -268,6 +275,53 @@ async fn saved(redis: &Redis, member: &str) -> Result<Option<(i64, Value)>, Away
     let (revision, data): (Option<i64>, Option<String>) = redis.query(&command).await?;
     let data = data.and_then(|data| serde_json::from_str(&data).ok());
     Ok(revision.zip(data))
+}
+
+/// Whose the draft was that a document was made of.
+pub(crate) fn owner(document: &str) -> Option<i64> {
+    let (user, _) = document.strip_prefix(DOCUMENTS)?.split_once(':')?;
+    user.parse().ok()
+}
+
+/// Forgets all drafts of a user, and the documents that they became, in one transaction with the user's removal.
+pub(crate) async fn forget_all(
+    on_redis: &OnRedis,
+    write: &mut Write,
+    user: i64,
+) -> Result<(), Problem> {
+    // The first condition is that of an index of its own.
+    sqlx::query!(
+        "DELETE FROM documents WHERE key LIKE 'draft/%' AND key LIKE $1",
+        format!("{DOCUMENTS}{user}:%")
+    )
+    .execute(&mut **write)
+    .await?;
+    let mut names =
+        sqlx::query_scalar!("DELETE FROM drafts WHERE user_id = $1 RETURNING name", user)
+            .fetch_all(&mut **write)
+            .await?;
+    let Ok(redis) = on_redis.redis() else {
+        return Ok(());
+    };
+    // Those that the table does not have yet.
+    let mut command = redis::cmd("ZRANGE");
+    command.arg(DIRTY).arg(0).arg(-1);
+    let dirty: Vec<String> = redis.query(&command).await?;
+    let prefix = member(user, "");
+    let dirty = dirty
+        .iter()
+        .filter_map(|member| member.strip_prefix(&prefix));
+    names.extend(dirty.map(str::to_owned));
+    let mut forgetting = redis::pipe();
+    for name in &names {
+        let member = member(user, name);
+        forgetting.cmd("DEL").arg(key(&member)).ignore();
+        forgetting.cmd("ZREM").arg(DIRTY).arg(&member).ignore();
+    }
+    if !names.is_empty() {
+        redis.pipeline::<()>(&forgetting).await?;
+    }
+    Ok(())
 }
 
 /// Writes drafts that have changed into the table, batch after batch.

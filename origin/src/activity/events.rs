@@ -21,6 +21,7 @@ use uuid::{NoContext, Timestamp, Uuid, Variant};
 use crate::{
     activity::stream::Appended,
     http::{
+        access::Asker,
         answer::written,
         error::Problem,
         input::{OneOrMany, no_zero, no_zero_within, text},
@@ -47,7 +48,8 @@ pub(crate) struct NewEvent {
     /// A UUID of version 7, made when the event happened. The same id is the same event, whatever else is said of it. One
     /// that is left out is made here, and the event counts again when it is sent again.
     id: Option<Uuid>,
-    user_id: i64,
+    /// Whoever asks, when it is left out: of somebody who shows no token, nobody who is known. An admin may name others.
+    user_id: Option<i64>,
     /// Such as `course_view`, whose `event_data` has a `course_id`.
     #[schema(min_length = 1, max_length = 100)]
     event_type: String,
@@ -82,7 +84,7 @@ pub(crate) struct Metadata {
 #[derive(Deserialize, Serialize)]
 pub(crate) struct Event<Data> {
     pub(crate) id: Uuid,
-    user_id: i64,
+    user_id: Option<i64>,
     event_type: String,
     event_data: Data,
     #[serde(default)]
@@ -116,6 +118,7 @@ pub(crate) fn routes() -> Router<Servers> {
     (status = 202, body = Accepted), (status = 422, body = Problem),
     (status = 503, description = "too many events wait, or Redis is away or not configured", body = Problem)))]
 pub(crate) async fn accept(
+    asker: Option<Asker>,
     State(on_redis): State<Arc<OnRedis>>,
     OneOrMany(events): OneOrMany<NewEvent>,
 ) -> Result<Response, Problem> {
@@ -129,7 +132,7 @@ pub(crate) async fn accept(
     let mut ids = Vec::with_capacity(events.len());
     let mut entries = Vec::with_capacity(events.len());
     for (place, event) in events.into_iter().enumerate() {
-        let event = check(event, now, on_redis.retention())
+        let event = check(event, asker, now, on_redis.retention())
             .map_err(|problem| problem.within(&format!("[{place}]")))?;
         let entry =
             serde_json::to_vec(&event).map_err(|error| Problem::invalid(error.to_string()))?;
@@ -167,7 +170,13 @@ pub(crate) enum OneOrManyEvents {
 }
 
 /// Decides what is kept of an event, or why nothing is.
-fn check(new: NewEvent, now: OffsetDateTime, retention: Duration) -> Result<Event<Value>, Problem> {
+fn check(
+    new: NewEvent,
+    asker: Option<Asker>,
+    now: OffsetDateTime,
+    retention: Duration,
+) -> Result<Event<Value>, Problem> {
+    let user_id = whose(new.user_id, asker).map_err(|problem| problem.field("user_id"))?;
     text("event_type", &new.event_type, 100)?;
     no_zero_within("event_data", &new.event_data)?;
     for (field, value, longest) in [
@@ -184,12 +193,21 @@ fn check(new: NewEvent, now: OffsetDateTime, retention: Duration) -> Result<Even
     let (id, timestamp) = identify(new.id, new.timestamp, now, retention)?;
     Ok(Event {
         id,
-        user_id: new.user_id,
+        user_id,
         event_type: new.event_type,
         event_data: new.event_data,
         metadata: new.metadata,
         timestamp,
     })
+}
+
+/// Whose event it is, which nobody but an admin says of others.
+pub(crate) fn whose(given: Option<i64>, asker: Option<Asker>) -> Result<Option<i64>, Problem> {
+    match (given, asker) {
+        (Some(_), None) => Err(Problem::anonymous()),
+        (Some(user), Some(asker)) => asker.must_be(user).map(|()| given),
+        (None, asker) => Ok(asker.map(|asker| asker.id)),
+    }
 }
 
 /// An event's id and its time, of which each stands for the other where it is left out.
@@ -266,7 +284,7 @@ pub(crate) async fn insert(pool: &Background, events: &[&Queued]) -> Result<u64,
          ORDER BY id
          ON CONFLICT (id) DO NOTHING",
         &columns.id,
-        &columns.user_id,
+        &columns.user_id as _,
         &columns.event_type as _,
         &columns.event_data as _,
         &columns.ip_address as _,
@@ -283,7 +301,7 @@ pub(crate) async fn insert(pool: &Background, events: &[&Queued]) -> Result<u64,
 #[derive(Default)]
 struct Columns<'a> {
     id: Vec<Uuid>,
-    user_id: Vec<i64>,
+    user_id: Vec<Option<i64>>,
     event_type: Vec<&'a str>,
     event_data: Vec<&'a str>,
     ip_address: Vec<Option<String>>,

@@ -1,5 +1,6 @@
 //! Presence and typing: who was here a moment ago, in Redis only. Whoever says nothing more is forgotten: after five
-//! minutes for presence, after thirty seconds for typing. Times are those of Redis's own clock.
+//! minutes for presence, after thirty seconds for typing. Times are those of Redis's own clock. Users speak for themselves, and
+//! any of them may ask about others.
 
 use std::sync::{Arc, LazyLock};
 
@@ -17,6 +18,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     http::{
+        access::Asker,
         answer::{gone, written},
         error::Problem,
         input::{Path, Query},
@@ -96,9 +98,11 @@ fn circle(circle: i64) -> String {
 #[utoipa::path(put, path = "/presence/{user_id}", tag = "presence", params(("user_id" = i64, Path)), responses(
     (status = 204), (status = 503, body = Problem)))]
 pub(crate) async fn here(
+    asker: Asker,
     State(on_redis): State<Arc<OnRedis>>,
     Path(user): Path<i64>,
 ) -> Result<Response, Problem> {
+    asker.must_be(user)?;
     let mut command = redis::cmd("SET");
     command.arg(presence(user)).arg(1).arg("EX").arg(PRESENCE);
     on_redis.redis()?.query::<()>(&command).await?;
@@ -109,9 +113,11 @@ pub(crate) async fn here(
 #[utoipa::path(delete, path = "/presence/{user_id}", tag = "presence", params(("user_id" = i64, Path)), responses(
     (status = 204), (status = 503, body = Problem)))]
 pub(crate) async fn leave(
+    asker: Asker,
     State(on_redis): State<Arc<OnRedis>>,
     Path(user): Path<i64>,
 ) -> Result<Response, Problem> {
+    asker.must_be(user)?;
     let mut command = redis::cmd("DEL");
     command.arg(presence(user));
     on_redis.redis()?.query::<()>(&command).await?;
@@ -122,6 +128,7 @@ pub(crate) async fn leave(
 #[utoipa::path(get, path = "/presence", tag = "presence", params(Asked), responses(
     (status = 200, body = Present), (status = 422, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn present(
+    _: Asker,
     State(on_redis): State<Arc<OnRedis>>,
     Query(asked): Query<Asked>,
 ) -> Result<Response, Problem> {
@@ -157,9 +164,11 @@ pub(crate) async fn present(
     params(("circle_id" = i64, Path), ("user_id" = i64, Path)), responses(
     (status = 204), (status = 503, body = Problem)))]
 pub(crate) async fn types(
+    asker: Asker,
     State(on_redis): State<Arc<OnRedis>>,
     Path((circle_id, user)): Path<(i64, i64)>,
 ) -> Result<Response, Problem> {
+    asker.must_be(user)?;
     let mut call = TYPE.key(circle(circle_id));
     on_redis
         .redis()?
@@ -173,9 +182,11 @@ pub(crate) async fn types(
     params(("circle_id" = i64, Path), ("user_id" = i64, Path)), responses(
     (status = 204), (status = 503, body = Problem)))]
 pub(crate) async fn stops(
+    asker: Asker,
     State(on_redis): State<Arc<OnRedis>>,
     Path((circle_id, user)): Path<(i64, i64)>,
 ) -> Result<Response, Problem> {
+    asker.must_be(user)?;
     let mut command = redis::cmd("ZREM");
     command.arg(circle(circle_id)).arg(user);
     on_redis.redis()?.query::<()>(&command).await?;
@@ -186,6 +197,7 @@ pub(crate) async fn stops(
 #[utoipa::path(get, path = "/circles/{circle_id}/typing", tag = "presence", params(("circle_id" = i64, Path)),
     responses((status = 200, body = Typing), (status = 503, body = Problem)))]
 pub(crate) async fn typing(
+    _: Asker,
     State(on_redis): State<Arc<OnRedis>>,
     Path(circle_id): Path<i64>,
 ) -> Result<Response, Problem> {

@@ -17,6 +17,7 @@ use uuid::Uuid;
 use crate::{
     activity::events::{APART, Metadata, floor_of},
     http::{
+        access::Asker,
         answer::{Policy, Representation, encoded},
         error::Problem,
         input::{Path, Query, text},
@@ -72,7 +73,8 @@ pub(crate) struct Window {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Shown {
     id: Uuid,
-    user_id: i64,
+    /// Nobody, where it was not known who it was.
+    user_id: Option<i64>,
     event_type: String,
     event_data: Value,
     metadata: Metadata,
@@ -150,14 +152,19 @@ impl Range {
     }
 }
 
-/// Lists events, newest first.
+/// Lists events, newest first: an admin those of everybody, others their own.
 #[utoipa::path(get, path = "/events", tag = "activity", params(Wanted), responses(
     (status = 200, body = Page), (status = 304), (status = 422, body = Problem)))]
 pub(crate) async fn list(
-    Query(wanted): Query<Wanted>,
+    asker: Asker,
+    Query(mut wanted): Query<Wanted>,
     reading: Reading,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
+    if !asker.is_admin() {
+        let user = *wanted.user_id.get_or_insert(asker.id);
+        asker.must_be(user)?;
+    }
     if !(1..=1_000).contains(&wanted.limit) {
         return Err(Problem::invalid("limit must be 1 to 1000").field("limit"));
     }

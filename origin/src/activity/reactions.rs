@@ -33,6 +33,7 @@ use uuid::Uuid;
 use crate::{
     activity::behind::NotWritten,
     http::{
+        access::Asker,
         answer::{Policy, Representation, written},
         error::Problem,
         input::{Json, Path, one_of, text},
@@ -135,6 +136,7 @@ pub(crate) fn routes() -> Router<Servers> {
     request_body = NewReaction, responses((status = 202, body = Counted), (status = 422, body = Problem),
     (status = 503, description = "Redis is away, or too many counters wait", body = Problem)))]
 pub(crate) async fn add(
+    _: Asker,
     State(on_redis): State<Arc<OnRedis>>,
     Path(target): Path<String>,
     Json(new): Json<NewReaction>,

@@ -9,6 +9,28 @@ const METHODS: [&str; 5] = ["get", "put", "post", "patch", "delete"];
 /// What is shown without the edge's token.
 const OPEN: [&str; 2] = ["/health", "/openapi.json"];
 const MONITORING: &str = "/api/monitoring/";
+/// What is answered without a look at who asks.
+const FOR_EVERYONE: [&str; 10] = [
+    "get /courses",
+    "get /courses/search",
+    "get /courses/popular",
+    "get /courses/{id}/views",
+    "get /trending",
+    "get /reactions/{target}",
+    "get /circles",
+    "post /session",
+    "get /health",
+    "get /openapi.json",
+];
+/// What whoever is not known may do, and users may do more of.
+const FOR_ANYONE: [&str; 6] = [
+    "get /courses/{id}",
+    "get /circles/{id}",
+    "get /read/document/{key}",
+    "post /courses/search/clicks",
+    "post /users",
+    "post /events",
+];
 const SERVICE_TOKEN: &str = "ServiceToken";
 const USER_TOKEN: &str = "UserToken";
 /// A text without the one character that cannot be kept, and one that is not blank either.
@@ -26,7 +48,8 @@ pub(super) fn complete(document: &mut Value) {
     });
     if schemes.get(USER_TOKEN).is_none() {
         schemes[USER_TOKEN] = json!({
-            "type": "http", "scheme": "bearer", "description": "what a user was given when a session began",
+            "type": "http", "scheme": "bearer",
+            "description": "what a user was given when a session began, or a JWT",
         });
     }
     let mut requests = Vec::new();
@@ -65,6 +88,14 @@ pub(super) fn complete(document: &mut Value) {
     }
 }
 
+/// Who is asked who they are.
+enum Asks {
+    Nobody,
+    /// Whoever says so.
+    Anyone,
+    Users,
+}
+
 struct Operation<'a> {
     method: &'static str,
     path: &'a str,
@@ -99,7 +130,11 @@ impl Operation<'_> {
                 asked = asked.or(Some(json!([{ USER_TOKEN: [] }])));
             }
         }
-        let mut asked = asked.unwrap_or_else(|| json!([{}]));
+        let mut asked = asked.unwrap_or_else(|| match self.asks() {
+            Asks::Nobody => json!([{}]),
+            Asks::Anyone => json!([{}, { USER_TOKEN: [] }]),
+            Asks::Users => json!([{ USER_TOKEN: [] }]),
+        });
         for requirement in asked.as_array_mut().into_iter().flatten() {
             requirement[SERVICE_TOKEN] = json!([]);
         }
@@ -108,6 +143,17 @@ impl Operation<'_> {
 
     fn needs_token(&self) -> bool {
         !OPEN.contains(&self.path) && !self.path.starts_with(MONITORING)
+    }
+
+    fn asks(&self) -> Asks {
+        let operation = format!("{} {}", self.method, self.path);
+        if FOR_EVERYONE.contains(&operation.as_str()) || !self.needs_token() {
+            Asks::Nobody
+        } else if FOR_ANYONE.contains(&operation.as_str()) {
+            Asks::Anyone
+        } else {
+            Asks::Users
+        }
     }
 
     fn is_read(&self) -> bool {
@@ -179,7 +225,12 @@ impl Operation<'_> {
             (
                 "401",
                 self.needs_token(),
-                "the edge's token is missing or wrong",
+                "a token is missing or wrong: the edge's, or a user's",
+            ),
+            (
+                "403",
+                !matches!(self.asks(), Asks::Nobody),
+                "the user may not do this",
             ),
             ("404", has_path, "there is no such thing"),
             (

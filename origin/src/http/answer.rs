@@ -33,18 +33,19 @@ pub(crate) enum Policy {
 /// What is not there, which may be made at any moment: its making purges it, and ten seconds heal what that misses.
 pub(crate) const NOT_FOUND: Policy = Policy::Brief { seconds: 10 };
 
-/// Sets the fields that caches read.
+/// Sets the fields that caches read. What is for everyone says `public`, without which a cache keeps no answer to a request
+/// that showed a token (RFC 9111 section 3.5).
 pub(crate) fn cache_headers(headers: &mut HeaderMap, policy: &Policy, tags: &[String]) {
     let (everyone, edge) = match policy {
         Policy::Public { browser, edge } => (
-            format!("max-age={browser}"),
+            format!("public, max-age={browser}"),
             Some(format!(
-                "max-age={edge}, stale-while-revalidate=60, stale-if-error=600"
+                "public, max-age={edge}, stale-while-revalidate=60, stale-if-error=600"
             )),
         ),
         Policy::Brief { seconds } => (
-            format!("max-age={seconds}"),
-            Some(format!("max-age={seconds}")),
+            format!("public, max-age={seconds}"),
+            Some(format!("public, max-age={seconds}")),
         ),
         Policy::Private { browser } => (format!("private, max-age={browser}"), None),
         Policy::NoStore => ("no-store".to_owned(), None),

@@ -22,6 +22,10 @@ const BUSY: u32 = 1;
 /// How long it should wait for another request of its own to end, in seconds.
 const IN_PROGRESS: u32 = 1;
 
+/// The kinds of a 401 that asks for more than a user's token.
+const TOKEN: &str = "urn:tidegate:token";
+const INVALID_TOKEN: &str = "urn:tidegate:invalid-token";
+
 /// A failure, as its body shows it.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Problem {
@@ -46,6 +50,9 @@ pub(crate) struct Problem {
     /// Whether a statement failed because PostgreSQL went away or does not answer.
     #[serde(skip)]
     is_outage: bool,
+    /// Whether somebody else would be answered otherwise.
+    #[serde(skip)]
+    by_asker: bool,
 }
 
 /// Marks the answer to a request of which a statement failed because PostgreSQL went away or does not answer.
@@ -68,6 +75,7 @@ impl Problem {
             tags: Vec::new(),
             retry_after: None,
             is_outage: false,
+            by_asker: false,
         }
     }
 
@@ -206,8 +214,67 @@ impl Problem {
         let detail = "x-service-token is missing or wrong";
         Self::new(
             StatusCode::UNAUTHORIZED,
-            "urn:tidegate:token",
+            TOKEN,
             "The edge's token is needed",
+            detail,
+        )
+    }
+
+    /// It matters who asks, and nobody says so.
+    pub(crate) fn anonymous() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "urn:tidegate:anonymous",
+            "It must be known who asks",
+            "authorization must be the bearer token of a user",
+        )
+    }
+
+    /// The token of a user is not to be believed (RFC 6750 section 3.1).
+    pub(crate) fn invalid_token(detail: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            INVALID_TOKEN,
+            "The token is not valid",
+            detail,
+        )
+    }
+
+    /// Nobody is known by the name and the password.
+    pub(crate) fn credentials() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "urn:tidegate:credentials",
+            "Nobody is known by these",
+            "the name or the password is wrong",
+        )
+    }
+
+    /// Too many passwords are being looked at.
+    pub(crate) fn hashing() -> Self {
+        let problem = Self::later(
+            "urn:tidegate:hashing",
+            "The origin is busy with passwords",
+            "too many passwords are being looked at: try again in a moment",
+        );
+        Self {
+            retry_after: Some(BUSY),
+            ..problem
+        }
+    }
+
+    /// Something that cannot happen has; the log says what, and the client does not hear it.
+    pub(crate) fn failed(what: &'static str, error: &dyn std::error::Error) -> Self {
+        tracing::error!(%error, "{what}");
+        Self::internal()
+    }
+
+    /// The user who asks may not do this.
+    pub(crate) fn forbidden(detail: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "urn:tidegate:forbidden",
+            "The user may not do this",
             detail,
         )
     }
@@ -301,6 +368,12 @@ impl Problem {
         self
     }
 
+    /// Says that it depends on who asks, so that caches keep it for those alone who show the same token, or none.
+    pub(crate) fn by_asker(mut self) -> Self {
+        self.by_asker = true;
+        self
+    }
+
     /// Lets caches keep the absence for a moment, until one of the tags falls.
     pub(crate) fn tagged(mut self, tags: impl IntoIterator<Item = String>) -> Self {
         self.tags.extend(tags);
@@ -332,11 +405,19 @@ impl IntoResponse for Problem {
             response.extensions_mut().insert(Unavailable);
         }
         let headers = response.headers_mut();
+        if self.by_asker {
+            headers.insert(header::VARY, HeaderValue::from_static("authorization"));
+        }
         if status == StatusCode::UNAUTHORIZED {
-            // RFC 9110 section 11.6.1 asks for a challenge.
+            // RFC 9110 section 11.6.1 asks for a challenge, and RFC 6750 section 3 says what is in it.
+            let challenge = match self.kind {
+                TOKEN => "ServiceToken",
+                INVALID_TOKEN => "Bearer error=\"invalid_token\"",
+                _ => "Bearer",
+            };
             headers.insert(
                 header::WWW_AUTHENTICATE,
-                HeaderValue::from_static("ServiceToken"),
+                HeaderValue::from_static(challenge),
             );
         }
         response

@@ -3,8 +3,12 @@
 //! Whoever makes something names the attempt by a key of its own choice, and may then repeat the request until an answer
 //! comes. The first to arrive is done; a repeat gets its answer, with `Idempotency-Replayed: true`. A repeat that comes
 //! while the first is in progress is 409, and the key with another method, path, body or condition (`If-Match`,
-//! `If-None-Match`) is 422. Bodies are compared byte by byte. Answers are kept for 24 hours; as an answer may show what was
-//! sent, what may be sent with a key is bounded.
+//! `If-None-Match`) is 422. Bodies are compared byte by byte, by a hash that is keyed with the service token. Answers are
+//! kept for 24 hours; as an answer may show what was sent, what may be sent with a key is bounded.
+//!
+//! Each user has keys of their own: nobody is given another's answer, or finds a key taken by another. All who are
+//! anonymous share one space, in which a key stands for a body as well: only who sends the very same one is given its
+//! answer, and any other is refused. What they may make there are users, so that the body is as secret as their password.
 //!
 //! The answer is recorded in the transaction of what the request did. So what holds after a crash, of the origin or of
 //! PostgreSQL, at any moment, is that either both are there, and a repeat gets the answer that was lost; or neither is,
@@ -17,7 +21,7 @@
 
 use axum::{
     body::{Body, to_bytes},
-    extract::{FromRequest, Request},
+    extract::{FromRequest, FromRequestParts, Request},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -26,7 +30,7 @@ use time::OffsetDateTime;
 
 use crate::{
     http::{
-        access::asker,
+        access::{Asker, scope},
         answer::{Policy, cache_headers},
         error::Problem,
         input::{parse, read},
@@ -57,9 +61,9 @@ pub(crate) struct Attempt {
 }
 
 struct Key {
-    scope: &'static str,
+    scope: String,
     text: String,
-    /// A hash of what is asked for.
+    /// A hash of what is asked for, keyed by a secret: where the answers are read, bodies are not guessed.
     request: blake3::Hash,
 }
 
@@ -82,10 +86,11 @@ impl<T: DeserializeOwned> FromRequest<Servers> for Once<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, servers: &Servers) -> Result<Self, Problem> {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        let asker = Option::<Asker>::from_request_parts(&mut parts, servers).await?;
         let writer = Writer::new(servers, &parts);
         let named = key(&parts.headers)?;
-        let mut hasher = blake3::Hasher::new();
+        let mut hasher = blake3::Hasher::new_keyed(servers.request_key());
         for part in [parts.method.as_str(), &parts.uri.to_string()] {
             hasher.update(part.as_bytes()).update(b"\n");
         }
@@ -103,7 +108,7 @@ impl<T: DeserializeOwned> FromRequest<Servers> for Once<T> {
             return Err(Problem::too_large_to_keep(LARGEST));
         }
         let key = named.map(|text| Key {
-            scope: asker(),
+            scope: scope(asker),
             text,
             request: hasher.update(&body).finalize(),
         });
@@ -160,8 +165,18 @@ impl Attempt {
                 return Err(Problem::in_progress());
             }
             // A statement of its own, which sees what whoever had the lock before has committed.
-            if let Some(answer) = answered(&mut write, key, self.now).await? {
-                return Ok(Begun::Answered(answer));
+            // Where it is known, the lock goes before the answer does, and not when the pool comes to it: the next repeat
+            // finds it free.
+            match answered(&mut write, key, self.now).await {
+                Ok(None) => {}
+                Ok(Some(answer)) => {
+                    write.commit().await?;
+                    return Ok(Begun::Answered(answer));
+                }
+                Err(problem) => {
+                    write.commit().await?;
+                    return Err(problem);
+                }
             }
             sqlx::raw_sql("SAVEPOINT effect")
                 .execute(&mut *write)

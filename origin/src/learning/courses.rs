@@ -1,5 +1,6 @@
 //! Courses: public data. A course falls by `course:ID`, lists of courses by `courses`; both are announced by the table's
-//! trigger, so that a change by hand is announced too. A course that is not published is not there for a GET.
+//! trigger, so that a change by hand is announced too. A course that is not published is there for its instructor and for
+//! admins; whether one is there depends on who asks until it is published, and caches are told so by `Vary`.
 
 pub(crate) mod search;
 
@@ -16,6 +17,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     http::{
+        access::{Asker, Whoever},
         amount::{amount, any_price, exact, in_full, price},
         answer::{Policy, Representation, changed, created, tag},
         error::Problem,
@@ -37,6 +39,8 @@ const LIST: Policy = Policy::Public {
     browser: 60,
     edge: 900,
 };
+/// A course that is not published yet, for those who may see it.
+const DRAFT: Policy = Policy::Private { browser: 10 };
 /// How many courses a page has unless it is said otherwise, and how many it may have.
 const PAGE: i64 = 20;
 const MOST: i64 = 100;
@@ -127,6 +131,7 @@ pub(crate) fn routes() -> Router<Servers> {
     Router::new()
         .route("/courses", get(list).post(create))
         .route("/courses/search", get(search::search))
+        .route("/courses/semantic", get(search::semantic::semantic))
         .route("/courses/search/clicks", post(search::click))
         .route("/courses/popular", get(search::popular))
         .route("/courses/{id}", get(show).patch(edit))
@@ -252,7 +257,14 @@ pub(crate) async fn list(
     responses((status = 201, body = Course),
     (status = 409, description = "a request with this key is in progress", body = Problem),
     (status = 422, body = Problem)))]
-pub(crate) async fn create(Once(attempt, new): Once<NewCourse>) -> Result<Response, Problem> {
+pub(crate) async fn create(
+    asker: Asker,
+    Once(attempt, mut new): Once<NewCourse>,
+) -> Result<Response, Problem> {
+    asker.must_be_instructor()?;
+    if !asker.is_admin() && *new.instructor_id.get_or_insert(asker.id) != asker.id {
+        return Err(not_for_others());
+    }
     check_title(&new.title)?;
     check_description(&new.description)?;
     check_category(&new.category)?;
@@ -288,11 +300,12 @@ async fn insert(write: &mut Write, new: NewCourse, price: Decimal) -> Result<Res
     created(format!("/courses/{}", course.id), &course)
 }
 
-/// Shows a published course.
+/// Shows a course: to everyone once it is published, before that to its instructor and to admins.
 #[utoipa::path(get, path = "/courses/{id}", tag = "courses", params(("id" = i64, Path)), responses(
     (status = 200, body = Course), (status = 304), (status = 404, body = Problem)))]
 pub(crate) async fn show(
     Path(id): Path<i64>,
+    whoever: Whoever,
     mut reader: Reader,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -301,19 +314,28 @@ pub(crate) async fn show(
         Course,
         "SELECT id, title, description, instructor_id, category, difficulty_level, max_students, current_enrollment,
              price, is_published, created_at, updated_at
-         FROM courses WHERE id = $1 AND is_published",
+         FROM courses WHERE id = $1",
         id
     )
     .fetch_optional(&mut *reader)
     .await?;
-    match course {
-        None => Err(absent(id).tagged(tags)),
-        Some(course) => Ok(Representation::of(&course)?
-            .policy(COURSE)
-            .tags(tags)
-            .modified(course.updated_at)
-            .answer(&request)),
-    }
+    drop(reader);
+    let (course, policy) = match course {
+        Some(course) if course.is_published => (course, COURSE),
+        course => {
+            let asker = whoever.is().await?;
+            let is_for =
+                |course: &Course| asker.is_some_and(|asker| asker.may_teach(course.instructor_id));
+            let course = course.filter(is_for);
+            let absent = || absent(id).tagged(tags.clone()).by_asker();
+            (course.ok_or_else(absent)?, DRAFT)
+        }
+    };
+    Ok(Representation::of(&course)?
+        .policy(policy)
+        .tags(tags)
+        .modified(course.updated_at)
+        .answer(&request))
 }
 
 /// Changes a course.
@@ -322,6 +344,7 @@ pub(crate) async fn show(
     request_body = CourseChange, responses((status = 200, body = Course), (status = 404, body = Problem),
     (status = 412, description = "somebody else has changed it", body = Problem), (status = 422, body = Problem)))]
 pub(crate) async fn edit(
+    asker: Asker,
     writer: Writer,
     Path(id): Path<i64>,
     Json(change): Json<CourseChange>,
@@ -341,6 +364,10 @@ pub(crate) async fn edit(
     change.max_students.map(check_seats).transpose()?;
     let price = change.price.map(check_price).transpose()?;
     let mut write = writer.begin().await?;
+    own(&mut write, id, asker).await?;
+    if !asker.is_admin() && change.instructor_id.is_some_and(|id| id != asker.id) {
+        return Err(not_for_others());
+    }
     require(&mut write, id).await?;
     let course = sqlx::query_as!(
         Course,
@@ -372,8 +399,13 @@ pub(crate) async fn edit(
     ("If-Match" = Option<String>, Header, description = "the `ETag` of the state that may be published")), responses(
     (status = 200, body = Course), (status = 404, body = Problem),
     (status = 412, description = "somebody else has changed it", body = Problem)))]
-pub(crate) async fn publish(writer: Writer, Path(id): Path<i64>) -> Result<Response, Problem> {
+pub(crate) async fn publish(
+    asker: Asker,
+    writer: Writer,
+    Path(id): Path<i64>,
+) -> Result<Response, Problem> {
     let mut write = writer.begin().await?;
+    own(&mut write, id, asker).await?;
     require(&mut write, id).await?;
     let course = sqlx::query_as!(
         Course,
@@ -387,6 +419,42 @@ pub(crate) async fn publish(writer: Writer, Path(id): Path<i64>) -> Result<Respo
     .ok_or_else(|| missing(id))?;
     write.commit().await?;
     changed(&course)
+}
+
+/// Locks the course, and refuses whoever may not change it. One that is not published is not there for others.
+async fn own(write: &mut Write, id: i64, asker: Asker) -> Result<(), Problem> {
+    asker.must_be_instructor()?;
+    let course = sqlx::query!(
+        "SELECT instructor_id, is_published FROM courses WHERE id = $1 FOR UPDATE",
+        id
+    )
+    .fetch_optional(&mut **write)
+    .await?
+    .ok_or_else(|| missing(id))?;
+    let absent = || missing(id);
+    taught_by(asker, course.instructor_id, course.is_published, absent)
+}
+
+/// Refuses whoever does not give the course; where it is not published, for them there is none.
+pub(crate) fn taught_by(
+    asker: Asker,
+    instructor: Option<i64>,
+    is_published: bool,
+    absent: impl FnOnce() -> Problem,
+) -> Result<(), Problem> {
+    if asker.may_teach(instructor) {
+        Ok(())
+    } else if is_published {
+        let detail = "only the course's instructor or an admin may";
+        Err(Problem::forbidden(detail))
+    } else {
+        Err(absent())
+    }
+}
+
+fn not_for_others() -> Problem {
+    Problem::forbidden("only an admin may say that somebody else gives the course")
+        .field("instructor_id")
 }
 
 /// Locks the course, published or not, and refuses a write that demands another state.

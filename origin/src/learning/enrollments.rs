@@ -17,13 +17,14 @@ use utoipa::ToSchema;
 
 use crate::{
     http::{
+        access::Asker,
         answer::{Policy, Representation, changed, created, gone, tag},
         error::Problem,
         idempotency::{Begun, Once},
         input::{Json, Path, Query},
         paging::{Cursor, Paging},
     },
-    learning::courses::{absent, missing},
+    learning::courses::{absent, missing, taught_by},
     postgres::{
         replicas::{Reader, Reading, Servers},
         writer::{Write, Writer},
@@ -120,12 +121,14 @@ fn fallen(users: &[i64], course: i64) -> Vec<String> {
     (status = 200, body = Vec<Enrollment>, headers(("Link" = String, description = "next, prev, first"))),
     (status = 304), (status = 404, body = Problem), (status = 422, body = Problem)))]
 pub(crate) async fn of_user(
+    asker: Asker,
     Path(id): Path<i64>,
     Query(paging): Query<Paging>,
     reading: Reading,
     uri: Uri,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
+    asker.must_be(id)?;
     let page = paging.page(PAGE)?;
     let mut reader = reading.begin().await?;
     // Few rows are one user's: they are put in order either way.
@@ -164,6 +167,7 @@ pub(crate) async fn of_user(
     (status = 200, body = Vec<Student>, headers(("Link" = String, description = "next, prev, first"))), (status = 304),
     (status = 404, body = Problem), (status = 422, body = Problem)))]
 pub(crate) async fn students(
+    asker: Asker,
     Path(id): Path<i64>,
     Query(paging): Query<Paging>,
     reading: Reading,
@@ -172,6 +176,7 @@ pub(crate) async fn students(
 ) -> Result<Response, Problem> {
     let page = paging.page(PAGE)?;
     let mut reader = reading.begin().await?;
+    taught(&mut reader, asker, id).await?;
     let mut students = if page.is_backwards() {
         sqlx::query_as!(
             Student,
@@ -199,12 +204,6 @@ pub(crate) async fn students(
         .fetch_all(&mut *reader)
         .await?
     };
-    if students.is_empty() {
-        sqlx::query_scalar!("SELECT id FROM courses WHERE id = $1", id)
-            .fetch_optional(&mut *reader)
-            .await?
-            .ok_or_else(|| absent(id))?;
-    }
     let link = page.cut(&mut students, &uri, |student| Cursor {
         rank: 0,
         id: student.enrollment_id,
@@ -221,10 +220,14 @@ pub(crate) async fn students(
     params(("id" = i64, Path), ("user_id" = i64, Path)), responses(
     (status = 200, body = Enrollment), (status = 304), (status = 404, body = Problem)))]
 pub(crate) async fn show(
+    asker: Asker,
     Path((course, user)): Path<(i64, i64)>,
     mut reader: Reader,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
+    if !asker.is_self_or_admin(user) {
+        taught(&mut reader, asker, course).await?;
+    }
     let enrollment = sqlx::query_as!(
         Enrollment,
         "SELECT id, user_id, course_id, enrolled_at, completed_at, progress_percentage
@@ -248,9 +251,11 @@ pub(crate) async fn show(
     (status = 409, description = "the course is full, the user is enrolled already, or a request with this key is in \
     progress", body = Problem), (status = 422, description = "there is no such user", body = Problem)))]
 pub(crate) async fn enrol(
+    asker: Asker,
     Path(course): Path<i64>,
     Once(attempt, Enrolling { user_id: user }): Once<Enrolling>,
 ) -> Result<Response, Problem> {
+    asker.must_be(user)?;
     match attempt.begin().await? {
         Begun::Answered(answer) => Ok(answer),
         Begun::First(mut first) => {
@@ -308,12 +313,14 @@ async fn take_seat(write: &mut Write, user: i64, course: i64) -> Result<Response
     request_body = Progress, responses((status = 200, body = Enrollment), (status = 404, body = Problem),
     (status = 412, description = "somebody else has changed it", body = Problem), (status = 422, body = Problem)))]
 pub(crate) async fn progress(
+    asker: Asker,
     writer: Writer,
     Path((course, user)): Path<(i64, i64)>,
     Json(Progress {
         progress_percentage: percentage,
     }): Json<Progress>,
 ) -> Result<Response, Problem> {
+    asker.must_be(user)?;
     if !(0..=100).contains(&percentage) {
         return Err(
             Problem::invalid("progress_percentage must be 0 to 100").field("progress_percentage")
@@ -346,9 +353,11 @@ pub(crate) async fn progress(
     responses((status = 204), (status = 404, body = Problem),
     (status = 412, description = "somebody else has changed it", body = Problem)))]
 pub(crate) async fn unenroll(
+    asker: Asker,
     writer: Writer,
     Path((course, user)): Path<(i64, i64)>,
 ) -> Result<Response, Problem> {
+    asker.must_be(user)?;
     let mut write = writer.begin().await?;
     lock(&mut write, course).await?;
     require(&mut write, user, course).await?;
@@ -373,7 +382,7 @@ pub(crate) async fn unenroll(
     Ok(gone())
 }
 
-/// Hands a seat from one user to another; the count stays, progress begins anew.
+/// Hands a seat from one user to another, as only an admin may; the count stays, progress begins anew.
 #[utoipa::path(post, path = "/courses/{id}/enrollments/{user_id}/transfer", tag = "enrollments",
     params(("id" = i64, Path), ("user_id" = i64, Path),
     ("Idempotency-Key" = Option<String>, Header, description = "names the attempt, so that a repeat is done once"),
@@ -383,9 +392,11 @@ pub(crate) async fn unenroll(
     body = Problem), (status = 412, description = "somebody else has changed it", body = Problem),
     (status = 422, description = "there is no such user", body = Problem)))]
 pub(crate) async fn transfer(
+    asker: Asker,
     Path((course, from)): Path<(i64, i64)>,
     Once(attempt, Transfer { to_user_id: to }): Once<Transfer>,
 ) -> Result<Response, Problem> {
+    asker.must_be_admin()?;
     match attempt.begin().await? {
         Begun::Answered(answer) => Ok(answer),
         Begun::First(mut first) => {
@@ -445,6 +456,20 @@ async fn require(write: &mut Write, user: i64, course: i64) -> Result<(), Proble
     .await?
     .ok_or_else(|| not_enrolled(user, course))?;
     write.conditions.require(Some(&enrollment))
+}
+
+/// Refuses whoever may not know who a course's students are.
+async fn taught(connection: &mut PgConnection, asker: Asker, course: i64) -> Result<(), Problem> {
+    asker.must_be_instructor()?;
+    let found = sqlx::query!(
+        "SELECT instructor_id, is_published FROM courses WHERE id = $1",
+        course
+    )
+    .fetch_optional(connection)
+    .await?
+    .ok_or_else(|| absent(course))?;
+    let absent = || absent(course);
+    taught_by(asker, found.instructor_id, found.is_published, absent)
 }
 
 async fn lock(connection: &mut PgConnection, course: i64) -> Result<(), Problem> {

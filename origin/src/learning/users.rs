@@ -1,7 +1,10 @@
 //! Users: personal data. A user's page falls by `user:ID`.
 
+use std::sync::Arc;
+
 use axum::{
     Router,
+    extract::State,
     http::HeaderMap,
     response::Response,
     routing::{get, post},
@@ -11,16 +14,21 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use crate::{
+    activity::{drafts, sessions},
+    community::members::leaving,
     http::{
+        access::{Asker, Role, scope},
         answer::{Policy, Representation, changed, created, gone, tag},
         error::Problem,
         idempotency::{Begun, Once},
         input::{Json, Path, one_of, text},
     },
+    learning::passwords::{Hash, Hashing, Password},
     postgres::{
         replicas::{Reader, Servers},
         writer::{Write, Writer},
     },
+    redis::on_redis::OnRedis,
     relay::outbox::announce,
 };
 
@@ -56,9 +64,12 @@ pub(crate) struct NewUser {
     username: String,
     #[schema(min_length = 1, max_length = 200)]
     full_name: String,
+    /// `student`, unless an admin says otherwise.
     #[serde(default = "student")]
     #[schema(pattern = "^(student|instructor|admin)$")]
     role: String,
+    /// 8 to 128 bytes. Without one nobody can begin a session of the user.
+    password: Option<Password>,
 }
 
 fn student() -> String {
@@ -87,7 +98,7 @@ pub(crate) fn routes() -> Router<Servers> {
         .route("/users/{id}", get(show).patch(edit).delete(remove))
 }
 
-fn absent(id: i64) -> Problem {
+pub(crate) fn absent(id: i64) -> Problem {
     Problem::not_found(format!("there is no user {id}"))
 }
 
@@ -121,29 +132,47 @@ fn check_role(role: &str) -> Result<(), Problem> {
     params(("Idempotency-Key" = Option<String>, Header, description = "names the attempt, so that a repeat is done once")),
     responses((status = 201, body = User), (status = 409, description = "the email or the username is taken, or a \
     request with this key is in progress", body = Problem), (status = 422, body = Problem)))]
-pub(crate) async fn create(Once(attempt, new): Once<NewUser>) -> Result<Response, Problem> {
+pub(crate) async fn create(
+    asker: Option<Asker>,
+    State(hashing): State<Hashing>,
+    Once(attempt, new): Once<NewUser>,
+) -> Result<Response, Problem> {
     check_email(&new.email)?;
     check_username(&new.username)?;
     check_full_name(&new.full_name)?;
     check_role(&new.role)?;
+    if new.role != Role::Student.name() && !asker.is_some_and(Asker::is_admin) {
+        return Err(
+            Problem::forbidden("only an admin may make others than students").field("role"),
+        );
+    }
+    // Before the transaction begins, so that nobody else waits for its connection meanwhile.
+    let hash = match &new.password {
+        None => None,
+        Some(password) => {
+            password.check("password")?;
+            Some(hashing.hash(password.clone()).await?)
+        }
+    };
     match attempt.begin().await? {
         Begun::Answered(answer) => Ok(answer),
         Begun::First(mut first) => {
-            let outcome = insert(&mut first.write, new).await;
+            let outcome = insert(&mut first.write, new, hash).await;
             first.end(outcome).await
         }
     }
 }
 
-async fn insert(write: &mut Write, new: NewUser) -> Result<Response, Problem> {
+async fn insert(write: &mut Write, new: NewUser, hash: Option<Hash>) -> Result<Response, Problem> {
     let user = sqlx::query_as!(
         User,
-        "INSERT INTO users (email, username, full_name, role) VALUES ($1, $2, $3, $4)
+        "INSERT INTO users (email, username, full_name, role, password_hash) VALUES ($1, $2, $3, $4, $5)
          RETURNING id, email, username, full_name, role, created_at, updated_at",
         new.email,
         new.username,
         new.full_name,
-        new.role
+        new.role,
+        hash.map(|hash| hash.0)
     )
     .fetch_one(&mut **write)
     .await?;
@@ -155,10 +184,12 @@ async fn insert(write: &mut Write, new: NewUser) -> Result<Response, Problem> {
 #[utoipa::path(get, path = "/users/{id}", tag = "users", params(("id" = i64, Path)), responses(
     (status = 200, body = User), (status = 304), (status = 404, body = Problem)))]
 pub(crate) async fn show(
+    asker: Asker,
     Path(id): Path<i64>,
     mut reader: Reader,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
+    asker.must_be(id)?;
     let user = sqlx::query_as!(
         User,
         "SELECT id, email, username, full_name, role, created_at, updated_at FROM users WHERE id = $1",
@@ -181,10 +212,13 @@ pub(crate) async fn show(
     (status = 409, body = Problem), (status = 412, description = "somebody else has changed it", body = Problem),
     (status = 422, body = Problem)))]
 pub(crate) async fn edit(
+    asker: Asker,
     writer: Writer,
+    State(on_redis): State<Arc<OnRedis>>,
     Path(id): Path<i64>,
     Json(change): Json<UserChange>,
 ) -> Result<Response, Problem> {
+    asker.must_be(id)?;
     change.email.as_deref().map(check_email).transpose()?;
     change.username.as_deref().map(check_username).transpose()?;
     change
@@ -193,8 +227,20 @@ pub(crate) async fn edit(
         .map(check_full_name)
         .transpose()?;
     change.role.as_deref().map(check_role).transpose()?;
+    if change.role.is_some() && !asker.is_admin() {
+        let detail = "only an admin may say what a user is";
+        return Err(Problem::forbidden(detail).field("role"));
+    }
     let mut write = writer.begin().await?;
     require(&mut write, id).await?;
+    if let Some(role) = &change.role {
+        let now = sqlx::query_scalar!("SELECT role FROM users WHERE id = $1 FOR UPDATE", id)
+            .fetch_optional(&mut *write)
+            .await?;
+        if now.as_ref() != Some(role) {
+            sessions::end_all(&on_redis, id).await?;
+        }
+    }
     let user = sqlx::query_as!(
         User,
         "UPDATE users SET email = coalesce($2, email), username = coalesce($3, username),
@@ -209,13 +255,14 @@ pub(crate) async fn edit(
     .fetch_optional(&mut *write)
     .await?
     .ok_or_else(|| absent(id))?;
-    // A course's list of students shows names.
+    // Lists of a course's students and of a circle's members show names.
     let mut tags = sqlx::query_scalar!("SELECT course_id FROM enrollments WHERE user_id = $1", id)
         .fetch_all(&mut *write)
         .await?
         .into_iter()
         .map(|course| tag("course-students", course))
         .collect::<Vec<_>>();
+    tags.extend(leaving::renamed(&mut write, id).await?);
     tags.push(tag("user", id));
     announce(&mut write, &tags).await?;
     write.commit().await?;
@@ -278,12 +325,20 @@ async fn require(write: &mut Write, id: i64) -> Result<(), Problem> {
     write.conditions.require(Some(&user))
 }
 
-/// Removes a user, whose seats become free.
+/// Removes a user, whose seats become free and whose sessions end. With the user go the drafts and what they became, what
+/// the user has written in circles and for themself, the answers kept for repeats, and the name on notes of searches. The
+/// ledger stays, and events do until their days are over.
 #[utoipa::path(delete, path = "/users/{id}", tag = "users", params(("id" = i64, Path),
     ("If-Match" = Option<String>, Header, description = "the `ETag` of the state that may be removed")), responses(
     (status = 204), (status = 404, body = Problem),
     (status = 412, description = "somebody else has changed it", body = Problem)))]
-pub(crate) async fn remove(writer: Writer, Path(id): Path<i64>) -> Result<Response, Problem> {
+pub(crate) async fn remove(
+    asker: Asker,
+    writer: Writer,
+    State(on_redis): State<Arc<OnRedis>>,
+    Path(id): Path<i64>,
+) -> Result<Response, Problem> {
+    asker.must_be(id)?;
     let mut write = writer.begin().await?;
     lock_courses(&mut write, id).await?;
     require(&mut write, id).await?;
@@ -300,10 +355,14 @@ pub(crate) async fn remove(writer: Writer, Path(id): Path<i64>) -> Result<Respon
     )
     .execute(&mut *write)
     .await?;
+    let mut tags = leaving::forget(&mut write, id).await?;
     sqlx::query!("DELETE FROM users WHERE id = $1", id)
         .execute(&mut *write)
         .await?;
-    let mut tags = vec![tag("user", id), tag("user-enrollments", id)];
+    forget(&mut write, id).await?;
+    drafts::forget_all(&on_redis, &mut write, id).await?;
+    sessions::end_all(&on_redis, id).await?;
+    tags.extend([tag("user", id), tag("user-enrollments", id)]);
     tags.extend(
         courses
             .into_iter()
@@ -312,4 +371,27 @@ pub(crate) async fn remove(writer: Writer, Path(id): Path<i64>) -> Result<Respon
     announce(&mut write, &tags).await?;
     write.commit().await?;
     Ok(gone())
+}
+
+/// Takes away what tells of a user who is gone, beside what the tables' keys take with the row.
+async fn forget(write: &mut Write, id: i64) -> Result<(), Problem> {
+    let own = Asker {
+        id,
+        role: Role::Student,
+    };
+    sqlx::query!(
+        "DELETE FROM idempotency_keys WHERE scope = $1 OR (scope = $2 AND location = $3)",
+        scope(Some(own)),
+        scope(None),
+        format!("/users/{id}")
+    )
+    .execute(&mut **write)
+    .await?;
+    sqlx::query!(
+        "UPDATE search_logs SET user_id = NULL WHERE user_id = $1",
+        id
+    )
+    .execute(&mut **write)
+    .await?;
+    Ok(())
 }

@@ -1,5 +1,7 @@
 //! Documents: any JSON under a key, kept as JSONB. A document falls by `document:KEY`, announced by the table's trigger.
 
+pub(crate) mod listing;
+
 use axum::{
     Router,
     http::HeaderMap,
@@ -13,6 +15,7 @@ use utoipa::ToSchema;
 use crate::{
     activity::drafts,
     http::{
+        access::{Asker, Whoever},
         answer::{Policy, Representation, changed, tag},
         error::Problem,
         idempotency::{Begun, Once},
@@ -66,6 +69,7 @@ pub(crate) fn routes() -> Router<Servers> {
     Router::new()
         .route("/write/document", post(write))
         .route("/read/document/{key}", get(read))
+        .route("/documents", get(listing::list))
 }
 
 /// Keeps a document.
@@ -77,8 +81,16 @@ pub(crate) fn routes() -> Router<Servers> {
     (status = 409, description = "a request with this key is in progress", body = Problem),
     (status = 412, description = "what is there is not what was demanded", body = Problem),
     (status = 422, body = Problem)))]
-pub(crate) async fn write(Once(attempt, new): Once<NewDocument>) -> Result<Response, Problem> {
+pub(crate) async fn write(
+    asker: Asker,
+    Once(attempt, new): Once<NewDocument>,
+) -> Result<Response, Problem> {
+    asker.must_be_instructor()?;
     text("key", &new.key, LONGEST_KEY)?;
+    if new.key.starts_with(drafts::DOCUMENTS) && !asker.is_admin() {
+        let detail = "documents of drafts are written by saving the drafts for good";
+        return Err(Problem::forbidden(detail).field("key"));
+    }
     match attempt.begin().await? {
         Begun::Answered(answer) => Ok(answer),
         Begun::First(mut first) => {
@@ -141,10 +153,18 @@ async fn replace(write: &mut Write, new: &NewDocument) -> Result<Value, Problem>
     (status = 200, body = Document), (status = 304), (status = 404, body = Problem)))]
 pub(crate) async fn read(
     Path(key): Path<String>,
+    whoever: Whoever,
     reading: Reading,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     text("key", &key, LONGEST_KEY)?;
+    if key.starts_with(drafts::DOCUMENTS) {
+        let asker = whoever.is().await?.ok_or_else(Problem::anonymous)?;
+        match drafts::owner(&key) {
+            Some(owner) => asker.must_be(owner)?,
+            None => asker.must_be_admin()?,
+        }
+    }
     let tags = [tag("document", &key), "table:documents".to_owned()];
     let policy = match key.starts_with(drafts::DOCUMENTS) {
         true => Policy::Private { browser: 30 },

@@ -6,7 +6,7 @@ use sqlx::PgPool;
 use utoipa::ToSchema;
 
 use crate::{
-    http::{answer::Representation, error::Problem},
+    http::{access::Asker, answer::Representation, error::Problem},
     postgres::replicas::{Reader, Servers},
 };
 
@@ -30,10 +30,12 @@ pub(crate) fn routes() -> Router<Servers> {
 /// Shows how much there is.
 #[utoipa::path(get, path = "/stats", tag = "operations", responses((status = 200, body = Stats)))]
 pub(crate) async fn show(
+    asker: Asker,
     State(pool): State<PgPool>,
     mut reader: Reader,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
+    asker.must_be_admin()?;
     let totals = sqlx::query!(
         r#"SELECT (SELECT count(*) FROM transactions) AS "transactions!",
                   (SELECT count(*) FROM documents) AS "documents!""#

@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 
 use crate::{
     http::{
+        access::Asker,
         amount::{amount, exact, in_full, money},
         answer::{Policy, Representation, tag, written},
         error::Problem,
@@ -88,7 +89,11 @@ pub(crate) fn routes() -> Router<Servers> {
     responses((status = 200, body = Recorded),
     (status = 409, description = "a request with this key is in progress", body = Problem),
     (status = 422, body = Problem)))]
-pub(crate) async fn write(Once(attempt, new): Once<NewTransaction>) -> Result<Response, Problem> {
+pub(crate) async fn write(
+    asker: Asker,
+    Once(attempt, new): Once<NewTransaction>,
+) -> Result<Response, Problem> {
+    asker.must_be(new.user_id)?;
     let amount = amount("amount", new.amount)?;
     text("transaction_type", &new.transaction_type, 50)?;
     match attempt.begin().await? {
@@ -128,12 +133,14 @@ async fn insert(
     params(("user_id" = i64, Path), Paging), responses((status = 200, body = Ledger,
     headers(("Link" = String, description = "next, prev, first"))), (status = 304), (status = 422, body = Problem)))]
 pub(crate) async fn read(
+    asker: Asker,
     Path(user): Path<i64>,
     Query(paging): Query<Paging>,
     reading: Reading,
     uri: Uri,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
+    asker.must_be(user)?;
     let page = paging.page(PAGE)?;
     let mut reader = reading.begin().await?;
     let mut value = match page.start {

@@ -133,7 +133,7 @@ async fn views_are_counted_and_the_last_hour_says_what_is_trending() {
     ];
     let house = with(&redis, house, &events).await;
     let trending = house.get("/trending").await.expect(StatusCode::OK);
-    assert_eq!(trending.header("cdn-cache-control"), "max-age=60");
+    assert_eq!(trending.header("cdn-cache-control"), "public, max-age=60");
     let courses = trending.json();
     let counts: Vec<_> = courses
         .as_array()

@@ -18,12 +18,12 @@ use hyper::{Request, StatusCode, body::Bytes};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
-use tidegate_origin::{Activity, Config};
+use tidegate_origin::{Activity, Config, access::Role};
 use tidegate_services::{Postgres, Redis};
 use tokio::{sync::watch, time::sleep};
 use uuid::Uuid;
 
-use crate::support::{House, TOKEN, activity, config, patiently, told};
+use crate::support::{ADMIN, House, TOKEN, activity, bearer, config, patiently, told};
 
 /// The variables by which the program below is told where its servers are; without them it is no program.
 const DATABASE: &str = "CRASHES_DATABASE";
@@ -190,6 +190,7 @@ async fn post(address: SocketAddr, path: &str, body: Bytes) -> Option<StatusCode
     let client = Client::builder(TokioExecutor::new()).build_http();
     let request = Request::post(format!("http://{address}{path}"))
         .header("x-service-token", TOKEN)
+        .header("authorization", bearer(ADMIN, Role::Admin))
         .header("content-type", "application/json")
         .body(Full::new(body))
         .unwrap();

@@ -4,10 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
-use tidegate_origin::Clock;
+use tidegate_origin::{Clock, access::Role};
 use tokio::{io::AsyncWriteExt, net::TcpStream, task::JoinSet};
 
-use crate::support::{Answer, House, TOKEN, config, database, patiently};
+use crate::support::{ADMIN, Answer, House, TOKEN, bearer, config, database, patiently};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const REPLAYED: &str = "idempotency-replayed";
@@ -316,11 +316,12 @@ async fn a_client_that_leaves_at_any_moment_and_comes_again_has_it_done_once() {
     let house = House::open().await;
     let body = json!({"user_id": 7, "amount": "5.00", "transaction_type": "purchase"});
     let text = body.to_string();
+    let bearer = bearer(ADMIN, Role::Admin);
     for round in 0..20 {
         let mut client = TcpStream::connect(house.origin.addr()).await.unwrap();
         let request = format!(
-            "POST /write/transaction HTTP/1.1\r\nhost: o\r\nx-service-token: {TOKEN}\r\nidempotency-key: {round}\r\n\
-             content-type: application/json\r\ncontent-length: {}\r\n\r\n{text}",
+            "POST /write/transaction HTTP/1.1\r\nhost: o\r\nx-service-token: {TOKEN}\r\nauthorization: {bearer}\r\n\
+             idempotency-key: {round}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{text}",
             text.len()
         );
         client.write_all(request.as_bytes()).await.unwrap();

@@ -145,8 +145,13 @@ async fn sample_data_is_written_once() {
     house.origin.seed().await.unwrap();
     let first = house.get("/courses").await.expect(StatusCode::OK).json();
     assert_eq!(first.as_array().unwrap().len(), 4);
+    let circles = house.get("/circles").await.expect(StatusCode::OK).json();
+    let members = circles.as_array().unwrap().iter();
+    let members: Vec<_> = members.map(|circle| &circle["member_count"]).collect();
+    assert_eq!(members, [3, 2]);
     house.origin.seed().await.unwrap();
     assert_eq!(house.get("/courses").await.json(), first);
+    assert_eq!(house.get("/circles").await.json(), circles);
     assert_eq!(
         house.get("/read/document/welcome").await.json()["data"]["title"],
         "Welcome"

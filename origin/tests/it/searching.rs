@@ -126,10 +126,10 @@ async fn results_are_kept_for_a_quarter_of_an_hour_and_fall_with_any_course() {
     filled(&house).await;
     for path in ["/courses/search?q=tides", "/courses/popular"] {
         let answer = house.get(path).await.expect(StatusCode::OK);
-        assert_eq!(answer.header("cache-control"), "max-age=60");
+        assert_eq!(answer.header("cache-control"), "public, max-age=60");
         assert_eq!(
             answer.header("cdn-cache-control"),
-            "max-age=900, stale-while-revalidate=60, stale-if-error=600"
+            "public, max-age=900, stale-while-revalidate=60, stale-if-error=600"
         );
         assert_eq!(answer.header("surrogate-key"), "courses table:courses");
     }

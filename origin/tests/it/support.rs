@@ -7,7 +7,7 @@ use std::{
         Arc, LazyLock, Mutex,
         atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use http_body_util::{BodyExt, Full};
@@ -18,7 +18,10 @@ use hyper_util::{
 };
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, postgres::PgPoolOptions};
-use tidegate_origin::{Activity, Clock, Config, Lsn, Origin, PurgeSink, SinkError};
+use tidegate_origin::{
+    Activity, Clock, Config, Embeddings, Lsn, Origin, PurgeSink, SinkError,
+    access::{Role, sign},
+};
 use tidegate_services::{Postgres, Redis};
 use tokio::{
     sync::watch,
@@ -26,6 +29,10 @@ use tokio::{
 };
 
 pub(crate) const TOKEN: &str = "the-edge's-token";
+/// What tokens of users are signed with.
+pub(crate) const SECRET: &str = "the key that signs who it is that asks";
+/// In whose name a test asks unless it says otherwise. No row of the table of users is this admin's.
+pub(crate) const ADMIN: i64 = 1_000_000_007;
 /// How long an event may take before the test is given up; nothing is measured by it.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -44,6 +51,12 @@ pub(crate) async fn database() -> String {
     url.replace("/tidegate", &format!("/{name}"))
 }
 
+/// What says that the user asks, for longer than any test moves its clock.
+pub(crate) fn bearer(user: i64, role: Role) -> String {
+    let far = SystemTime::UNIX_EPOCH + Duration::from_secs(200 * 365 * 24 * 3_600);
+    format!("Bearer {}", sign(SECRET, user, role, far))
+}
+
 /// Waits until a question is answered by `true`.
 pub(crate) async fn patiently<F: Future<Output = bool>>(what: &str, mut asks: impl FnMut() -> F) {
     let asking = async {
@@ -60,6 +73,7 @@ pub(crate) fn config(database_url: String) -> Config {
     Config {
         database_url,
         service_token: TOKEN.to_owned(),
+        jwt_secret: Some(SECRET.to_owned()),
         listen: ([127, 0, 0, 1], 0).into(),
         pool_min: 2,
         pool_max: 10,
@@ -67,6 +81,7 @@ pub(crate) fn config(database_url: String) -> Config {
         // A busy machine makes nobody's replica late.
         replica_deadline: PATIENCE,
         activity: Activity::default(),
+        embeddings: Embeddings::default(),
     }
 }
 
@@ -243,7 +258,25 @@ impl House {
         }
     }
 
+    /// Asks with these fields, and where they are the edge's and do not say for whom, in an admin's name.
     pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Answer {
+        let has = |name| headers.iter().any(|(given, _)| *given == name);
+        if headers.contains(&("x-service-token", TOKEN)) && !has("authorization") {
+            let admin = bearer(ADMIN, Role::Admin);
+            let headers = [headers, &[("authorization", &admin)]].concat();
+            return self.raw(method, path, &headers, body).await;
+        }
+        self.raw(method, path, headers, body).await
+    }
+
+    /// Asks with these fields and no other.
+    pub(crate) async fn raw(
         &self,
         method: Method,
         path: &str,
@@ -293,6 +326,27 @@ impl House {
             body.to_string().into_bytes()
         };
         self.send(method, path, &headers, body).await
+    }
+
+    /// The house as a user sees it.
+    pub(crate) fn as_user(&self, user: i64, role: Role) -> Guest<'_> {
+        self.showing(bearer(user, role))
+    }
+
+    /// The house as it is seen by whoever shows this as `Authorization`.
+    pub(crate) fn showing(&self, authorization: String) -> Guest<'_> {
+        Guest {
+            house: self,
+            authorization: Some(authorization),
+        }
+    }
+
+    /// The house as it is seen, through the edge, by whoever shows no token.
+    pub(crate) fn anonymous(&self) -> Guest<'_> {
+        Guest {
+            house: self,
+            authorization: None,
+        }
     }
 
     /// Posts under an idempotency key.
@@ -384,6 +438,50 @@ impl House {
         .fetch_all(&self.pool)
         .await
         .unwrap()
+    }
+}
+
+/// Somebody who asks.
+pub(crate) struct Guest<'a> {
+    house: &'a House,
+    authorization: Option<String>,
+}
+
+impl Guest<'_> {
+    /// Asks with fields beside those that every request has.
+    pub(crate) async fn ask_with(
+        &self,
+        method: Method,
+        path: &str,
+        more: &[(&str, &str)],
+        body: Value,
+    ) -> Answer {
+        let mut headers = vec![
+            ("x-service-token", TOKEN),
+            ("content-type", "application/json"),
+        ];
+        if let Some(authorization) = &self.authorization {
+            headers.push(("authorization", authorization));
+        }
+        headers.extend(more);
+        let body = if body.is_null() {
+            Vec::new()
+        } else {
+            body.to_string().into_bytes()
+        };
+        self.house.raw(method, path, &headers, body).await
+    }
+
+    pub(crate) async fn ask(&self, method: Method, path: &str, body: Value) -> Answer {
+        self.ask_with(method, path, &[], body).await
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.ask(Method::GET, path, Value::Null).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
+        self.ask(Method::POST, path, body).await
     }
 }
 

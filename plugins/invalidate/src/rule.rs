@@ -1,9 +1,10 @@
 //! One rule: which writes, and what falls after them.
 
 use serde::Deserialize;
+use tidegate_sdk::{Captures, Pattern};
 
 use crate::is_safe;
-use crate::template::{Captures, Pattern, captures_of, fill};
+use crate::template::{captures_of, fill};
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer};
 use tidegate_sdk::limits;
 
 use crate::exempt::Exempt;
+use crate::only::Only;
 use crate::token::Token;
 
 /// The most windows the edge counts in at once.
@@ -42,6 +43,8 @@ pub(crate) struct Config {
     pub(crate) dry_run: bool,
     /// Whether responses say where the client stands; not in a dry run, unless it is asked for.
     fields: Option<bool>,
+    #[serde(default)]
+    pub(crate) only: Only,
     #[serde(default)]
     pub(crate) exempt: Exempt,
     /// The status of a refusal.
@@ -185,6 +188,7 @@ impl Config {
         }
         self.key.iter().try_for_each(By::check)?;
         self.check_claims()?;
+        self.only.check()?;
         self.exempt.check()?;
         self.windows.iter().try_for_each(Window::check)?;
         let smallest = self.windows.iter().map(|window| window.limit).min();
@@ -356,6 +360,9 @@ mod tests {
             (r#""key": {"claim": "sub"}"#, "claim"),
             (r#""exempt": {"clients": ["10.0.0.0/99"]}"#, "10.0.0.0/99"),
             (r#""exempt": {"paths": ["a"]}"#, "\"a\""),
+            (r#""only": {"methods": ["post"]}"#, "\"post\" is no method"),
+            (r#""only": {"paths": ["a/{b}"]}"#, "only: path \"a/{b}\""),
+            (r#""only": {"paths": ["/a/{b"]}"#, "only: \"{b\""),
             (r#""kye": 1"#, "unknown field `kye`"),
         ] {
             let error = with(members).unwrap_err();

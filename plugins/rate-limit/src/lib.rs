@@ -18,6 +18,7 @@ mod fields;
 mod jwt;
 mod key;
 mod network;
+mod only;
 mod reply;
 mod seen;
 #[cfg(feature = "claims")]
@@ -51,7 +52,7 @@ impl Filter for RateLimit {
     fn on_request(&mut self, request: &Request) -> Flow {
         let RateLimit(config) = self;
         let asked = Asked::new(request, config.token.as_ref());
-        if config.exempt.has(&asked) {
+        if !config.only.has(&asked) || config.exempt.has(&asked) {
             return Flow::Continue;
         }
         let key = match key::of(&config.key, config.without, &asked) {

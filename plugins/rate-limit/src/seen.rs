@@ -8,6 +8,8 @@ use crate::token::Token;
 
 /// A request, or what stands for one in a test.
 pub(crate) trait Seen {
+    /// The method, as sent.
+    fn method(&self) -> String;
     /// The client's address.
     fn client(&self) -> String;
     /// The path without the query, as sent.
@@ -49,6 +51,10 @@ impl<'a> Asked<'a> {
 }
 
 impl Seen for Asked<'_> {
+    fn method(&self) -> String {
+        self.request.method()
+    }
+
     fn client(&self) -> String {
         self.request.client()
     }
@@ -80,6 +86,7 @@ fn somebody(claim: &serde_json::Value) -> Option<String> {
 #[cfg(test)]
 #[derive(Default)]
 pub(crate) struct Scripted {
+    pub(crate) method: &'static str,
     pub(crate) client: &'static str,
     pub(crate) path: &'static str,
     pub(crate) headers: Vec<(&'static str, &'static [u8])>,
@@ -88,6 +95,10 @@ pub(crate) struct Scripted {
 
 #[cfg(test)]
 impl Seen for Scripted {
+    fn method(&self) -> String {
+        self.method.to_owned()
+    }
+
     fn client(&self) -> String {
         self.client.to_owned()
     }

@@ -42,6 +42,7 @@ mod arena;
 mod filter;
 mod instance;
 mod path;
+mod pattern;
 mod reply;
 pub mod values;
 
@@ -107,4 +108,5 @@ pub use bindings::tidegate::plugin::{
 pub use filter::{Filter, from_json};
 pub use instance::Instance;
 pub use path::normalized_path;
+pub use pattern::{Captures, Pattern, decoded_segment};
 pub use reply::problem;

@@ -7,6 +7,8 @@
 //! Every search that reaches the origin is noted, beside the answer and never in its way: a note that cannot be written is
 //! counted and forgotten. What the edge answers is in the edge's log.
 
+pub(crate) mod semantic;
+
 use std::{sync::Arc, time::Instant};
 
 use axum::{
@@ -16,14 +18,16 @@ use axum::{
 };
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
-use sqlx::PgConnection;
+use sqlx::{FromRow, PgConnection};
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{Course, LEVELS, LIST, TABLE, check_category};
 use crate::{
+    activity::events::whose,
     http::{
+        access::Asker,
         amount::{exact, in_full},
         answer::{Representation, written},
         error::Problem,
@@ -87,7 +91,7 @@ pub(crate) struct Top {
 }
 
 /// A course that was found.
-#[derive(Serialize, ToSchema)]
+#[derive(FromRow, Serialize, ToSchema)]
 pub(crate) struct Found {
     id: i64,
     title: String,
@@ -127,6 +131,7 @@ pub(crate) struct Click {
     /// Its place among the results, from 1.
     #[schema(minimum = 1)]
     position: i32,
+    /// Whoever asks, when it is left out; an admin may name others.
     user_id: Option<i64>,
 }
 
@@ -212,6 +217,22 @@ impl Search {
         }
     }
 
+    /// By words; where no course has them, by titles that look alike. One more than are to be shown, where there are more.
+    async fn by_text(
+        &self,
+        reader: &mut PgConnection,
+    ) -> Result<(&'static str, Vec<Found>), sqlx::Error> {
+        let found = self.by_words(reader).await?;
+        if !found.is_empty() || self.has_words(reader).await? {
+            return Ok(("full_text", found));
+        }
+        let alike = self.by_looks(reader).await?;
+        match alike.is_empty() && self.offset == 0 {
+            true => Ok(("full_text", alike)),
+            false => Ok(("trigram", alike)),
+        }
+    }
+
     fn link(&self, count: usize, uri: &Uri) -> HeaderValue {
         let at = |offset: i64| match offset {
             0 => String::new(),
@@ -251,15 +272,7 @@ pub(crate) async fn search(
     search.check()?;
     let mut reader = reading.begin().await?;
     let begun = Instant::now();
-    let mut search_type = "full_text";
-    let mut results = search.by_words(&mut reader).await?;
-    if results.is_empty() && !search.has_words(&mut reader).await? {
-        let alike = search.by_looks(&mut reader).await?;
-        if !alike.is_empty() || search.offset > 0 {
-            search_type = "trigram";
-        }
-        results = alike;
-    }
+    let (search_type, mut results) = search.by_text(&mut reader).await?;
     let duration = begun.elapsed();
     drop(reader);
     let link = search.link(results.len(), &uri);
@@ -291,6 +304,7 @@ pub(crate) async fn search(
 #[utoipa::path(post, path = "/courses/search/clicks", tag = "courses", request_body = Click, responses(
     (status = 202, body = Noted), (status = 422, body = Problem)))]
 pub(crate) async fn click(
+    asker: Option<Asker>,
     State(servers): State<Servers>,
     Json(click): Json<Click>,
 ) -> Result<Response, Problem> {
@@ -298,10 +312,11 @@ pub(crate) async fn click(
     if click.position < 1 {
         return Err(Problem::invalid("position must be above 0").field("position"));
     }
+    let user_id = whose(click.user_id, asker).map_err(|problem| problem.field("user_id"))?;
     servers.notes().take(
         &servers,
         Note {
-            user_id: click.user_id,
+            user_id,
             query: click.query,
             search_type: "click",
             result_count: None,
