@@ -14,7 +14,7 @@ use axum::{
 use bytes::Bytes;
 use utoipa::OpenApi;
 
-use crate::{activity, community, learning, observe, polyglot, postgres::replicas::Servers};
+use crate::{activity, community, learning, observe, polyglot, state::Servers};
 
 #[derive(OpenApi)]
 #[openapi(

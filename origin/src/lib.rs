@@ -51,7 +51,9 @@
 //! A request that makes something is done once, however often it is repeated under its `Idempotency-Key`; a write may
 //! demand by `If-Match` or `If-None-Match` that nobody else wrote in between. Both are decided in the write's own
 //! transaction. A PostgreSQL that fails again and again is left alone for a moment, and requests that need it are refused
-//! at once with `Retry-After`; so are those for which no connection comes free within two seconds.
+//! at once with `Retry-After`; so are those for which no connection comes free within two seconds. Nothing waits for a
+//! PostgreSQL that has fallen silent (`postgres::held`), nor does a start for one that is away: until it is there, events
+//! are accepted and the rest is refused.
 //!
 //! In circles, locks are taken in one order: see `community`.
 //!
@@ -65,6 +67,7 @@
 
 // In the order in which they are best read: a request's way first, then what stands under it.
 mod startup;
+mod state;
 
 mod activity;
 mod community;

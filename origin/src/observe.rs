@@ -1,19 +1,21 @@
 //! How the origin is: for a load balancer, for Prometheus, and for a person.
 
+pub(crate) mod asked;
 pub(crate) mod health;
 pub(crate) mod metrics;
 pub(crate) mod monitoring;
+pub(crate) mod recent;
 pub(crate) mod shared;
 
 use axum::Router;
 use utoipa::OpenApi;
 
-use crate::postgres::replicas::Servers;
+use crate::state::Servers;
 
 /// What is asked of the servers by those who watch, once for all of them.
 #[derive(Default)]
 pub(crate) struct Watched {
-    asked: shared::Shared<metrics::Asked>,
+    asked: shared::Shared<asked::Asked>,
     reached: shared::Shared<health::Reached>,
 }
 

@@ -8,5 +8,6 @@ pub(crate) mod pools;
 pub(crate) mod primary;
 pub(crate) mod readiness;
 pub(crate) mod refusal;
+pub(crate) mod replica;
 pub(crate) mod replicas;
 pub(crate) mod writer;

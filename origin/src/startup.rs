@@ -38,12 +38,12 @@ use crate::{
         pools,
         primary::{self, Primary},
         readiness::Readiness,
-        refusal,
-        replicas::{self, Servers},
+        refusal, replicas,
     },
     redis::on_redis::OnRedis,
     relay::{delivery::relay, outbox::PurgeSink},
     sample,
+    state::Servers,
 };
 
 /// How long requests may take to end once we stop.

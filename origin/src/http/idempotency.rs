@@ -35,10 +35,8 @@ use crate::{
         error::Problem,
         input::{parse, read},
     },
-    postgres::{
-        replicas::Servers,
-        writer::{Write, Writer},
-    },
+    postgres::writer::{Write, Writer},
+    state::Servers,
 };
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");

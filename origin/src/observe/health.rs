@@ -8,7 +8,8 @@ use utoipa::ToSchema;
 
 use crate::{
     http::{answer::written, error::Problem},
-    postgres::{primary::NoConnection, replicas::Servers},
+    postgres::primary::NoConnection,
+    state::Servers,
 };
 
 /// Whether the origin can answer.

@@ -31,8 +31,9 @@ use crate::{
         held::Held,
         pools::ACQUIRE,
         readiness::Readiness,
-        replicas::{PRIMARY, Servers, TIDEGATE_LSN},
+        replicas::{PRIMARY, TIDEGATE_LSN},
     },
+    state::Servers,
 };
 
 /// The primary. Cheap to clone.

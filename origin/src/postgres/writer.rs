@@ -10,8 +10,8 @@ use crate::{
     postgres::{
         held::Held,
         primary::{Primary, Slot, Ticket, Working},
-        replicas::Servers,
     },
+    state::Servers,
 };
 
 /// A write that has not begun.

@@ -305,6 +305,11 @@ async fn removing_a_user_who_teaches_waits_for_whoever_enrols_them_and_not_each_
         .expect(StatusCode::OK);
     // As an enrolment does it: the course first.
     let mut enrolling = house.pool.begin().await.unwrap();
+    // Of two that wait for each other, this one would find out.
+    sqlx::query("SET LOCAL deadlock_timeout = '10ms'")
+        .execute(&mut *enrolling)
+        .await
+        .unwrap();
     sqlx::query("UPDATE courses SET current_enrollment = current_enrollment + 1")
         .execute(&mut *enrolling)
         .await
