@@ -39,6 +39,7 @@ pub(crate) fn run(rounds: usize) {
         replica_url: None,
         replica_deadline: tidegate_origin::REPLICA_DEADLINE,
         activity: tidegate_origin::Activity::default(),
+        embeddings: tidegate_origin::Embeddings::default(),
     };
     let (origin, mut database) = runtime.block_on(async {
         let origin = Origin::start(config, sink)

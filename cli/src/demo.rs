@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use clap::Args;
 use tidegate_edge::config::Config;
 use tidegate_edge::startup::Edge;
-use tidegate_origin::access::{Role, sign};
+use tidegate_origin::access::{self, Role};
 use tidegate_origin::{Activity, Origin, PurgeSink};
 
 use crate::address::must_be_free;
@@ -28,11 +28,10 @@ use servers::Servers;
 
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
+/// How long the demo's tokens of users are good.
+const DAY: Duration = Duration::from_secs(86_400);
 /// Where the origin finds a port for itself.
 const ANYWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-
-/// For how long the token is good that the guide shows.
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -85,13 +84,13 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
     edge_to_come
         .is(Admin::at(&admin.to_string(), Some(tokens.admin.clone())).map_err(Failure::failed)?);
 
+    let users = runtime.block_on(users(&origin, &tokens))?;
     guide::print(&guide::Started {
         edge: edge.addr(),
         admin,
         origin: origin.addr(),
         tokens: &tokens,
-        // Of nobody who is in the database: an admin need not be.
-        jwt: sign(&tokens.jwt, 0, Role::Admin, SystemTime::now() + DAY),
+        users: &users,
         servers: &servers,
     });
     runtime.block_on(stop.asked());
@@ -121,10 +120,28 @@ async fn start_origin(
             redis_url: servers.redis_url().map(str::to_owned),
             ..Activity::default()
         },
+        embeddings: tidegate_origin::Embeddings::default(),
     };
     let origin = Origin::start(config, sink).await.map_err(Failure::failed)?;
     origin.seed().await.map_err(Failure::failed)?;
     Ok(origin)
+}
+
+/// Who may write: tokens of two users of the sample data, and of one of them as an admin.
+async fn users(origin: &Origin, tokens: &Tokens) -> Result<guide::Users, Failure> {
+    let number = async |name| {
+        let found = origin.user_named(name).await.map_err(Failure::failed)?;
+        // Only where somebody's own database has courses and no such user: then of whoever was first.
+        Ok::<_, Failure>(found.unwrap_or(1))
+    };
+    let (ada, ben) = (number("ada").await?, number("ben").await?);
+    let expires = SystemTime::now() + DAY;
+    let token = |user, role| access::sign(&tokens.jwt, user, role, expires.into());
+    Ok(guide::Users {
+        ada: token(ada, Role::Instructor),
+        ben: token(ben, Role::Student),
+        root: token(ada, Role::Admin),
+    })
 }
 
 fn start_edge(

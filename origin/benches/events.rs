@@ -98,6 +98,7 @@ async fn run(
             events_batch: batch,
             ..Activity::default()
         },
+        embeddings: tidegate_origin::Embeddings::default(),
     };
     let origin = Origin::start(config, Arc::new(NoLog)).await.unwrap();
     let address = origin.addr();

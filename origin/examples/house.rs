@@ -42,6 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         pool_max: 10,
         replica_url: None,
         replica_deadline: tidegate_origin::REPLICA_DEADLINE,
+        embeddings: tidegate_origin::Embeddings::default(),
         activity: Activity {
             redis_url: Some(redis.url()),
             ..Activity::default()

@@ -44,8 +44,8 @@ pub(crate) fn routes() -> Router<Servers> {
     members::list,
     members::show,
     members::join,
-    members::appoint,
-    members::leave,
+    members::leaving::appoint,
+    members::leaving::leave,
     messages::list,
     messages::show,
     messages::say,
@@ -60,7 +60,7 @@ pub(crate) fn routes() -> Router<Servers> {
     journal::write,
     journal::edit,
     journal::remove,
-    journal::streak,
+    journal::streak::show,
 ))]
 pub(crate) struct Description;
 

@@ -1,5 +1,9 @@
 //! What the origin is told by its environment.
 
+mod embeddings;
+
+pub use embeddings::{EmbeddingService, EmbeddingSource, Embeddings};
+
 use std::{env, fmt, fs, net::SocketAddr, time::Duration};
 
 use crate::http::jwt::SHORTEST_KEY;
@@ -33,6 +37,8 @@ pub struct Config {
     pub replica_deadline: Duration,
     /// What lives on Redis.
     pub activity: Activity,
+    /// By what courses are searched for what they mean.
+    pub embeddings: Embeddings,
 }
 
 /// Settings of what lives on Redis: events on their way to the database, and what is never to reach it.
@@ -103,12 +109,13 @@ pub enum ConfigError {
 }
 
 /// Secrets, each with the variable that names a file which holds it.
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 6] = [
     ("DATABASE_URL", "DATABASE_URL_FILE"),
     ("DATABASE_REPLICA_URL", "DATABASE_REPLICA_URL_FILE"),
     ("REDIS_URL", "REDIS_URL_FILE"),
     ("TIDEGATE_SERVICE_TOKEN", "TIDEGATE_SERVICE_TOKEN_FILE"),
     ("TIDEGATE_JWT_SECRET", "TIDEGATE_JWT_SECRET_FILE"),
+    ("TIDEGATE_EMBEDDINGS_KEY", "TIDEGATE_EMBEDDINGS_KEY_FILE"),
 ];
 
 impl Config {
@@ -116,7 +123,9 @@ impl Config {
     /// `TIDEGATE_POOL_MIN` (2), `TIDEGATE_POOL_MAX` (10), `DATABASE_REPLICA_URL` and
     /// `TIDEGATE_REPLICA_DEADLINE_MS` (250); for activity `REDIS_URL`, `TIDEGATE_REDIS_DEADLINE_MS` (1000),
     /// `TIDEGATE_EVENTS_LIMIT` (1000000), `TIDEGATE_EVENTS_BATCH` (500), `TIDEGATE_EVENTS_WORKERS` (2),
-    /// `TIDEGATE_EVENTS_TRIES` (5), `TIDEGATE_EVENTS_CLAIM_MS` (30000) and `TIDEGATE_EVENTS_RETENTION_DAYS` (30).
+    /// `TIDEGATE_EVENTS_TRIES` (5), `TIDEGATE_EVENTS_CLAIM_MS` (30000) and `TIDEGATE_EVENTS_RETENTION_DAYS` (30);
+    /// for search by meaning `TIDEGATE_EMBEDDINGS_URL`, `TIDEGATE_EMBEDDINGS_MODEL`, `TIDEGATE_EMBEDDINGS_KEY`,
+    /// `TIDEGATE_EMBEDDINGS_DIMENSIONS` (1536; 384 without a URL) and `TIDEGATE_EMBEDDINGS_DEADLINE_MS` (2000).
     ///
     /// What is secret, the URLs included, may stand in a file that the variable with `_FILE` after its name names, without
     /// the white space at its ends; the variable itself goes before.
@@ -192,6 +201,7 @@ impl Config {
                 )?),
             },
             activity,
+            embeddings: Embeddings::from_variables(&given, secret("TIDEGATE_EMBEDDINGS_KEY")?)?,
         };
         let key = config.jwt_secret.as_ref().map(String::len);
         if key.is_some_and(|length| length < SHORTEST_KEY) {

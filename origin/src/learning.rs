@@ -1,9 +1,12 @@
 //! The learning platform: users, courses with their search, and the seats between them.
 
 pub(crate) mod courses;
+pub(crate) mod embedding;
 pub(crate) mod enrollments;
+pub(crate) mod indexing;
 pub(crate) mod passwords;
 pub(crate) mod users;
+pub(crate) mod vectors;
 
 use axum::Router;
 use utoipa::OpenApi;
@@ -28,6 +31,7 @@ pub(crate) fn routes() -> Router<Servers> {
     passwords::change,
     courses::list,
     courses::search::search,
+    courses::search::semantic::semantic,
     courses::search::click,
     courses::search::popular,
     courses::create,

@@ -18,6 +18,9 @@
 //! | a course that is not published, for those who may see it | `private, max-age=10` | | `course:ID table:courses` |
 //! | list of courses, popular ones, results of a search | `public, max-age=60` | `public, max-age=900, …` | `courses table:courses` |
 //! | document | `public, max-age=60` | `public, max-age=300, …` | `document:KEY table:documents` |
+//! | results of a search by meaning | `public, max-age=60` | `public, max-age=900, …` | `course-vectors courses table:courses` |
+//! | the same by words, while meaning cannot be had | `public, max-age=10` | `public, max-age=10` | the same |
+//! | documents that contain a filter | `public, max-age=60` | `public, max-age=300, …` | `documents table:documents` |
 //! | a document that a draft became | `private, max-age=30` | | `document:KEY table:documents` |
 //! | a course (by who asks: `Vary`) or document that is not there | `public, max-age=10` | `public, max-age=10` | that of the missing one |
 //! | user | `private, max-age=60` | | `user:ID` |
@@ -82,7 +85,9 @@ mod description;
 mod sample;
 
 pub use clock::Clock;
-pub use config::{Activity, Config, ConfigError, REPLICA_DEADLINE};
+pub use config::{
+    Activity, Config, ConfigError, EmbeddingService, EmbeddingSource, Embeddings, REPLICA_DEADLINE,
+};
 pub use http::access;
 pub use postgres::connect::ConnectError;
 pub use postgres::lsn::{Lsn, NoLsn};

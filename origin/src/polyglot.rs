@@ -21,6 +21,7 @@ pub(crate) fn routes() -> Router<Servers> {
 #[openapi(paths(
     documents::write,
     documents::read,
+    documents::listing::list,
     transactions::write,
     transactions::read,
     stats::show,

@@ -20,6 +20,13 @@ pub(crate) async fn fill(pool: &PgPool) -> Result<(), sqlx::Error> {
     transaction.commit().await
 }
 
+/// The number of the user of that name, if there is one.
+pub(crate) async fn user_named(pool: &PgPool, username: &str) -> Result<Option<i64>, sqlx::Error> {
+    sqlx::query_scalar!("SELECT id FROM users WHERE username = $1", username)
+        .fetch_optional(pool)
+        .await
+}
+
 /// Users are found by name, not by number: numbers may be taken.
 const STATEMENTS: [&str; 7] = [
     "INSERT INTO users (email, username, full_name, role) VALUES

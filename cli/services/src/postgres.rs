@@ -1,7 +1,7 @@
 //! A private PostgreSQL server.
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs::{self, File},
     io::Write,
     os::unix::{
@@ -16,7 +16,7 @@ use std::{
 
 use crate::{
     ServiceError,
-    binaries::postgres_binaries,
+    binaries::{postgres_binaries, vector_binaries},
     folder::{Folder, HAND_OVER, Nursery, free_port, tail},
     process::{GLANCE, Process, command},
 };
@@ -37,6 +37,8 @@ pub struct Postgres {
     folder: Folder,
     installation: Installation,
     durability: Durability,
+    /// What the test has set beside our own settings, as `name=value`.
+    settings: Vec<String>,
     port: u16,
 }
 
@@ -54,7 +56,7 @@ impl Postgres {
             installation.initialize(folder.path(), &data)?;
         }
         refuse_live_server(&data)?;
-        installation.start(folder, Durability::Kept)
+        installation.start(folder, Durability::Kept, Vec::new())
     }
 
     /// Starts a server in a temporary folder that is removed at the end. Nothing in it survives a crash, so it is fast.
@@ -64,7 +66,31 @@ impl Postgres {
     /// # Errors
     /// When PostgreSQL is not installed, the temporary folder cannot be used, or the server does not start.
     pub fn ephemeral() -> Result<Self, ServiceError> {
-        let installation = Installation::find()?;
+        Self::ephemeral_with(&[])
+    }
+
+    /// The same with settings of the caller's own, each as `name=value`.
+    ///
+    /// # Errors
+    /// As [`Postgres::ephemeral`].
+    pub fn ephemeral_with(settings: &[&str]) -> Result<Self, ServiceError> {
+        Self::temporary(Installation::find()?, settings)
+    }
+
+    /// The same by the PostgreSQL with the extension `vector` that tests have beside the system's own. It has no other
+    /// extension, and the extension is not made in any database yet.
+    ///
+    /// # Errors
+    /// [`ServiceError::NoVectors`] where there is none; else as [`Postgres::ephemeral`].
+    pub fn with_vectors() -> Result<Self, ServiceError> {
+        let installation = Installation {
+            binaries: vector_binaries()?,
+            user: User::instead_of_root(),
+        };
+        Self::temporary(installation, &[])
+    }
+
+    fn temporary(installation: Installation, settings: &[&str]) -> Result<Self, ServiceError> {
         let nursery = Nursery::enter()?;
         let template = installation.template(&nursery)?;
         let folder = nursery.temporary("postgres-")?;
@@ -72,7 +98,8 @@ impl Postgres {
         drop(nursery);
         installation.admit(folder.path())?;
         installation.copy(&template, &folder.path().join("data"))?;
-        installation.start(folder, Durability::Ephemeral)
+        let settings = settings.iter().map(ToString::to_string).collect();
+        installation.start(folder, Durability::Ephemeral, settings)
     }
 
     /// Starts a standby of this server in a temporary folder: a copy that follows it over a streaming connection, until
@@ -93,7 +120,7 @@ impl Postgres {
             .args(["--wal-method=stream", "--checkpoint=fast", "--no-sync"])
             .arg("--write-recovery-conf");
         run("postgresql", &mut backup, "")?;
-        installation.start(folder, Durability::Ephemeral)
+        installation.start(folder, Durability::Ephemeral, Vec::new())
     }
 
     /// Stops the server as its signal asks for, and starts it again on its port and its data. An ephemeral one recovers
@@ -103,9 +130,12 @@ impl Postgres {
     /// When the server does not start, or another program has taken the port.
     pub fn restart(&mut self) -> Result<(), ServiceError> {
         self.halt();
-        let process = self
-            .installation
-            .launch(self.folder.path(), self.durability, self.port)?;
+        let process = self.installation.launch(
+            self.folder.path(),
+            self.durability,
+            &self.settings,
+            self.port,
+        )?;
         self.process = Some(process);
         Ok(())
     }
@@ -148,6 +178,15 @@ impl Postgres {
     /// The port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// A command as an operator of this server would give it: by the server's user, who owns its files, with the server's
+    /// programs before all others.
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = self.installation.by_its_user(program.as_ref());
+        let programs = self.installation.binaries.display();
+        command.env("PATH", format!("{programs}:/usr/local/bin:/usr/bin:/bin"));
+        command
     }
 
     /// Stops the server and waits until it has ended; the same as dropping the value.
@@ -193,7 +232,11 @@ impl Installation {
     }
 
     fn command(&self, program: &str) -> Command {
-        let mut command = command(self.binaries.join(program));
+        self.by_its_user(self.binaries.join(program).as_ref())
+    }
+
+    fn by_its_user(&self, program: &OsStr) -> Command {
+        let mut command = command(program);
         if let Some(user) = &self.user {
             command.uid(user.uid).gid(user.gid);
         }
@@ -283,17 +326,23 @@ impl Installation {
         run("postgresql", &mut copy, "").map(drop)
     }
 
-    fn start(self, folder: Folder, durability: Durability) -> Result<Postgres, ServiceError> {
+    fn start(
+        self,
+        folder: Folder,
+        durability: Durability,
+        settings: Vec<String>,
+    ) -> Result<Postgres, ServiceError> {
         let mut attempt = 1;
         loop {
             let port = free_port()?;
-            match self.launch(folder.path(), durability, port) {
+            match self.launch(folder.path(), durability, &settings, port) {
                 Ok(process) => {
                     return Ok(Postgres {
                         process: Some(process),
                         folder,
                         installation: self,
                         durability,
+                        settings,
                         port,
                     });
                 }
@@ -312,6 +361,7 @@ impl Installation {
         &self,
         folder: &Path,
         durability: Durability,
+        more: &[String],
         port: u16,
     ) -> Result<Process, ServiceError> {
         let data = folder.join("data");
@@ -326,6 +376,7 @@ impl Installation {
             .arg("-D")
             .arg(&data)
             .args(settings(port, durability))
+            .args(more.iter().flat_map(|setting| ["-c", setting.as_str()]))
             .stdout(Stdio::null())
             .stderr(output);
         let failed = |reason: String, log: String| ServiceError::Failed {

@@ -74,6 +74,25 @@ fn ephemeral_postgres_has_our_database_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn settings_of_the_callers_own_stay_over_a_restart_and_commands_are_given_by_the_servers_user() {
+    let mut postgres = Postgres::ephemeral_with(&["work_mem=7MB"]).unwrap();
+    for _ in 0..2 {
+        assert_eq!(
+            psql(&postgres.url(), "SHOW work_mem;").unwrap().trim(),
+            "7MB"
+        );
+        postgres.restart().unwrap();
+    }
+    let whose = postgres.command("id").arg("-u").output().unwrap();
+    assert_ne!(
+        whose.stdout, b"0\n",
+        "a server does not run as root, nor do its commands"
+    );
+    let version = postgres.command("postgres").arg("--version").output();
+    assert!(version.unwrap().status.success());
+}
+
+#[test]
 fn many_ephemeral_servers_start_at_once_on_ports_of_their_own() {
     let mut ports: Vec<u16> = std::thread::scope(|scope| {
         let starts: Vec<_> = (0..3)

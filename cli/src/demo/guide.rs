@@ -12,9 +12,15 @@ pub(super) struct Started<'a> {
     pub(super) admin: SocketAddr,
     pub(super) origin: SocketAddr,
     pub(super) tokens: &'a Tokens,
-    /// Says to the origin that an admin asks.
-    pub(super) jwt: String,
+    pub(super) users: &'a Users,
     pub(super) servers: &'a Servers,
+}
+
+/// Tokens of users (JWT): one who teaches, a student, an admin.
+pub(super) struct Users {
+    pub(super) ada: String,
+    pub(super) ben: String,
+    pub(super) root: String,
 }
 
 /// One line on standard output. Nobody listening there is no reason to end.
@@ -33,7 +39,7 @@ fn text(started: &Started<'_>) -> String {
         admin,
         origin,
         tokens,
-        jwt,
+        users: Users { ada, ben, root },
         servers,
     } = started;
     let postgres = servers.postgres();
@@ -70,19 +76,28 @@ Try, in another terminal:
   # A purge by tag over the admin listener: every list of courses.
   curl -s -H 'authorization: Bearer {admin_token}' -d '{{"tags":["courses"]}}' http://{admin}/purge
 
-  # Who writes says who they are: this is an admin, for a day.
-  jwt={jwt}
+  # Who may write: Ada teaches, Ben is a student, Root may do everything. Good for a day.
+  ADA={ada}
+  BEN={ben}
+  ROOT={root}
 
   # A write purges what shows it, some milliseconds later.
-  curl -s -H "authorization: Bearer $jwt" -H 'content-type: application/json' -d '{{"key":"tide","data":"in"}}' http://{edge}/write/document
-  curl -s http://{edge}/read/document/tide
-  curl -s -H "authorization: Bearer $jwt" -H 'content-type: application/json' -d '{{"key":"tide","data":"out"}}' http://{edge}/write/document
-  curl -s http://{edge}/read/document/tide
+  write() {{ curl -s -H "authorization: Bearer $1" -H 'content-type: application/json' -d "$2" http://{edge}$3; echo; }}
+  write $ADA '{{"key":"tide","data":"in"}}' /write/document
+  curl -s http://{edge}/read/document/tide; echo
+  write $ADA '{{"key":"tide","data":"out"}}' /write/document
+  curl -s http://{edge}/read/document/tide; echo
 
-  # A rate limit: ten a minute, then 429.
-  for n in $(seq 12); do
-    curl -s -o /dev/null -w '%{{http_code}} ' -H "authorization: Bearer $jwt" http://{edge}/stats
-  done; echo
+  # An event, taken at once (202) and counted soon: Redis has it, a worker takes it to Postgres.
+  write $BEN '{{"event_type":"course_view","event_data":{{"course_id":3}}}}' /events
+  curl -s http://{edge}/courses/3/views; echo
+
+  # A circle and its messages: ten a minute from one user, then 429.
+  curl -s -H "authorization: Bearer $BEN" http://{edge}/circles/1/messages; echo
+  for n in $(seq 12); do write $BEN '{{"text":"Is it high water yet?"}}' /circles/1/messages; done
+
+  # A limit by address: ten a minute.
+  for n in $(seq 12); do curl -s -o /dev/null -w '%{{http_code}} ' -H "authorization: Bearer $ROOT" http://{edge}/stats; done; echo
 
   # What the edge counts.
   curl -s http://{admin}/metrics | grep ^tidegate_requests | grep -v ' 0$'

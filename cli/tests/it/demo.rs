@@ -58,9 +58,8 @@ fn it_shows_a_miss_a_hit_a_purge_and_a_rate_limit_and_leaves_no_process_behind()
     assert!(!get(&edge, "/courses/1").is_hit());
 
     // Ten a minute; requests that Redis did not count in time are counted beside it, another ten at most.
-    let user = demo.user();
-    let user = [("authorization", user.as_str())];
-    let stats = || send(&edge, "GET", "/stats", &user, "").status;
+    let root = [("authorization", &*demo.user("ROOT"))];
+    let stats = || send(&edge, "GET", "/stats", &root, "").status;
     let answers: Vec<u16> = (0..30).map(|_| stats()).collect();
     assert_eq!(answers[..10], [200; 10]);
     assert!(answers.contains(&429), "{answers:?}");
@@ -81,10 +80,9 @@ fn it_shows_a_miss_a_hit_a_purge_and_a_rate_limit_and_leaves_no_process_behind()
 fn a_second_start_finds_the_same_data() {
     let folder = folder();
     let first = Demo::start(folder.path());
-    let user = first.user();
     let json = [
         ("content-type", "application/json"),
-        ("authorization", &user),
+        ("authorization", &*first.user("ADA")),
     ];
     let written = send(
         &first.edge(),
@@ -113,10 +111,9 @@ fn a_write_purges_what_shows_it() {
     let folder = folder();
     let demo = Demo::start(folder.path());
     let edge = demo.edge();
-    let user = demo.user();
     let json = [
         ("content-type", "application/json"),
-        ("authorization", &user),
+        ("authorization", &*demo.user("ADA")),
     ];
     send(
         &edge,
@@ -141,6 +138,28 @@ fn a_write_purges_what_shows_it() {
         "the old document stays"
     );
     assert_eq!(demo.end(libc::SIGTERM), Some(0));
+}
+
+#[test]
+fn users_are_limited_each_by_what_they_do() {
+    let folder = folder();
+    let demo = Demo::start(folder.path());
+    let edge = demo.edge();
+    let make = |user: &str| {
+        let fields = [
+            ("content-type", "application/json"),
+            ("authorization", user),
+        ];
+        send(&edge, "POST", "/circles", &fields, r#"{"name":"Tides"}"#).status
+    };
+    let (ada, ben) = (demo.user("ADA"), demo.user("BEN"));
+    // Two a day; requests that Redis did not count in time are counted beside it, another two at most.
+    let answers: Vec<u16> = (0..5).map(|_| make(&ben)).collect();
+    assert_eq!(answers[..2], [201; 2]);
+    assert_eq!(answers[4], 429, "{answers:?}");
+    assert_eq!(make(&ada), 201);
+    assert_eq!(get(&edge, "/circles").status, 200);
+    assert_eq!(make("Bearer of.no.good"), 401);
 }
 
 #[test]

@@ -79,19 +79,24 @@ impl Demo {
         self.told("postgres")[0].clone()
     }
 
-    /// What says to the origin that an admin asks, as `authorization` has it.
-    pub(crate) fn user(&self) -> String {
-        let mut lines = self.guide.lines();
-        let jwt = lines.find_map(|line| line.trim().strip_prefix("jwt="));
-        format!("Bearer {}", jwt.expect("the guide has a line for it"))
-    }
-
     pub(crate) fn purge_token(&self) -> String {
         let (_, after) = self
             .guide
             .split_once("authorization: Bearer ")
             .expect("the guide shows a purge");
         after.split('\'').next().unwrap_or_default().to_owned()
+    }
+
+    /// The `Authorization` of a user whom the guide gives a token: `ADA`, `BEN`, `ROOT`.
+    pub(crate) fn user(&self, name: &str) -> String {
+        let line = |line: &str| {
+            line.trim()
+                .strip_prefix(name)?
+                .strip_prefix('=')
+                .map(str::to_owned)
+        };
+        let token = self.guide.lines().find_map(line);
+        format!("Bearer {}", token.expect("the guide has a token for them"))
     }
 
     /// The words of the line that begins with `name`, without the scheme of a URL.

@@ -1,11 +1,12 @@
 //! Who is in a circle: never more than there are seats, never nobody, and always somebody who owns it.
 //!
-//! Whoever asks joins a public circle; an owner adds anyone, which is the only way into a private one. Members leave, and
-//! owners remove them. The last owner makes somebody else one before leaving, or leaves last, and the circle ends with it;
-//! where the last owner is removed as a user, who has been in the circle for longest takes over.
+//! Whoever asks joins a public circle; an owner adds anyone, which is the only way into a private one. How members leave
+//! says [`leaving`].
 //!
 //! A circle's members fall by `circle-members:ID`, a user's circles by `user-circles:ID`; the circle itself, whose count
 //! changes, is announced by its table's trigger. How locks are taken says the [room](super).
+
+pub(crate) mod leaving;
 
 use axum::{
     Router,
@@ -26,15 +27,15 @@ use crate::{
     },
     http::{
         access::{Asker, allowed},
-        answer::{Policy, Representation, changed, created, gone, tag},
+        answer::{Policy, Representation, created, tag},
         error::Problem,
         idempotency::{Begun, Once},
-        input::{Json, Path, Query, one_of},
+        input::{Path, Query},
         paging::{Cursor, Paging},
     },
     postgres::{
         replicas::{Reader, Servers},
-        writer::{Write, Writer},
+        writer::Write,
     },
     relay::outbox::announce,
 };
@@ -44,7 +45,6 @@ const POLICY: Policy = Policy::Private { browser: 30 };
 const PAGE: i64 = 100;
 /// Who may add and remove members, and say who else owns the circle.
 pub(crate) const OWNER: &str = "owner";
-const ROLES: [&str; 2] = [OWNER, "member"];
 
 /// A user's place in a circle.
 #[derive(Serialize, ToSchema)]
@@ -78,32 +78,17 @@ pub(crate) struct Joining {
     user_id: Option<i64>,
 }
 
-/// What a member becomes.
-#[derive(Deserialize, ToSchema)]
-pub(crate) struct Appointment {
-    /// `owner` or `member`.
-    role: String,
-}
-
 pub(crate) fn routes() -> Router<Servers> {
     Router::new()
         .route("/circles/{id}/members", get(list).post(join))
         .route(
             "/circles/{id}/members/{user_id}",
-            get(show).patch(appoint).delete(leave),
+            get(show).patch(leaving::appoint).delete(leaving::leave),
         )
 }
 
 fn not_in(user: i64, circle: i64) -> Problem {
     Problem::not_found(format!("user {user} is not in circle {circle}"))
-}
-
-fn last_owner(circle: i64) -> Problem {
-    Problem::conflict(
-        "urn:tidegate:last-owner",
-        "The circle would have no owner",
-        format!("circle {circle} has no other owner: make somebody one first"),
-    )
 }
 
 /// What a user is in a circle, if anything.
@@ -152,24 +137,6 @@ pub(crate) async fn member(
     standing(connection, circle, asker)
         .await?
         .ok_or_else(|| Problem::forbidden("only members of the circle may"))
-}
-
-/// Refuses whoever does not own the circle.
-async fn owner(connection: &mut PgConnection, circle: i64, asker: Asker) -> Result<(), Problem> {
-    let role = standing(connection, circle, asker).await?;
-    allowed(
-        role.as_deref() == Some(OWNER),
-        "only an owner of the circle may",
-    )
-}
-
-/// Locks a circle against all that changes who is in it, and against new messages.
-async fn lock(connection: &mut PgConnection, circle: i64) -> Result<(), Problem> {
-    sqlx::query_scalar!("SELECT id FROM circles WHERE id = $1 FOR UPDATE", circle)
-        .fetch_optional(connection)
-        .await?
-        .map(drop)
-        .ok_or_else(|| absent(circle))
 }
 
 /// Lists a circle's members to each other, those who have been in it for longest first.
@@ -342,198 +309,4 @@ async fn owners(connection: &mut PgConnection, circle: i64) -> Result<Vec<i64>, 
 
 fn fallen(circle: i64, user: i64) -> [String; 2] {
     [tag("circle-members", circle), tag("user-circles", user)]
-}
-
-/// Makes a member an owner, or an owner a member; an owner does.
-#[utoipa::path(patch, path = "/circles/{id}/members/{user_id}", tag = "circles",
-    params(("id" = i64, Path), ("user_id" = i64, Path),
-    ("If-Match" = Option<String>, Header, description = "the `ETag` of the membership that may be changed")),
-    request_body = Appointment, responses((status = 200, body = Membership), (status = 401, body = Problem),
-    (status = 403, body = Problem), (status = 404, body = Problem),
-    (status = 409, description = "the circle would have no owner", body = Problem),
-    (status = 412, description = "somebody else has changed it", body = Problem), (status = 422, body = Problem)))]
-pub(crate) async fn appoint(
-    asker: Asker,
-    writer: Writer,
-    Path((circle, user)): Path<(i64, i64)>,
-    Json(Appointment { role }): Json<Appointment>,
-) -> Result<Response, Problem> {
-    one_of("role", &role, &ROLES)?;
-    let mut write = writer.begin().await?;
-    lock(&mut write, circle).await?;
-    owner(&mut write, circle, asker).await?;
-    let is_last = require(&mut write, circle, user).await? == Stays::LastOwner;
-    if is_last && role != OWNER {
-        return Err(last_owner(circle));
-    }
-    let membership = sqlx::query_as!(
-        Membership,
-        "UPDATE circle_members SET role = $3 WHERE circle_id = $1 AND user_id = $2
-         RETURNING circle_id, user_id, role, joined_at",
-        circle,
-        user,
-        role
-    )
-    .fetch_one(&mut *write)
-    .await?;
-    announce(&mut write, &fallen(circle, user)).await?;
-    write.commit().await?;
-    changed(&membership)
-}
-
-/// Leaves a circle, or removes a member from a circle that the asker owns. With the last member the circle ends.
-#[utoipa::path(delete, path = "/circles/{id}/members/{user_id}", tag = "circles",
-    params(("id" = i64, Path), ("user_id" = i64, Path),
-    ("If-Match" = Option<String>, Header, description = "the `ETag` of the membership that may be given up")),
-    responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem),
-    (status = 404, body = Problem), (status = 409, description = "the circle would have no owner", body = Problem),
-    (status = 412, description = "somebody else has changed it", body = Problem)))]
-pub(crate) async fn leave(
-    asker: Asker,
-    writer: Writer,
-    Path((circle, user)): Path<(i64, i64)>,
-) -> Result<Response, Problem> {
-    let mut write = writer.begin().await?;
-    lock(&mut write, circle).await?;
-    if asker.id == user {
-        standing(&mut write, circle, asker).await?;
-    } else {
-        owner(&mut write, circle, asker).await?;
-    }
-    let mut tags = fallen(circle, user).to_vec();
-    match require(&mut write, circle, user).await? {
-        Stays::LastOwner => return Err(last_owner(circle)),
-        Stays::Nobody => {
-            sqlx::query!("DELETE FROM circles WHERE id = $1", circle)
-                .execute(&mut *write)
-                .await?;
-            tags.push(tag("circle-messages", circle));
-        }
-        Stays::Others => {
-            sqlx::query!(
-                "DELETE FROM circle_members WHERE circle_id = $1 AND user_id = $2",
-                circle,
-                user
-            )
-            .execute(&mut *write)
-            .await?;
-            sqlx::query!(
-                "UPDATE circles SET member_count = member_count - 1 WHERE id = $1",
-                circle
-            )
-            .execute(&mut *write)
-            .await?;
-        }
-    }
-    announce(&mut write, &tags).await?;
-    write.commit().await?;
-    Ok(gone())
-}
-
-/// What a locked circle would have without a member.
-#[derive(PartialEq, Eq)]
-enum Stays {
-    /// Members, an owner among them.
-    Others,
-    /// Members and no owner: the member is the last one.
-    LastOwner,
-    Nobody,
-}
-
-/// What would be left of the locked circle; refuses a write that demands another state of the membership.
-async fn require(write: &mut Write, circle: i64, user: i64) -> Result<Stays, Problem> {
-    let membership = sqlx::query_as!(
-        Membership,
-        "SELECT circle_id, user_id, role, joined_at FROM circle_members WHERE circle_id = $1 AND user_id = $2",
-        circle,
-        user
-    )
-    .fetch_optional(&mut **write)
-    .await?
-    .ok_or_else(|| not_in(user, circle))?;
-    write.conditions.require(Some(&membership))?;
-    let others = sqlx::query!(
-        r#"SELECT count(*) AS "members!", count(*) FILTER (WHERE role = $3) AS "owners!"
-           FROM circle_members WHERE circle_id = $1 AND user_id <> $2"#,
-        circle,
-        user,
-        OWNER
-    )
-    .fetch_one(&mut **write)
-    .await?;
-    Ok(match (others.members, others.owners) {
-        (0, _) => Stays::Nobody,
-        (_, 0) => Stays::LastOwner,
-        _ => Stays::Others,
-    })
-}
-
-/// Takes a user, whose row is locked, out of all circles, before the user is removed; returns the tags that fall.
-///
-/// Circles in which nobody else is end. Others that the user alone owned pass to whoever has been in them for longest. What
-/// the user has written in circles goes with the user: those are locked too, so that none ends meanwhile.
-pub(crate) async fn forget(
-    connection: &mut PgConnection,
-    user: i64,
-) -> Result<Vec<String>, sqlx::Error> {
-    let circles = sqlx::query_scalar!(
-        "SELECT id FROM circles
-         WHERE id IN (SELECT circle_id FROM circle_members WHERE user_id = $1
-                      UNION ALL SELECT circle_id FROM messages WHERE author_id = $1)
-         ORDER BY id FOR UPDATE",
-        user
-    )
-    .fetch_all(&mut *connection)
-    .await?;
-    // Places that were given up while this waited for a circle are no longer the user's.
-    let left = sqlx::query_scalar!(
-        "DELETE FROM circle_members WHERE user_id = $1 RETURNING circle_id",
-        user
-    )
-    .fetch_all(&mut *connection)
-    .await?;
-    sqlx::query!(
-        "UPDATE circles SET member_count = member_count - 1 WHERE id = ANY ($1)",
-        &left
-    )
-    .execute(&mut *connection)
-    .await?;
-    sqlx::query!(
-        "DELETE FROM circles WHERE id = ANY ($1) AND member_count = 0",
-        &left
-    )
-    .execute(&mut *connection)
-    .await?;
-    let heirs = sqlx::query_scalar!(
-        "UPDATE circle_members SET role = $2 WHERE id IN (
-             SELECT min(id) FROM circle_members WHERE circle_id = ANY ($1)
-             GROUP BY circle_id HAVING bool_and(role <> $2))
-         RETURNING user_id",
-        &left,
-        OWNER
-    )
-    .fetch_all(&mut *connection)
-    .await?;
-    let mut tags: Vec<_> = left.iter().map(|id| tag("circle-members", id)).collect();
-    tags.extend(circles.iter().map(|id| tag("circle-messages", id)));
-    tags.extend(heirs.iter().map(|id| tag("user-circles", id)));
-    tags.extend([tag("user-circles", user), tag("user-notifications", user)]);
-    Ok(tags)
-}
-
-/// What falls when a user is called something else: the lists of members that show names.
-pub(crate) async fn renamed(
-    connection: &mut PgConnection,
-    user: i64,
-) -> Result<Vec<String>, sqlx::Error> {
-    let circles = sqlx::query_scalar!(
-        "SELECT circle_id FROM circle_members WHERE user_id = $1",
-        user
-    )
-    .fetch_all(connection)
-    .await?;
-    Ok(circles
-        .into_iter()
-        .map(|circle| tag("circle-members", circle))
-        .collect())
 }

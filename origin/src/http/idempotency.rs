@@ -152,8 +152,18 @@ impl Attempt {
                 return Err(Problem::in_progress());
             }
             // A statement of its own, which sees what whoever had the lock before has committed.
-            if let Some(answer) = answered(&mut write, key, self.now).await? {
-                return Ok(Begun::Answered(answer));
+            // Where it is known, the lock goes before the answer does, and not when the pool comes to it: the next repeat
+            // finds it free.
+            match answered(&mut write, key, self.now).await {
+                Ok(None) => {}
+                Ok(Some(answer)) => {
+                    write.commit().await?;
+                    return Ok(Begun::Answered(answer));
+                }
+                Err(problem) => {
+                    write.commit().await?;
+                    return Err(problem);
+                }
             }
             sqlx::raw_sql("SAVEPOINT effect")
                 .execute(&mut *write)

@@ -131,6 +131,7 @@ pub(crate) fn routes() -> Router<Servers> {
     Router::new()
         .route("/courses", get(list).post(create))
         .route("/courses/search", get(search::search))
+        .route("/courses/semantic", get(search::semantic::semantic))
         .route("/courses/search/clicks", post(search::click))
         .route("/courses/popular", get(search::popular))
         .route("/courses/{id}", get(show).patch(edit))

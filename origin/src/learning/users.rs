@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 
 use crate::{
     activity::{drafts, sessions},
-    community::members,
+    community::members::leaving,
     http::{
         access::{Asker, Role, scope},
         answer::{Policy, Representation, changed, created, gone, tag},
@@ -66,7 +66,7 @@ pub(crate) struct NewUser {
     #[serde(default = "student")]
     #[schema(pattern = "^(student|instructor|admin)$")]
     role: String,
-    /// 8 to 128 bytes. Without one nobody can begin a session of the user.
+    /// 8 to 128 characters. Without one nobody can begin a session of the user.
     password: Option<Password>,
 }
 
@@ -260,7 +260,7 @@ pub(crate) async fn edit(
         .into_iter()
         .map(|course| tag("course-students", course))
         .collect::<Vec<_>>();
-    tags.extend(members::renamed(&mut write, id).await?);
+    tags.extend(leaving::renamed(&mut write, id).await?);
     tags.push(tag("user", id));
     announce(&mut write, &tags).await?;
     write.commit().await?;
@@ -325,7 +325,7 @@ pub(crate) async fn remove(
     )
     .execute(&mut *write)
     .await?;
-    let mut tags = members::forget(&mut write, id).await?;
+    let mut tags = leaving::forget(&mut write, id).await?;
     sqlx::query!("DELETE FROM users WHERE id = $1", id)
         .execute(&mut *write)
         .await?;

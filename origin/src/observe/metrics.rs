@@ -166,6 +166,12 @@ pub(crate) struct Metrics {
     pub(crate) queries: Recent,
     /// Searches that were answered and not noted.
     pub(crate) search_notes_lost: Counter,
+    /// Courses whose vectors were written.
+    pub(crate) courses_indexed: Counter,
+    /// Times that a provider made no vectors of courses.
+    pub(crate) courses_failed: Counter,
+    /// Courses that wait for their vectors, those that were given up among them.
+    pub(crate) courses_waiting: Gauge,
     /// Events that were answered with 202.
     pub(crate) events_accepted: Counter,
     /// Events that were refused because too many waited.
@@ -206,6 +212,9 @@ impl Metrics {
             responses: Recent::default(),
             queries: Recent::default(),
             search_notes_lost: Counter::default(),
+            courses_indexed: Counter::default(),
+            courses_failed: Counter::default(),
+            courses_waiting: Gauge::default(),
             events_accepted: Counter::default(),
             events_refused: Counter::default(),
             events_inserted: Counter::default(),
@@ -307,6 +316,21 @@ impl Metrics {
             "search_notes_lost",
             "Searches that were answered and could not be noted",
             metrics.search_notes_lost.clone(),
+        );
+        registry.register(
+            "courses_indexed",
+            "Courses whose vectors were written",
+            metrics.courses_indexed.clone(),
+        );
+        registry.register(
+            "courses_index_failures",
+            "Times that no vectors of courses were to be had",
+            metrics.courses_failed.clone(),
+        );
+        registry.register(
+            "courses_index_waiting",
+            "Courses that wait for their vectors, those given up among them, counted up to 100000",
+            metrics.courses_waiting.clone(),
         );
         metrics
     }

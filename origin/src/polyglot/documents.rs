@@ -1,5 +1,7 @@
 //! Documents: any JSON under a key, kept as JSONB. A document falls by `document:KEY`, announced by the table's trigger.
 
+pub(crate) mod listing;
+
 use axum::{
     Router,
     http::HeaderMap,
@@ -67,6 +69,7 @@ pub(crate) fn routes() -> Router<Servers> {
     Router::new()
         .route("/write/document", post(write))
         .route("/read/document/{key}", get(read))
+        .route("/documents", get(listing::list))
 }
 
 /// Keeps a document.

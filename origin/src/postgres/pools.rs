@@ -9,6 +9,7 @@ use sqlx::{
 
 use crate::{
     config::{Activity, Config},
+    learning::vectors,
     postgres::{connect::ConnectError, held::Background},
 };
 
@@ -28,6 +29,8 @@ const ALIKE: (&str, &str) = ("pg_trgm.word_similarity_threshold", "0.4");
 const REPLICA_STATEMENT: Duration = Duration::from_secs(2);
 /// Connections of a relay: one delivers, one listens, one tells how many rows wait.
 const RELAY_CONNECTIONS: u32 = 3;
+/// Connections of what indexes courses.
+const INDEX_CONNECTIONS: u32 = 1;
 /// Connections of what works on Redis, beside one for each worker: one keeps the days of events in order, one folds
 /// reactions, one writes drafts.
 const BEHIND_CONNECTIONS: u32 = 3;
@@ -49,15 +52,19 @@ pub(crate) fn of_requests(options: PgConnectOptions, config: &Config) -> PgPool 
         .min_connections(config.pool_min)
         .max_connections(config.pool_max)
         .acquire_timeout(ACQUIRE)
-        .connect_lazy_with(options.options([("lock_timeout", lock.as_str()), ALIKE]))
+        .connect_lazy_with(
+            options
+                .options([("lock_timeout", lock.as_str()), ALIKE])
+                .options(vectors::SETTINGS),
+        )
 }
 
 /// Connections for what works behind requests.
 pub(crate) fn behind_requests(options: PgConnectOptions, activity: &Activity) -> Background {
-    let mut connections = RELAY_CONNECTIONS;
+    let mut connections = RELAY_CONNECTIONS + INDEX_CONNECTIONS;
     if activity.redis_url.is_some() && activity.events_workers > 0 {
         let workers = u32::try_from(activity.events_workers).unwrap_or(u32::MAX);
-        connections = workers.saturating_add(RELAY_CONNECTIONS + BEHIND_CONNECTIONS);
+        connections = workers.saturating_add(connections + BEHIND_CONNECTIONS);
     }
     background(options, connections)
 }
@@ -86,5 +93,5 @@ pub(crate) fn of_a_replica(url: &str, config: &Config) -> Result<PgPool, Connect
         .max_connections(config.pool_max)
         .acquire_timeout(config.replica_deadline)
         .test_before_acquire(false)
-        .connect_lazy_with(options.options([ALIKE])))
+        .connect_lazy_with(options.options([ALIKE]).options(vectors::SETTINGS)))
 }

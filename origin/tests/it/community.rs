@@ -2,6 +2,7 @@
 
 mod circles;
 mod journal;
+mod locks;
 mod members;
 mod messages;
 mod notifications;

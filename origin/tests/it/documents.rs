@@ -1,9 +1,9 @@
-//! Documents and amounts come back as they were given.
+//! Documents and amounts come back as they were given, and documents are found by what they hold.
 
 use hyper::StatusCode;
 use serde_json::json;
 
-use crate::support::House;
+use crate::support::{Answer, House, patiently};
 
 #[tokio::test]
 async fn a_document_comes_back_under_whatever_key_and_the_database_makes_the_same_tag() {
@@ -88,4 +88,138 @@ async fn amounts_are_kept_to_the_cent() {
     );
     assert_eq!(house.get("/stats").await.json()["total_transactions"], 5);
     house.sink.wait_for(&["user-transactions:7"]).await;
+}
+
+fn keys(answer: &Answer) -> Vec<String> {
+    let body = answer.json();
+    let documents = body["value"].as_array().unwrap().iter();
+    documents
+        .map(|document| document["key"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+async fn filtered(house: &House, filter: &str) -> Answer {
+    let encoded: String = filter.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    house.get(&format!("/documents?filter={encoded}")).await
+}
+
+#[tokio::test]
+async fn documents_are_found_by_what_they_contain() {
+    let house = House::open().await;
+    house
+        .sql(
+            r#"INSERT INTO documents (key, data) VALUES
+                 ('sea', '{"theme": "sea", "tags": ["a", "b"], "size": {"w": 1, "h": 2}}'),
+                 ('land', '{"theme": "land", "tags": ["b"], "size": {"w": 1}}'),
+                 ('list', '[1, {"theme": "sea"}]'),
+                 ('number', '7'),
+                 ('draft/7:diary', '{"theme": "sea"}')"#,
+        )
+        .await;
+    for (filter, expected) in [
+        (r#"{"theme":"sea"}"#, vec!["sea"]),
+        (r#"{"tags":["b"]}"#, vec!["sea", "land"]),
+        (r#"{"tags":["b","a"]}"#, vec!["sea"]),
+        (r#"{"size":{"w":1}}"#, vec!["sea", "land"]),
+        (r#"{"size":{"w":"1"}}"#, vec![]),
+        (r#"{"theme":"sea","size":{"w":2}}"#, vec![]),
+        (r#"[{"theme":"sea"}]"#, vec!["list"]),
+        // A value by itself is contained in an array that has it.
+        ("1", vec!["list"]),
+        ("7", vec!["number"]),
+        ("{}", vec!["sea", "land"]),
+    ] {
+        let answer = filtered(&house, filter).await.expect(StatusCode::OK);
+        assert_eq!(keys(&answer), expected, "{filter}");
+    }
+    let all = house.get("/documents").await.expect(StatusCode::OK);
+    assert_eq!(keys(&all), ["sea", "land", "list", "number"]);
+    assert_eq!(all.json()["value"][3]["data"], 7);
+}
+
+#[tokio::test]
+async fn a_filter_that_is_none_is_refused_by_its_name() {
+    let house = House::open().await;
+    let long = format!(r#"{{"a":"{}"}}"#, "x".repeat(2_048));
+    let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+    for filter in [
+        "",
+        "{",
+        "{'a':1}",
+        "{\"a\":1} {}",
+        "1e999",
+        r#"{"a":"\u0000"}"#,
+        r#"{"\u0000":1}"#,
+        &long,
+        &deep,
+    ] {
+        let named = filtered(&house, filter).await;
+        let named = named.problem(StatusCode::UNPROCESSABLE_ENTITY);
+        assert_eq!(named.as_deref(), Some("filter"), "{filter}");
+    }
+    let longest = format!(r#"{{"a":"{}"}}"#, "x".repeat(2_040));
+    assert_eq!(longest.len(), 2_048);
+    filtered(&house, &longest).await.expect(StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_list_of_documents_falls_with_any_of_them() {
+    let house = House::open().await;
+    let list = filtered(&house, r#"{"n":1}"#).await.expect(StatusCode::OK);
+    assert_eq!(list.header("cache-control"), "public, max-age=60");
+    assert_eq!(
+        list.header("cdn-cache-control"),
+        "public, max-age=300, stale-while-revalidate=60, stale-if-error=600"
+    );
+    assert_eq!(list.header("surrogate-key"), "documents table:documents");
+    assert_eq!(keys(&list), Vec::<String>::new());
+    let document = json!({"key": "a", "data": {"n": 1}});
+    house
+        .post("/write/document", document)
+        .await
+        .expect(StatusCode::OK);
+    house.sink.wait_for(&["documents"]).await;
+    assert_eq!(keys(&filtered(&house, r#"{"n":1}"#).await), ["a"]);
+}
+
+#[tokio::test]
+async fn a_filter_that_fits_few_documents_goes_by_the_index_of_what_they_hold() {
+    let house = House::open().await;
+    house
+        .sql(
+            "INSERT INTO documents (key, data)
+                 SELECT n::text, jsonb_build_object('n', n, 'kind', 'k' || n % 4) FROM generate_series(1, 20000) n;
+             ANALYZE documents",
+        )
+        .await;
+    let plan: Vec<String> = sqlx::query_scalar(
+        r#"EXPLAIN SELECT id, key, data, created_at, updated_at FROM documents
+           WHERE ('{"n": 77}'::jsonb IS NULL OR data @> '{"n": 77}') AND id > 0 AND key NOT LIKE 'draft/%'
+           ORDER BY id LIMIT 21"#,
+    )
+    .fetch_all(&house.pool)
+    .await
+    .unwrap();
+    let plan = plan.join("\n");
+    assert!(
+        plan.contains("Bitmap Index Scan on documents_data"),
+        "{plan}"
+    );
+
+    // And the origin's own statement, by what PostgreSQL counts of the use of each index.
+    let scans = "SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = 'documents_data'";
+    let before = house.number(scans).await;
+    for n in [77, 20_000] {
+        let found = filtered(&house, &format!(r#"{{"n":{n}}}"#)).await;
+        assert_eq!(keys(&found.expect(StatusCode::OK)), [n.to_string()]);
+    }
+    patiently("the index was used", || async {
+        // A connection tells what it has counted when it has been used for a second.
+        filtered(&house, r#"{"n":78}"#).await.expect(StatusCode::OK);
+        house.number(scans).await >= before + 3
+    })
+    .await;
+    // Of those that fit many, the first are had without looking at all of them.
+    let many = filtered(&house, r#"{"kind":"k1"}"#).await;
+    assert_eq!(keys(&many.expect(StatusCode::OK)).len(), 20);
 }

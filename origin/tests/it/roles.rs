@@ -151,7 +151,10 @@ async fn everybody_may_do_what_they_may_and_nothing_else() {
     let table = [
         (get("/courses"), "++++++"),
         (get("/courses/search?q=tides"), "++++++"),
+        (get("/courses/semantic?query=tides"), "++++++"),
         (get("/courses/popular"), "++++++"),
+        (get("/courses/semantic?q=tides"), "++++++"),
+        (get("/documents"), "++++++"),
         (get("/trending"), "++++++"),
         (get(&format!("/courses/{course}")), "++++++"),
         (get(&format!("/courses/{draft}")), "nnn+n+"),
@@ -215,6 +218,7 @@ async fn everybody_may_do_what_they_may_and_nothing_else() {
         (get("/session"), "aaaaaa"),
         (delete("/session"), "aaaaaa"),
         (get("/read/document/welcome"), "++++++"),
+        (get("/documents"), "++++++"),
         (
             post("/write/document", json!({"key": "k", "data": 1})),
             "aff+++",
@@ -421,7 +425,12 @@ async fn a_course_is_private_until_it_is_published() {
     // A student who made it by hand, or an instructor no more, is as others are.
     let student = house.as_user(place.ada, Role::Student);
     student.get(&path).await.problem(StatusCode::NOT_FOUND);
-    for list in ["/courses", "/courses/popular", "/courses/search?q=currents"] {
+    for list in [
+        "/courses",
+        "/courses/popular",
+        "/courses/search?q=currents",
+        "/courses/semantic?query=currents",
+    ] {
         let text = own.get(list).await.bytes;
         let text = String::from_utf8(text.to_vec()).unwrap();
         assert!(!text.contains("Currents"), "{list}");

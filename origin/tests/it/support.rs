@@ -19,7 +19,7 @@ use hyper_util::{
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, postgres::PgPoolOptions};
 use tidegate_origin::{
-    Activity, Clock, Config, Lsn, Origin, PurgeSink, SinkError,
+    Activity, Clock, Config, Embeddings, Lsn, Origin, PurgeSink, SinkError,
     access::{Role, sign},
 };
 use tidegate_services::{Postgres, Redis};
@@ -81,6 +81,7 @@ pub(crate) fn config(database_url: String) -> Config {
         // A busy machine makes nobody's replica late.
         replica_deadline: PATIENCE,
         activity: Activity::default(),
+        embeddings: Embeddings::default(),
     }
 }
 

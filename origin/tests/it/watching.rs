@@ -139,7 +139,7 @@ async fn whoever_may_write_the_table_needs_no_right_to_the_outbox_and_no_path_to
         ),
     )
     .await;
-    assert_eq!(house.outbox().await, ["document:a"]);
+    assert_eq!(house.outbox().await, ["document:a", "documents"]);
     // One connection throughout: what is refused leaves its transaction open.
     let mut connection = house.pool.acquire().await.unwrap();
     let refused = sqlx::raw_sql(AssertSqlSafe(format!(
@@ -303,7 +303,10 @@ async fn nobody_who_may_create_beside_the_outbox_makes_the_triggers_run_code_of_
     )
     .await;
     assert_eq!(ran_as(&house).await, Vec::<String>::new());
-    assert_eq!(house.outbox().await, ["document:a", "document:b"]);
+    assert_eq!(
+        house.outbox().await,
+        ["document:a", "document:b", "documents"]
+    );
     run(&house.pool, &tidy).await;
 }
 
@@ -407,7 +410,7 @@ async fn a_table_is_watched_from_any_path_and_its_triggers_stay_when_they_are_as
         .await
         .unwrap()
     };
-    let watch = "BEGIN; SET LOCAL search_path = ''; SELECT public.tidegate_watch('public.documents', 'document', 'key'); COMMIT";
+    let watch = "BEGIN; SET LOCAL search_path = ''; SELECT public.tidegate_watch('public.documents', 'document', 'key', 'documents'); COMMIT";
     let before = triggers().await;
     assert_eq!(before.len(), 4);
     run(&house.pool, watch).await;

@@ -7,6 +7,8 @@
 //! Every search that reaches the origin is noted, beside the answer and never in its way: a note that cannot be written is
 //! counted and forgotten. What the edge answers is in the edge's log.
 
+pub(crate) mod semantic;
+
 use std::{sync::Arc, time::Instant};
 
 use axum::{
@@ -16,7 +18,7 @@ use axum::{
 };
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
-use sqlx::PgConnection;
+use sqlx::{FromRow, PgConnection};
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 use utoipa::{IntoParams, ToSchema};
@@ -89,7 +91,7 @@ pub(crate) struct Top {
 }
 
 /// A course that was found.
-#[derive(Serialize, ToSchema)]
+#[derive(FromRow, Serialize, ToSchema)]
 pub(crate) struct Found {
     id: i64,
     title: String,
@@ -215,6 +217,22 @@ impl Search {
         }
     }
 
+    /// By words; where no course has them, by titles that look alike. One more than are to be shown, where there are more.
+    async fn by_text(
+        &self,
+        reader: &mut PgConnection,
+    ) -> Result<(&'static str, Vec<Found>), sqlx::Error> {
+        let found = self.by_words(reader).await?;
+        if !found.is_empty() || self.has_words(reader).await? {
+            return Ok(("full_text", found));
+        }
+        let alike = self.by_looks(reader).await?;
+        match alike.is_empty() && self.offset == 0 {
+            true => Ok(("full_text", alike)),
+            false => Ok(("trigram", alike)),
+        }
+    }
+
     fn link(&self, count: usize, uri: &Uri) -> HeaderValue {
         let at = |offset: i64| match offset {
             0 => String::new(),
@@ -253,15 +271,7 @@ pub(crate) async fn search(
 ) -> Result<Response, Problem> {
     search.check()?;
     let begun = Instant::now();
-    let mut search_type = "full_text";
-    let mut results = search.by_words(&mut reader).await?;
-    if results.is_empty() && !search.has_words(&mut reader).await? {
-        let alike = search.by_looks(&mut reader).await?;
-        if !alike.is_empty() || search.offset > 0 {
-            search_type = "trigram";
-        }
-        results = alike;
-    }
+    let (search_type, mut results) = search.by_text(&mut reader).await?;
     let duration = begun.elapsed();
     drop(reader);
     let link = search.link(results.len(), &uri);
