@@ -5,7 +5,5 @@ ALTER TABLE events ALTER COLUMN user_id DROP NOT NULL;
 
 ALTER TABLE users ADD CONSTRAINT users_role_check CHECK (role IN ('student', 'instructor', 'admin'));
 
--- What is a user's own, and is looked for by the user alone when the user goes: notes of choices, and documents that drafts
--- became.
+-- What is a user's own, and is looked for by the user alone when the user goes: notes of choices.
 CREATE INDEX search_logs_user ON search_logs (user_id) WHERE user_id IS NOT NULL;
-CREATE INDEX documents_of_drafts ON documents (key text_pattern_ops) WHERE key LIKE 'draft/%';

@@ -2,6 +2,7 @@
 //! sessions and presence that never leave it.
 
 pub(crate) mod behind;
+pub(crate) mod days;
 pub(crate) mod drafts;
 pub(crate) mod events;
 pub(crate) mod presence;
@@ -38,6 +39,7 @@ pub(crate) fn routes() -> Router<Servers> {
     drafts::save,
     drafts::show,
     drafts::finish,
+    drafts::show_finished,
     sessions::begin,
     sessions::show,
     sessions::end,

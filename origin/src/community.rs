@@ -3,7 +3,8 @@
 //! # In which order rows are locked
 //!
 //! First users, in order of their numbers; then circles, in order of theirs; then what is in circles. No lock is made
-//! stronger later. So nobody waits for someone who waits for him, whoever joins, leaves, writes or is removed at once.
+//! stronger later. So of two who wait, none waits for the other, whoever joins, leaves, writes or is removed at once.
+//! (Courses come before users, where a user is removed; nothing here locks one.)
 //!
 //! - A row that refers to a user locks it `FOR KEY SHARE`, so whoever writes such rows beside others locks their users
 //!   before all else ([`hold`]). Removing a user locks it `FOR UPDATE`: no row about the user is made meanwhile.

@@ -50,6 +50,8 @@ pub struct Activity {
     pub redis_deadline: Duration,
     /// How many events may wait; what comes beyond them is refused.
     pub events_limit: u64,
+    /// How many bytes of Redis's memory those that wait may take; what comes beyond them is refused.
+    pub events_memory: u64,
     /// How many events are inserted at once.
     pub events_batch: usize,
     /// How many readers of this process insert; with none of them all that waits in Redis is left to other processes.
@@ -68,7 +70,8 @@ impl Default for Activity {
             redis_url: None,
             redis_deadline: Duration::from_secs(1),
             events_limit: 1_000_000,
-            events_batch: 500,
+            events_memory: 1 << 30,
+            events_batch: 1_000,
             events_workers: 2,
             events_tries: 5,
             events_claim: Duration::from_secs(30),
@@ -122,10 +125,11 @@ impl Config {
     /// Reads `DATABASE_URL`, `TIDEGATE_SERVICE_TOKEN`, and what is given of `TIDEGATE_JWT_SECRET`, `TIDEGATE_ORIGIN_LISTEN` (127.0.0.1:7070),
     /// `TIDEGATE_POOL_MIN` (2), `TIDEGATE_POOL_MAX` (10), `DATABASE_REPLICA_URL` and
     /// `TIDEGATE_REPLICA_DEADLINE_MS` (250); for activity `REDIS_URL`, `TIDEGATE_REDIS_DEADLINE_MS` (1000),
-    /// `TIDEGATE_EVENTS_LIMIT` (1000000), `TIDEGATE_EVENTS_BATCH` (500), `TIDEGATE_EVENTS_WORKERS` (2),
-    /// `TIDEGATE_EVENTS_TRIES` (5), `TIDEGATE_EVENTS_CLAIM_MS` (30000) and `TIDEGATE_EVENTS_RETENTION_DAYS` (30);
-    /// for search by meaning `TIDEGATE_EMBEDDINGS_URL`, `TIDEGATE_EMBEDDINGS_MODEL`, `TIDEGATE_EMBEDDINGS_KEY`,
-    /// `TIDEGATE_EMBEDDINGS_DIMENSIONS` (1536; 384 without a URL) and `TIDEGATE_EMBEDDINGS_DEADLINE_MS` (2000).
+    /// `TIDEGATE_EVENTS_LIMIT` (1000000), `TIDEGATE_EVENTS_MEMORY` (1073741824), `TIDEGATE_EVENTS_BATCH` (1000),
+    /// `TIDEGATE_EVENTS_WORKERS` (2), `TIDEGATE_EVENTS_TRIES` (5), `TIDEGATE_EVENTS_CLAIM_MS` (30000) and
+    /// `TIDEGATE_EVENTS_RETENTION_DAYS` (30); for search by meaning `TIDEGATE_EMBEDDINGS_URL`,
+    /// `TIDEGATE_EMBEDDINGS_MODEL`, `TIDEGATE_EMBEDDINGS_KEY`, `TIDEGATE_EMBEDDINGS_DIMENSIONS` (1536; 384 without a URL)
+    /// and `TIDEGATE_EMBEDDINGS_DEADLINE_MS` (2000).
     ///
     /// What is secret, the URLs included, may stand in a file that the variable with `_FILE` after its name names, without
     /// the white space at its ends; the variable itself goes before.
@@ -164,7 +168,11 @@ impl Config {
             redis_url: secret("REDIS_URL")?,
             redis_deadline: milliseconds("TIDEGATE_REDIS_DEADLINE_MS", usual.redis_deadline)?,
             events_limit: u64::from(count("TIDEGATE_EVENTS_LIMIT", 1_000_000)?),
-            events_batch: count("TIDEGATE_EVENTS_BATCH", 500)? as usize,
+            events_memory: match given("TIDEGATE_EVENTS_MEMORY") {
+                None => usual.events_memory,
+                Some(value) => parsed("TIDEGATE_EVENTS_MEMORY", value, "a number of bytes")?,
+            },
+            events_batch: count("TIDEGATE_EVENTS_BATCH", 1_000)? as usize,
             events_workers: count("TIDEGATE_EVENTS_WORKERS", 2)? as usize,
             events_tries: count("TIDEGATE_EVENTS_TRIES", usual.events_tries)?,
             events_claim: milliseconds("TIDEGATE_EVENTS_CLAIM_MS", usual.events_claim)?,
@@ -334,6 +342,7 @@ mod tests {
             ("TIDEGATE_POOL_MAX", "1"),
             ("TIDEGATE_REPLICA_DEADLINE_MS", "1s"),
             ("TIDEGATE_EVENTS_BATCH", "0"),
+            ("TIDEGATE_EVENTS_MEMORY", "1 GB"),
             ("TIDEGATE_EVENTS_CLAIM_MS", "soon"),
             ("TIDEGATE_EVENTS_RETENTION_DAYS", "70000"),
         ] {

@@ -21,7 +21,6 @@
 //! | results of a search by meaning | `public, max-age=60` | `public, max-age=900, …` | `course-vectors courses table:courses` |
 //! | the same by words, while meaning cannot be had | `public, max-age=10` | `public, max-age=10` | the same |
 //! | documents that contain a filter | `public, max-age=60` | `public, max-age=300, …` | `documents table:documents` |
-//! | a document that a draft became | `private, max-age=30` | | `document:KEY table:documents` |
 //! | a course (by who asks: `Vary`) or document that is not there | `public, max-age=10` | `public, max-age=10` | that of the missing one |
 //! | user | `private, max-age=60` | | `user:ID` |
 //! | a user's enrollments, or one of them | `private, max-age=30` | | `user-enrollments:ID` |

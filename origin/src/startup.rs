@@ -12,15 +12,16 @@ use tokio::{
 };
 
 use crate::{
-    activity::{self, behind, worker},
+    activity::{self, behind, days, worker},
     clock::Clock,
     community,
     config::Config,
     description,
     http::{
+        BODY_LIMIT,
         access::{self, Token},
         error::Problem,
-        input::BODY_LIMIT,
+        server::{HEAD, serve},
     },
     learning::{
         self, courses::search::semantic::Meaning, embedding::provider, indexing, vectors::Vectors,
@@ -33,7 +34,7 @@ use crate::{
     polyglot,
     postgres::{
         connect::{ConnectError, PATIENCE, migrate, reach},
-        held::{Background, in_time},
+        held::{Background, LONGEST, in_time},
         pools,
         primary::{self, Primary},
         readiness::Readiness,
@@ -159,12 +160,12 @@ impl Origin {
             servers = servers.with_replica(replica, config.replica_deadline);
         }
 
-        let vectors = Vectors::new(provider(&config.embeddings));
         let on_redis = OnRedis::new(&config.activity, metrics.clone());
         servers = servers
             .with_redis(on_redis.map_err(|_| StartError::RedisUrl)?)
             .with_secrets(config.jwt_secret.as_deref(), &config.service_token);
 
+        let vectors = Vectors::new(provider(&config.embeddings));
         let preparation = Preparation {
             options,
             url: config.database_url.clone(),
@@ -191,7 +192,8 @@ impl Origin {
                 &config.service_token,
                 Meaning::new(vectors.clone()),
             ),
-            stopped.clone(),
+            HEAD,
+            until(stopped.clone()),
         ));
         let mut work = on_stream(&config, &servers, &metrics, &stopped);
         let background = servers.background().clone();
@@ -317,7 +319,8 @@ impl Relay {
             let router = metrics::routes()
                 .merge(health::routes())
                 .with_state(servers.clone());
-            tasks.push(tokio::spawn(serve(listener, router, stopped.clone())));
+            let stopped = until(stopped.clone());
+            tasks.push(tokio::spawn(serve(listener, router, HEAD, stopped)));
             address = Some(listens);
         }
         tasks.push(tokio::spawn(relay(
@@ -375,13 +378,10 @@ impl Preparation {
             .await
             .map_err(StartError::Identity)?;
         let preparing = self.vectors.prepare(self.servers.background().pool(), true);
-        match timeout(PATIENCE, preparing).await {
-            Ok(Ok(true)) => {}
-            Ok(Ok(false)) => {
-                tracing::info!("postgresql has no vectors: courses are searched by words");
-            }
-            Ok(Err(error)) => tracing::warn!(%error, "courses are not indexed yet"),
-            Err(_) => tracing::warn!("courses are not indexed yet: it took too long"),
+        match in_time(Instant::now() + LONGEST, preparing).await {
+            Ok(true) => {}
+            Ok(false) => tracing::info!("postgresql has no vectors: courses are searched by words"),
+            Err(error) => tracing::warn!(%error, "courses are not indexed yet"),
         }
         self.ready.declare();
         Ok(())
@@ -461,9 +461,10 @@ fn on_stream(
         return Vec::new();
     }
     let mut work: Vec<Work> = vec![
-        Box::pin(worker::maintain(
+        Box::pin(days::maintain(
             background.clone(),
             stream.clone(),
+            servers.clock().clone(),
             on_redis.retention(),
             until(stopped.clone()),
         )),
@@ -479,6 +480,7 @@ fn on_stream(
             stream.clone(),
             settings.clone(),
             metrics.clone(),
+            servers.clock().clone(),
             until(stopped.clone()),
         )));
     }
@@ -487,13 +489,19 @@ fn on_stream(
 
 /// All routes, behind the token.
 fn router(servers: Servers, token: &str, meaning: Meaning) -> Router {
-    Router::new()
+    let routes = Router::new()
         .merge(learning::routes().layer(Extension(meaning)))
         .merge(polyglot::routes())
         .merge(activity::routes())
         .merge(community::routes())
         .merge(observe::routes())
-        .merge(description::routes())
+        .merge(description::routes());
+    guarded(routes, servers, token)
+}
+
+/// Routes, with all that goes around each request.
+fn guarded(routes: Router<Servers>, servers: Servers, token: &str) -> Router {
+    routes
         .fallback(|| async { Problem::nothing_here() })
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
@@ -516,16 +524,52 @@ fn router(servers: Servers, token: &str, meaning: Meaning) -> Router {
         .with_state(servers)
 }
 
-async fn serve(listener: TcpListener, router: Router, stopped: watch::Receiver<()>) {
-    if let Err(error) = axum::serve(listener, router)
-        .with_graceful_shutdown(until(stopped))
-        .await
-    {
-        tracing::error!(%error, "the origin's listener failed");
-    }
-}
-
 /// Ready when the sender is gone.
 async fn until(mut stopped: watch::Receiver<()>) {
     while stopped.changed().await.is_ok() {}
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use axum::routing::get;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpStream,
+    };
+
+    use super::*;
+
+    async fn panics() -> &'static str {
+        panic!("as it is told to")
+    }
+
+    #[tokio::test]
+    async fn a_request_that_panics_is_answered_with_a_problem_and_counted() {
+        // Nobody connects.
+        let options = pools::primary("postgres://nobody@127.0.0.1:1/nothing").unwrap();
+        let background = pools::of_a_relay(options);
+        let pool = background.pool().clone();
+        let metrics = Arc::new(Metrics::new());
+        let clock = Clock::system();
+        let ready = Readiness::not_yet();
+        let primary = Primary::new(pool, 1, ready, metrics.clone(), clock.clone());
+        let servers = Servers::new(primary, background, metrics.clone(), clock);
+        let routes = Router::new().route("/", get(panics));
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = guarded(routes, servers, "token");
+        tokio::spawn(serve(listener, router, HEAD, std::future::pending()));
+
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let request =
+            "GET / HTTP/1.1\r\nhost: a\r\nx-service-token: token\r\nconnection: close\r\n\r\n";
+        client.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 500 "), "{answer}");
+        assert!(answer.contains("application/problem+json"), "{answer}");
+        assert!(answer.contains("urn:tidegate:internal"), "{answer}");
+        assert_eq!(metrics.requests(), (1, 1));
+    }
 }

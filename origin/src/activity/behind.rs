@@ -30,23 +30,24 @@ pub(crate) async fn write(
     redis: Arc<Redis>,
     shutdown: impl Future<Output = ()> + Send,
 ) {
-    let mut shutdown = pin!(shutdown);
+    let (redis, pool) = (&*redis, &pool);
+    tokio::select! {
+        () = pin!(shutdown) => {}
+        // Neither waits for the other.
+        () = repeat("reactions", || reactions::fold(redis, pool)) => {}
+        () = repeat("drafts", || drafts::flush(redis, pool)) => {}
+    }
+}
+
+async fn repeat<W: Future<Output = Result<(), NotWritten>>>(what: &str, write: impl Fn() -> W) {
     loop {
-        let round = async {
-            let (folded, flushed) =
-                tokio::join!(reactions::fold(&redis, &pool), drafts::flush(&redis, &pool));
-            let mut pause = EVERY;
-            for (what, failed) in [("reactions", folded.err()), ("drafts", flushed.err())] {
-                if let Some(error) = failed {
-                    tracing::warn!(%error, what, "what was gathered waits in redis");
-                    pause = REST;
-                }
+        let pause = match write().await {
+            Ok(()) => EVERY,
+            Err(error) => {
+                tracing::warn!(%error, what, "what was gathered waits in redis");
+                REST
             }
-            sleep(pause).await;
         };
-        tokio::select! {
-            () = &mut shutdown => return,
-            () = round => {}
-        }
+        sleep(pause).await;
     }
 }

@@ -14,22 +14,21 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, value::RawValue};
+use sqlx::PgConnection;
 use time::{Duration, OffsetDateTime};
 use utoipa::ToSchema;
 use uuid::{NoContext, Timestamp, Uuid, Variant};
 
 use crate::{
     activity::stream::Appended,
+    clock::Clock,
     http::{
         access::Asker,
         answer::written,
         error::Problem,
         input::{OneOrMany, no_zero, no_zero_within, text},
     },
-    postgres::{
-        held::{Background, in_time},
-        replicas::{Servers, touches_no_database},
-    },
+    postgres::replicas::{Servers, touches_no_database},
     redis::on_redis::OnRedis,
 };
 
@@ -38,7 +37,10 @@ const MOST: usize = 1_000;
 /// The longest event as it is queued, in bytes: a batch of such is read, and inserted, in time.
 const LARGEST: usize = 64 << 10;
 /// How far a client's clock may be ahead of ours.
-const AHEAD: Duration = Duration::minutes(5);
+pub(crate) const AHEAD: Duration = Duration::minutes(5);
+/// How old an event may be when it comes, however long events are kept: each day is a table, and clients are not to have
+/// thousands of them made.
+const OLDEST: Duration = Duration::days(31);
 /// How far an event's timestamp may be from the time in its id; reading by time allows for it.
 pub(crate) const APART: Duration = Duration::hours(1);
 
@@ -120,6 +122,7 @@ pub(crate) fn routes() -> Router<Servers> {
 pub(crate) async fn accept(
     asker: Option<Asker>,
     State(on_redis): State<Arc<OnRedis>>,
+    State(clock): State<Clock>,
     OneOrMany(events): OneOrMany<NewEvent>,
 ) -> Result<Response, Problem> {
     let stream = on_redis.stream()?;
@@ -128,11 +131,12 @@ pub(crate) async fn accept(
             "there must be 1 to {MOST} events"
         )));
     }
-    let now = OffsetDateTime::now_utc();
+    let now = clock.now();
+    let age = on_redis.retention().min(OLDEST);
     let mut ids = Vec::with_capacity(events.len());
     let mut entries = Vec::with_capacity(events.len());
     for (place, event) in events.into_iter().enumerate() {
-        let event = check(event, asker, now, on_redis.retention())
+        let event = check(event, asker, now, age)
             .map_err(|problem| problem.within(&format!("[{place}]")))?;
         let entry =
             serde_json::to_vec(&event).map_err(|error| Problem::invalid(error.to_string()))?;
@@ -174,7 +178,7 @@ fn check(
     new: NewEvent,
     asker: Option<Asker>,
     now: OffsetDateTime,
-    retention: Duration,
+    age: Duration,
 ) -> Result<Event<Value>, Problem> {
     let user_id = whose(new.user_id, asker).map_err(|problem| problem.field("user_id"))?;
     text("event_type", &new.event_type, 100)?;
@@ -190,7 +194,7 @@ fn check(
             return Err(Problem::invalid(detail).field(field));
         }
     }
-    let (id, timestamp) = identify(new.id, new.timestamp, now, retention)?;
+    let (id, timestamp) = identify(new.id, new.timestamp, now, age)?;
     Ok(Event {
         id,
         user_id,
@@ -215,7 +219,7 @@ fn identify(
     id: Option<Uuid>,
     timestamp: Option<OffsetDateTime>,
     now: OffsetDateTime,
-    retention: Duration,
+    age: Duration,
 ) -> Result<(Uuid, OffsetDateTime), Problem> {
     let refused = |field, detail: String| Err(Problem::invalid(detail).field(field));
     let (field, time) = match id {
@@ -230,11 +234,11 @@ fn identify(
         },
         None => ("timestamp", timestamp.unwrap_or(now)),
     };
-    let oldest = (now - retention).max(OffsetDateTime::UNIX_EPOCH);
+    let oldest = (now - age).max(OffsetDateTime::UNIX_EPOCH);
     if time < oldest || time > now + AHEAD {
         let detail = format!(
             "{field} is of {time}, which is not within the last {} days",
-            retention.whole_days()
+            age.whole_days()
         );
         return refused(field, detail);
     }
@@ -268,14 +272,19 @@ pub(crate) fn floor_of(moment: OffsetDateTime) -> Uuid {
     Uuid::from_u128(milliseconds << 80)
 }
 
-/// Inserts events that are not there yet, in one statement, and returns how many were not.
-pub(crate) async fn insert(pool: &Background, events: &[&Queued]) -> Result<u64, sqlx::Error> {
+/// Inserts events that are not there yet, in one statement, and returns how many were not. They come in the order of
+/// their ids; of those with the same one the first is inserted.
+pub(crate) async fn insert(
+    connection: &mut PgConnection,
+    events: impl Iterator<Item = &Queued>,
+) -> Result<u64, sqlx::Error> {
     let mut columns = Columns::default();
     for event in events {
-        columns.push(event);
+        if columns.id.last() != Some(&event.id) {
+            columns.push(event);
+        }
     }
-    // In the order of ids: two workers that have the same events do not wait for each other, and the index grows at its end.
-    let insert = sqlx::query!(
+    let inserted = sqlx::query!(
         "INSERT INTO events (id, user_id, event_type, event_data, ip_address, user_agent, referrer, occurred_at)
          SELECT id, user_id, event_type, event_data::jsonb, ip_address, user_agent, referrer, occurred_at
          FROM UNNEST($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
@@ -291,9 +300,9 @@ pub(crate) async fn insert(pool: &Background, events: &[&Queued]) -> Result<u64,
         &columns.user_agent as _,
         &columns.referrer as _,
         &columns.occurred_at,
-    );
-    let mut held = pool.acquire().await?;
-    let inserted = in_time(held.renew(), insert.execute(&mut *held)).await?;
+    )
+    .execute(connection)
+    .await?;
     Ok(inserted.rows_affected())
 }
 

@@ -2,12 +2,18 @@
 //! about once a second, so that something that everyone reacts to at once is a row that changes once a second.
 //!
 //! What has been added up is a batch with a number of its own, and folding records that number in the transaction that
-//! changes the sums. A batch goes from `open`, where reactions are added, to `closed`, where none is, to the table, and
-//! only then from Redis. Whatever crashes in between, the closed batch is tried again, and is not added to the sums when its
-//! number is there. A sum that is read is that of the table and of the batches that the table does not have yet; both are
-//! seen at one moment by their numbers, so that nothing is missed or counted twice on the way.
+//! changes the sums. A batch is open while reactions are added, then one of those that are closed, where none is, then in
+//! the table, and only then gone from Redis. Whatever crashes in between, a closed batch is tried again, and is not added
+//! to the sums when its number is there. A sum that is read is that of the table and of the batches that the table does
+//! not have yet; both are seen at one moment by their numbers, so that nothing is missed or counted twice on the way.
 //!
-//! This holds as far as Redis keeps what it has answered for; see `stream`.
+//! A Redis that was restarted, or that took over from another, may have forgotten its last moments: a batch that it has
+//! for an open one may have been closed and recorded. So a batch belongs to the run of the server that opened it, and
+//! what is added in another run goes into a batch of its own: what is answered after the restart is in the sum, and what
+//! was before is in it once, or lost as far as Redis may lose what it has answered for; see `stream`.
+//!
+//! A batch has a bounded number of counters, and so many may be closed; folding takes them one by one and goes past one
+//! that fails.
 
 use std::{
     collections::BTreeMap,
@@ -24,6 +30,7 @@ use axum::{
 };
 use redis::Script;
 use serde::{Deserialize, Serialize};
+use sqlx::{Connection, PgConnection};
 use utoipa::{
     ToSchema,
     openapi::schema::{Object, ObjectBuilder, Type},
@@ -40,6 +47,7 @@ use crate::{
     },
     postgres::{
         held::{Background, in_time},
+        refusal::{is_of_the_rows, is_too_much},
         replicas::{PrimaryReader, Servers, touches_no_database},
     },
     redis::{
@@ -53,38 +61,44 @@ const POLICY: Policy = Policy::Brief { seconds: 5 };
 const KINDS: [&str; 6] = ["like", "love", "laugh", "celebrate", "sad", "angry"];
 /// The names share a part in braces, so that a cluster keeps them on one server.
 const OPEN: &str = "{tidegate-origin:reactions}:open";
-const CLOSED: &str = "{tidegate-origin:reactions}:closed";
-/// The member of a batch that holds its number. Those of counters are arrays in JSON.
+/// The numbers of closed batches, the oldest first.
+const CLOSED: &str = "{tidegate-origin:reactions}:closed-batches";
+/// What the name of a closed batch begins with; its number follows.
+const BATCH: &str = "{tidegate-origin:reactions}:closed:";
+/// The members of a batch that hold its number, and the run of Redis that it was opened in. Those of counters are arrays
+/// in JSON.
 const NUMBER: &str = "batch";
-/// How many counters a batch may have: so much may wait while the database is away.
-const MOST: u32 = 100_000;
+const RUN: &str = "run";
+/// How many counters a batch may have, and how many batches may be closed: so much may wait while the database is away.
+const MOST: (u32, u32) = (1_000, 100);
 
+/// Adds to the open batch. One that is full, or of another run, is closed before; unless too many are.
 static ADD: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
-        "if redis.call('HEXISTS', KEYS[1], ARGV[2]) == 0 and redis.call('HLEN', KEYS[1]) > tonumber(ARGV[4]) then
-             return 0
+        "local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') or ''
+         local of = redis.call('HMGET', KEYS[1], 'batch', 'run', ARGV[2])
+         local is_full = not of[3] and redis.call('HLEN', KEYS[1]) - 2 >= tonumber(ARGV[4])
+         if of[1] and (of[2] ~= run or is_full) then
+             if redis.call('LLEN', KEYS[2]) >= tonumber(ARGV[5]) then return 0 end
+             redis.call('RENAME', KEYS[1], ARGV[6] .. of[1])
+             redis.call('RPUSH', KEYS[2], of[1])
+             of[1] = false
          end
-         redis.call('HSETNX', KEYS[1], 'batch', ARGV[1])
+         if not of[1] then redis.call('HSET', KEYS[1], 'batch', ARGV[1], 'run', run) end
          redis.call('HINCRBY', KEYS[1], ARGV[2], ARGV[3])
          return 1",
     )
 });
 
-/// The closed batch; if there is none, the open one is closed.
+/// Closes the open batch, unless too many are closed; returns the numbers of those that are.
 static CLOSE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
-        "if redis.call('EXISTS', KEYS[2]) == 0 and redis.call('EXISTS', KEYS[1]) == 1 then
-             redis.call('RENAME', KEYS[1], KEYS[2])
+        "local number = redis.call('HGET', KEYS[1], 'batch')
+         if number and redis.call('LLEN', KEYS[2]) < tonumber(ARGV[2]) then
+             redis.call('RENAME', KEYS[1], ARGV[1] .. number)
+             redis.call('RPUSH', KEYS[2], number)
          end
-         return redis.call('HGETALL', KEYS[2])",
-    )
-});
-
-/// Forgets the closed batch if it is that of the number.
-static SETTLE: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        "if redis.call('HGET', KEYS[1], 'batch') == ARGV[1] then redis.call('DEL', KEYS[1]) end
-         return 1",
+         return redis.call('LRANGE', KEYS[2], 0, -1)",
     )
 });
 
@@ -143,15 +157,14 @@ pub(crate) async fn add(
 ) -> Result<Response, Problem> {
     text("target", &target, 200)?;
     one_of("reaction", &new.reaction, &KINDS)?;
-    if ![1, -1].contains(&new.delta) {
+    if !matches!(new.delta, 1 | -1) {
         return Err(Problem::invalid("delta must be 1 or -1").field("delta"));
     }
     let mut call = ADD.key(OPEN);
-    call.arg(Uuid::now_v7().to_string());
-    call.arg(counter(&target, &new.reaction))
-        .arg(new.delta)
-        .arg(MOST);
-    let taken: bool = on_redis.redis()?.script(&call).await?;
+    let call = call.key(CLOSED).arg(Uuid::now_v7().to_string());
+    let call = call.arg(counter(&target, &new.reaction)).arg(new.delta);
+    let call = call.arg(MOST.0).arg(MOST.1).arg(BATCH);
+    let taken: bool = on_redis.redis()?.script(call).await?;
     if !taken {
         return Err(Problem::later(
             "urn:tidegate:counters-full",
@@ -221,17 +234,24 @@ struct Waiting {
     counts: Vec<(&'static str, i64)>,
 }
 
-/// The open batch and the closed one, seen at one moment.
+/// What the open batch and the closed ones have for a target, seen at one moment: the number of each, and its counts.
+static WAITING: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "local found = {redis.call('HMGET', KEYS[1], 'batch', unpack(ARGV, 2))}
+         for _, number in ipairs(redis.call('LRANGE', KEYS[2], 0, -1)) do
+             found[#found + 1] = redis.call('HMGET', ARGV[1] .. number, 'batch', unpack(ARGV, 2))
+         end
+         return found",
+    )
+});
+
 async fn waiting(redis: &Redis, target: &str) -> Result<Vec<Waiting>, Away> {
-    let mut commands = redis::pipe();
-    commands.atomic();
-    for batch in [OPEN, CLOSED] {
-        let command = commands.cmd("HMGET").arg(batch).arg(NUMBER);
-        for kind in KINDS {
-            command.arg(counter(target, kind));
-        }
+    let mut call = WAITING.key(OPEN);
+    call.key(CLOSED).arg(BATCH);
+    for kind in KINDS {
+        call.arg(counter(target, kind));
     }
-    let batches: Vec<Vec<Option<String>>> = redis.pipeline(&commands).await?;
+    let batches: Vec<Vec<Option<String>>> = redis.script(&call).await?;
     let read = |members: Vec<Option<String>>| {
         let mut members = members.into_iter();
         let number = members.next()??.parse().ok()?;
@@ -245,28 +265,54 @@ async fn waiting(redis: &Redis, target: &str) -> Result<Vec<Waiting>, Away> {
     Ok(batches.into_iter().filter_map(read).collect())
 }
 
-/// Folds what has been added up into the table.
+/// Folds what has been added up into the table, batch by batch. One that fails for what is in it waits for the next time,
+/// and those behind it do not wait for it.
 pub(crate) async fn fold(redis: &Redis, pool: &Background) -> Result<(), NotWritten> {
     let mut call = CLOSE.key(OPEN);
-    let mut batch: BTreeMap<String, String> = redis.script(call.key(CLOSED)).await?;
-    let Some(number) = batch.remove(NUMBER) else {
-        return Ok(());
-    };
+    let closed: Vec<String> = redis
+        .script(call.key(CLOSED).arg(BATCH).arg(MOST.1))
+        .await?;
+    let mut failed = None;
+    for number in closed {
+        match fold_one(redis, pool, &number).await {
+            Ok(()) => {}
+            Err(NotWritten::Database(error)) if is_too_much(&error) || is_of_the_rows(&error) => {
+                tracing::warn!(%error, number, "a batch of reactions is left for later");
+                failed = Some(NotWritten::Database(error));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    match failed {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
+}
+
+async fn fold_one(redis: &Redis, pool: &Background, number: &str) -> Result<(), NotWritten> {
+    let name = format!("{BATCH}{number}");
+    let mut command = redis::cmd("HGETALL");
+    let mut batch: BTreeMap<String, String> = redis.query(command.arg(&name)).await?;
+    batch.retain(|member, _| ![NUMBER, RUN].contains(&member.as_str()));
     if let Ok(id) = number.parse() {
-        record(pool, id, &batch).await?;
+        let mut held = pool.acquire().await?;
+        in_time(held.until(), record(&mut held, id, &batch)).await?;
     } else {
         tracing::error!(
             number,
             "a batch of reactions has no number that can be read: left out"
         );
     }
-    let mut call = SETTLE.key(CLOSED);
-    Ok(redis.script(call.arg(number)).await?)
+    let mut commands = redis::pipe();
+    commands.atomic();
+    commands.cmd("DEL").arg(&name).ignore();
+    commands.cmd("LREM").arg(CLOSED).arg(0).arg(number).ignore();
+    Ok(redis.pipeline(&commands).await?)
 }
 
 /// Adds a batch to the sums, unless it has been added.
 async fn record(
-    pool: &Background,
+    connection: &mut PgConnection,
     id: Uuid,
     batch: &BTreeMap<String, String>,
 ) -> Result<(), sqlx::Error> {
@@ -281,17 +327,18 @@ async fn record(
         kinds.push(kind);
         counts.push(count);
     }
-    let mut held = pool.begin().await?;
+    let mut transaction = connection.begin().await?;
     // Another process with the same batch waits here, and then finds it recorded.
-    let record = sqlx::query!(
+    let recorded = sqlx::query!(
         "INSERT INTO reaction_batches (id) VALUES ($1) ON CONFLICT DO NOTHING",
         id
-    );
-    let recorded = in_time(held.renew(), record.execute(&mut *held)).await?;
+    )
+    .execute(&mut *transaction)
+    .await?;
     if recorded.rows_affected() == 0 {
         return Ok(());
     }
-    let add = sqlx::query!(
+    sqlx::query!(
         "INSERT INTO reactions (target, reaction, count)
          SELECT target, reaction, count FROM UNNEST($1::text[], $2::text[], $3::bigint[]) AS new (target, reaction, count)
          ORDER BY target, reaction
@@ -299,10 +346,17 @@ async fn record(
         &targets,
         &kinds,
         &counts
-    );
-    in_time(held.renew(), add.execute(&mut *held)).await?;
-    let forget =
-        sqlx::query!("DELETE FROM reaction_batches WHERE folded_at < now() - interval '7 days'");
-    in_time(held.renew(), forget.execute(&mut *held)).await?;
-    in_time(held.renew(), held.commit()).await
+    )
+    .execute(&mut *transaction)
+    .await?;
+    transaction.commit().await?;
+    // Whoever else does so skips these.
+    sqlx::query!(
+        "DELETE FROM reaction_batches WHERE id IN (
+             SELECT id FROM reaction_batches WHERE folded_at < now() - interval '7 days'
+             ORDER BY folded_at LIMIT 100 FOR UPDATE SKIP LOCKED)"
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
 }

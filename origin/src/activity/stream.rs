@@ -4,6 +4,8 @@
 //! is with one of them; an entry that one has had for too long (it crashed, it hangs) goes to another. An entry leaves when
 //! its reader says that it is inserted; one that cannot be inserted moves to a stream of dead letters, where it stays until
 //! someone looks. Entries are deleted as they are done with, so the stream's length is the number of those that wait.
+//! Both streams are bounded: of events that wait by their number and by the memory that they take, where no more are
+//! taken; of dead letters by their number, where the oldest goes.
 //!
 //! What Redis has answered for is as safe as its configuration says. With `appendonly yes` and `appendfsync always`
 //! neither a crash of Redis nor one of its machine loses an answered event; with `appendfsync everysec` either may lose
@@ -28,36 +30,50 @@ const STREAM: &str = "{tidegate-origin:events}";
 const DEAD: &str = "{tidegate-origin:events}:dead";
 const GROUP: &str = "table";
 const FIELD: &str = "event";
+/// How often entries have been refused that wait for another try: a hash of numbers by entry.
+const FAILURES: &str = "{tidegate-origin:events}:failures";
+/// How many dead letters are kept.
+const LETTERS: u32 = 10_000;
 /// How long a reader waits for an entry before it looks at other things.
 const WAIT: Duration = Duration::from_secs(1);
 /// After so many milliseconds without a word, a consumer that holds nothing is forgotten.
 const GONE: u64 = 3_600_000;
 
-/// All or nothing: the length is looked at and the entries are added without anyone in between.
+/// All or nothing: the stream is looked at and the entries are added without anyone in between. How much memory it takes
+/// is estimated from some of its nodes; a server that does not tell has no bound but the number.
 static APPEND: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
-        "if redis.call('XLEN', KEYS[1]) + #ARGV - 1 > tonumber(ARGV[1]) then return 0 end
-         for i = 2, #ARGV do redis.call('XADD', KEYS[1], '*', 'event', ARGV[i]) end
+        "if redis.call('XLEN', KEYS[1]) + #ARGV - 2 > tonumber(ARGV[1]) then return 0 end
+         local memory = redis.pcall('MEMORY', 'USAGE', KEYS[1], 'SAMPLES', '3')
+         if type(memory) == 'number' and memory > tonumber(ARGV[2]) then return 0 end
+         for i = 3, #ARGV do redis.call('XADD', KEYS[1], '*', 'event', ARGV[i]) end
          return 1",
     )
 });
 
-/// Moves an entry to the dead letters if it has been delivered often enough; it may be with somebody else by now, or gone.
+/// Counts a failure of an entry, and moves it to the dead letters when it has failed often enough: 1, or 2 where the
+/// oldest of those made room for it. It may be with somebody else by now, or gone. How often it was delivered says
+/// nothing: a reader may have been killed, or have waited for the database.
 static FAIL: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local pending = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1)[1]
-         if not pending or pending[4] < tonumber(ARGV[3]) then return 0 end
-         local entry = redis.call('XRANGE', KEYS[1], ARGV[2], ARGV[2])[1]
+         if not pending then return 0 end
+         local failures = redis.call('HINCRBY', KEYS[3], ARGV[2], 1)
+         redis.call('EXPIRE', KEYS[3], 604800)
+         if failures < tonumber(ARGV[3]) then return 0 end
+         local entry, fate = redis.call('XRANGE', KEYS[1], ARGV[2], ARGV[2])[1], 1
          if entry then
              local letter = entry[2]
-             for _, word in ipairs({'entry', ARGV[2], 'tries', pending[4], 'error', ARGV[4]}) do
+             for _, word in ipairs({'entry', ARGV[2], 'tries', failures, 'error', ARGV[4]}) do
                  letter[#letter + 1] = word
              end
-             redis.call('XADD', KEYS[2], '*', unpack(letter))
+             if redis.call('XLEN', KEYS[2]) >= tonumber(ARGV[5]) then fate = 2 end
+             redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[5], '*', unpack(letter))
          end
+         redis.call('HDEL', KEYS[3], ARGV[2])
          redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
          redis.call('XDEL', KEYS[1], ARGV[2])
-         return 1",
+         return fate",
     )
 });
 
@@ -99,6 +115,17 @@ pub(crate) enum Appended {
     Full,
 }
 
+/// What became of an entry that cannot be inserted.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It waits for another try.
+    Waits,
+    /// It is a dead letter.
+    Dead,
+    /// It is a dead letter, in place of the oldest one.
+    DeadInPlaceOfOldest,
+}
+
 /// An entry of the stream.
 pub(crate) struct Entry {
     pub(crate) id: String,
@@ -120,18 +147,23 @@ pub(crate) struct State {
 pub(crate) struct Stream {
     redis: Arc<Redis>,
     limit: u64,
+    memory: u64,
 }
 
 impl Stream {
-    /// A stream that takes no more once `limit` entries wait.
-    pub(crate) fn new(redis: Arc<Redis>, limit: u64) -> Self {
-        Self { redis, limit }
+    /// A stream that takes no more once `limit` entries wait, or those that wait take more than `memory` bytes.
+    pub(crate) fn new(redis: Arc<Redis>, limit: u64, memory: u64) -> Self {
+        Self {
+            redis,
+            limit,
+            memory,
+        }
     }
 
     /// Queues events, all or none.
     pub(crate) async fn append(&self, events: &[Vec<u8>]) -> Result<Appended, Away> {
         let mut call = APPEND.key(STREAM);
-        call.arg(self.limit);
+        call.arg(self.limit).arg(self.memory);
         for event in events {
             call.arg(event.as_slice());
         }
@@ -244,7 +276,7 @@ impl Consumer {
     }
 
     /// Takes entries away that are inserted. Those that are gone already are in nobody's way.
-    pub(crate) async fn settle(&self, entries: &[String]) -> Result<(), Away> {
+    pub(crate) async fn settle(&self, entries: &[&str]) -> Result<(), Away> {
         let mut commands = redis::pipe();
         commands.atomic();
         commands
@@ -254,14 +286,24 @@ impl Consumer {
             .arg(entries)
             .ignore();
         commands.cmd("XDEL").arg(STREAM).arg(entries).ignore();
+        commands.cmd("HDEL").arg(FAILURES).arg(entries).ignore();
         self.stream.redis.pipeline(&commands).await
     }
 
-    /// Says that an entry cannot be inserted. After its `tries`th delivery it becomes a dead letter, and this is true.
-    pub(crate) async fn fail(&self, id: &str, tries: u32, reason: &str) -> Result<bool, Away> {
+    /// Says that an entry cannot be inserted. When that has been said `tries` times, it becomes a dead letter.
+    pub(crate) async fn fail(&self, id: &str, tries: u32, reason: &str) -> Result<Fate, Away> {
         let mut call = FAIL.key(STREAM);
-        let call = call.key(DEAD).arg(GROUP).arg(id).arg(tries).arg(reason);
-        self.stream.redis.script(call).await
+        let call = call.key(DEAD).key(FAILURES).arg(GROUP).arg(id).arg(tries);
+        let fate: u8 = self
+            .stream
+            .redis
+            .script(call.arg(reason).arg(LETTERS))
+            .await?;
+        Ok(match fate {
+            0 => Fate::Waits,
+            1 => Fate::Dead,
+            _ => Fate::DeadInPlaceOfOldest,
+        })
     }
 
     /// Asks over this reader's own connection; nothing when there was no group, which is then made.

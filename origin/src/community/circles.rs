@@ -22,7 +22,7 @@ use crate::{
         paging::{Cursor, Page, Paging, Start},
     },
     postgres::{
-        replicas::{Reader, Servers},
+        replicas::{Reader, Reading, Servers},
         writer::Write,
     },
     relay::outbox::announce,
@@ -66,14 +66,14 @@ pub(crate) struct Circle {
 /// A circle to make; who makes it owns it.
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct NewCircle {
-    /// 1 to 100 characters.
+    #[schema(min_length = 1, max_length = 100)]
     name: String,
-    /// Up to 2,000 characters.
+    #[schema(max_length = 2_000)]
     #[serde(default)]
     description: String,
     #[serde(default)]
     is_private: bool,
-    /// 1 to 1,000.
+    #[schema(minimum = 1, maximum = 1_000)]
     #[serde(default = "seats")]
     max_members: i32,
 }
@@ -87,6 +87,7 @@ fn seats() -> i32 {
 #[into_params(parameter_in = Query)]
 pub(crate) struct Listing {
     /// `popular`, those with most members first and of those with as many the newest, or `newest`.
+    #[param(pattern = "^(popular|newest)$")]
     #[serde(default = "popular")]
     sort: String,
 }
@@ -128,12 +129,13 @@ pub(crate) fn absent(id: i64) -> Problem {
 pub(crate) async fn list(
     Query(listing): Query<Listing>,
     Query(paging): Query<Paging<MOST>>,
-    mut reader: Reader,
+    reading: Reading,
     uri: Uri,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     one_of("sort", &listing.sort, &ORDERS)?;
     let page = paging.page(PAGE)?;
+    let mut reader = reading.begin().await?;
     let is_popular = listing.sort == ORDERS[0];
     let mut circles = if is_popular {
         most_popular(&mut reader, &page).await?
@@ -316,12 +318,13 @@ pub(crate) async fn of_user(
     asker: Asker,
     Path(id): Path<i64>,
     Query(paging): Query<Paging<MOST>>,
-    mut reader: Reader,
+    reading: Reading,
     uri: Uri,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     asker.must_be(id)?;
     let page = paging.page(PAGE)?;
+    let mut reader = reading.begin().await?;
     // Few rows are one user's: they are put in order either way.
     let mut joined = sqlx::query_as!(
         Joined,

@@ -28,7 +28,7 @@ use crate::{
         paging::{Cursor, Page, Paging, Start},
     },
     postgres::{
-        replicas::{Reader, Servers},
+        replicas::{Reader, Reading, Servers},
         writer::{Write, Writer},
     },
 };
@@ -73,18 +73,18 @@ pub(crate) struct NewEntry {
     /// Of the user's own calendar, from 1970 to today.
     #[schema(format = Date)]
     day: String,
-    /// 1 to 20,000 characters.
+    #[schema(min_length = 1, max_length = 20_000)]
     text: String,
-    /// 1 to 10.
+    #[schema(minimum = 1, maximum = 10)]
     mood: Option<i16>,
 }
 
 /// What to change about an entry; what is left out stays.
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct EntryChange {
-    /// 1 to 20,000 characters.
+    #[schema(min_length = 1, max_length = 20_000)]
     text: Option<String>,
-    /// 1 to 10.
+    #[schema(minimum = 1, maximum = 10)]
     mood: Option<i16>,
 }
 
@@ -139,12 +139,13 @@ pub(crate) async fn list(
     asker: Asker,
     Path(user): Path<i64>,
     Query(paging): Query<Paging<MOST>>,
-    mut reader: Reader,
+    reading: Reading,
     uri: Uri,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     asker.must_be(user)?;
     let page = paging.page(PAGE)?;
+    let mut reader = reading.begin().await?;
     let mut entries = select(&mut reader, user, &page).await?;
     let link = page.cut(&mut entries, &uri, |entry| Cursor {
         rank: entry.day.to_julian_day().into(),

@@ -34,7 +34,7 @@ use crate::{
         paging::{Cursor, Paging},
     },
     postgres::{
-        replicas::{Reader, Servers},
+        replicas::{Reader, Reading, Servers},
         writer::Write,
     },
     relay::outbox::announce,
@@ -43,6 +43,7 @@ use crate::{
 const POLICY: Policy = Policy::Private { browser: 30 };
 /// How many rows a page has unless it is said otherwise, and how many it may have.
 const PAGE: i64 = 100;
+const MOST: i64 = 1_000;
 /// Who may add and remove members, and say who else owns the circle.
 pub(crate) const OWNER: &str = "owner";
 
@@ -140,19 +141,20 @@ pub(crate) async fn member(
 }
 
 /// Lists a circle's members to each other, those who have been in it for longest first.
-#[utoipa::path(get, path = "/circles/{id}/members", tag = "circles", params(("id" = i64, Path), Paging), responses(
+#[utoipa::path(get, path = "/circles/{id}/members", tag = "circles", params(("id" = i64, Path), Paging<MOST>), responses(
     (status = 200, body = Vec<Member>, headers(("Link" = String, description = "next, prev, first"))), (status = 304),
     (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
     (status = 422, body = Problem)))]
 pub(crate) async fn list(
     asker: Asker,
     Path(id): Path<i64>,
-    Query(paging): Query<Paging>,
-    mut reader: Reader,
+    Query(paging): Query<Paging<MOST>>,
+    reading: Reading,
     uri: Uri,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     let page = paging.page(PAGE)?;
+    let mut reader = reading.begin().await?;
     member(&mut reader, id, asker).await?;
     // A circle has a thousand members at most: they are put in order either way.
     let mut members = sqlx::query_as!(

@@ -29,7 +29,7 @@ use crate::{
         paging::{Cursor, Paging},
     },
     postgres::{
-        replicas::{Reader, Servers},
+        replicas::{Reader, Reading, Servers},
         writer::{Write, Writer},
     },
     relay::outbox::announce,
@@ -61,9 +61,10 @@ pub(crate) struct Message {
 /// A message to send.
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct NewMessage {
-    /// 1 to 4,000 characters.
+    #[schema(min_length = 1, max_length = 4_000)]
     text: String,
-    /// Members who are told of it, up to 20.
+    /// Members who are told of it.
+    #[schema(max_items = 20)]
     #[serde(default)]
     mentions: Vec<i64>,
 }
@@ -71,7 +72,7 @@ pub(crate) struct NewMessage {
 /// What the message says now.
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct MessageChange {
-    /// 1 to 4,000 characters.
+    #[schema(min_length = 1, max_length = 4_000)]
     text: String,
 }
 
@@ -97,11 +98,12 @@ pub(crate) async fn list(
     asker: Asker,
     Path(circle): Path<i64>,
     Query(paging): Query<Paging<MOST>>,
-    mut reader: Reader,
+    reading: Reading,
     uri: Uri,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     let page = paging.page(PAGE)?;
+    let mut reader = reading.begin().await?;
     member(&mut reader, circle, asker).await?;
     let mut messages = if page.is_backwards() {
         sqlx::query_as!(

@@ -24,7 +24,7 @@ use crate::{
         paging::{Cursor, Page, Paging},
     },
     postgres::{
-        replicas::{Reader, Servers},
+        replicas::{Reader, Reading, Servers},
         writer::Writer,
     },
     relay::outbox::announce,
@@ -140,12 +140,13 @@ pub(crate) async fn list(
     Path(user): Path<i64>,
     Query(wanted): Query<Wanted>,
     Query(paging): Query<Paging<MOST>>,
-    mut reader: Reader,
+    reading: Reading,
     uri: Uri,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     asker.must_be(user)?;
     let page = paging.page(PAGE)?;
+    let mut reader = reading.begin().await?;
     let mut notifications = select(&mut reader, user, wanted.unread, &page).await?;
     let link = page.cut(&mut notifications, &uri, |notification| Cursor {
         rank: 0,

@@ -82,6 +82,7 @@ pub(crate) fn encoded(text: &str) -> String {
 /// What a GET answers with.
 pub(crate) struct Representation {
     body: Bytes,
+    etag: Option<String>,
     policy: Policy,
     tags: Vec<String>,
     modified: Option<OffsetDateTime>,
@@ -93,11 +94,18 @@ impl Representation {
     pub(crate) fn of(value: &impl Serialize) -> Result<Self, Problem> {
         Ok(Self {
             body: json(value)?,
+            etag: None,
             policy: Policy::NoStore,
             tags: Vec::new(),
             modified: None,
             link: None,
         })
+    }
+
+    /// Another validator than the body makes, such as a revision.
+    pub(crate) fn etag(mut self, etag: String) -> Self {
+        self.etag = Some(etag);
+        self
     }
 
     pub(crate) fn policy(mut self, policy: Policy) -> Self {
@@ -125,7 +133,7 @@ impl Representation {
     ///
     /// `If-Modified-Since` is left aside: a second is too coarse for data that may change twice within it.
     pub(crate) fn answer(self, request: &HeaderMap) -> Response {
-        let etag = etag_of(&self.body);
+        let etag = self.etag.unwrap_or_else(|| etag_of(&self.body));
         let unchanged = listed(request, &header::IF_NONE_MATCH)
             .is_some_and(|tags| tags.iter().any(|tag| names(tag, &etag)));
         let mut response = if unchanged {

@@ -38,8 +38,12 @@ impl Conditions {
         if self.is_empty() {
             return Ok(());
         }
-        let current = current.map(etag).transpose()?;
-        if self.are_met_by(current.as_deref()) {
+        self.require_tag(current.map(etag).transpose()?.as_deref())
+    }
+
+    /// The same by the current state's validator.
+    pub(crate) fn require_tag(&self, current: Option<&str>) -> Result<(), Problem> {
+        if self.are_met_by(current) {
             Ok(())
         } else {
             Err(Problem::precondition_failed())
@@ -51,7 +55,8 @@ impl Conditions {
             current.is_some_and(|current| tags.iter().any(|tag| tag == "*" || tag == current))
         });
         let differs = self.differs.as_ref().is_none_or(|tags| {
-            current.is_none_or(|current| !tags.iter().any(|tag| names(tag, current)))
+            let is_read = tags.iter().all(|tag| is_tag(tag));
+            is_read && current.is_none_or(|current| !tags.iter().any(|tag| names(tag, current)))
         });
         matches && differs
     }
@@ -62,12 +67,22 @@ pub(crate) fn names(tag: &str, current: &str) -> bool {
     tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == current
 }
 
-/// The tags that a field lists; nothing when it is not there. One that cannot be read demands what nothing meets.
+/// Whether a text is a tag, or stands for any (section 8.8.3).
+fn is_tag(text: &str) -> bool {
+    let quoted = text.strip_prefix("W/").unwrap_or(text);
+    let opaque = quoted
+        .strip_prefix('"')
+        .and_then(|text| text.strip_suffix('"'));
+    text == "*" || opaque.is_some_and(|opaque| !opaque.contains('"'))
+}
+
+/// The tags that a field lists, and what else stands among them; nothing when the field is not there. What is no tag is
+/// that of no state, so that a read shows what there is; in a write's condition nothing meets it.
 pub(crate) fn listed(request: &HeaderMap, field: &HeaderName) -> Option<Vec<String>> {
     let mut values = request.get_all(field).iter().peekable();
     values.peek()?;
     // Our own have no comma inside, so what a comma tears apart was not ours.
-    let tags = values.filter_map(|value| value.to_str().ok());
+    let tags = values.map(|value| value.to_str().unwrap_or_default());
     let tags = tags.flat_map(|value| value.split(',')).map(str::trim);
     Some(tags.map(str::to_owned).collect())
 }
@@ -99,6 +114,9 @@ mod tests {
             (header::IF_NONE_MATCH, "W/\"a\"", here, false),
             (header::IF_NONE_MATCH, "\"b\"", here, true),
             (header::IF_NONE_MATCH, "\"a\"", None, true),
+            (header::IF_NONE_MATCH, "a", here, false),
+            (header::IF_NONE_MATCH, "", None, false),
+            (header::IF_NONE_MATCH, "\"b\", \"c", here, false),
         ] {
             let mut request = HeaderMap::new();
             request.insert(&field, HeaderValue::from_static(value));

@@ -112,12 +112,31 @@ impl Problem {
 
     /// The body is longer than we read.
     pub(crate) fn too_large() -> Self {
-        let detail = format!("a body may have {} bytes", crate::http::input::BODY_LIMIT);
+        let detail = format!("a body may have {} bytes", crate::http::BODY_LIMIT);
         Self::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             "urn:tidegate:too-large",
             "The body is too large",
             detail,
+        )
+    }
+
+    /// The body is longer than what is kept with a key.
+    pub(crate) fn too_large_to_keep(limit: usize) -> Self {
+        let detail = format!("a body may have {limit} bytes where an idempotency-key is given");
+        Self {
+            detail,
+            ..Self::too_large()
+        }
+    }
+
+    /// The client has not sent the body in time.
+    pub(crate) fn too_slow() -> Self {
+        Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "urn:tidegate:too-slow",
+            "The body does not come",
+            "the body must be sent without a pause: try again",
         )
     }
 
@@ -185,7 +204,7 @@ impl Problem {
             StatusCode::UNPROCESSABLE_ENTITY,
             "urn:tidegate:key-reused",
             "The key stands for another request",
-            "a request with this idempotency-key had another path or body",
+            "a request with this idempotency-key had another path, body or condition",
         )
         .field("idempotency-key")
     }
@@ -302,7 +321,7 @@ impl Problem {
     }
 
     /// Others write the same at this moment.
-    fn contended() -> Self {
+    pub(crate) fn contended() -> Self {
         let problem = Self::later(
             "urn:tidegate:contended",
             "Others are in the way",

@@ -2,8 +2,9 @@
 //!
 //! Whoever makes something names the attempt by a key of its own choice, and may then repeat the request until an answer
 //! comes. The first to arrive is done; a repeat gets its answer, with `Idempotency-Replayed: true`. A repeat that comes
-//! while the first is in progress is 409, and the key with another method, path or body is 422. Bodies are compared byte
-//! by byte, by a hash that is keyed with the service token. Answers are kept for 24 hours.
+//! while the first is in progress is 409, and the key with another method, path, body or condition (`If-Match`,
+//! `If-None-Match`) is 422. Bodies are compared byte by byte, by a hash that is keyed with the service token. Answers are
+//! kept for 24 hours; as an answer may show what was sent, what may be sent with a key is bounded.
 //!
 //! Each user has keys of their own: nobody is given another's answer, or finds a key taken by another. All who are
 //! anonymous share one space, in which a key stands for a body as well: only who sends the very same one is given its
@@ -46,6 +47,8 @@ const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-re
 const KEPT: time::Duration = time::Duration::hours(24);
 /// The longest key, in bytes.
 const LONGEST: usize = 255;
+/// The longest body of a request with a key, in bytes.
+const LARGEST: usize = 256 << 10;
 /// How many expired answers one that is kept makes room in place of, so that the table follows what is written.
 const SWEPT: i64 = 2;
 
@@ -93,7 +96,19 @@ impl<T: DeserializeOwned> FromRequest<Servers> for Once<T> {
         for part in [parts.method.as_str(), &parts.uri.to_string()] {
             hasher.update(part.as_bytes()).update(b"\n");
         }
+        for field in [header::IF_MATCH, header::IF_NONE_MATCH] {
+            for value in parts.headers.get_all(&field) {
+                for part in [field.as_str().as_bytes(), value.as_bytes()] {
+                    hasher.update(part).update(b"\n");
+                }
+            }
+        }
+        // What ends here cannot be continued by a body.
+        hasher.update(b"\n");
         let body = read(Request::from_parts(parts, body), servers).await?;
+        if named.is_some() && body.len() > LARGEST {
+            return Err(Problem::too_large_to_keep(LARGEST));
+        }
         let key = named.map(|text| Key {
             scope: scope(asker),
             text,

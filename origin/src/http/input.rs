@@ -1,5 +1,7 @@
 //! What requests bring, read so that every refusal is a problem and names the field at fault.
 
+use std::time::Duration;
+
 use axum::{
     extract::{FromRequest, FromRequestParts, Request},
     http::{StatusCode, header, request::Parts},
@@ -7,12 +9,13 @@ use axum::{
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::time::timeout;
 use utoipa::openapi::schema::{Object, ObjectBuilder, SchemaType, Type};
 
 use crate::http::error::Problem;
 
-/// The longest body that is read, in bytes.
-pub(crate) const BODY_LIMIT: usize = 1024 * 1024;
+/// How long a body may take to come.
+const BODY: Duration = Duration::from_secs(30);
 
 /// A JSON body.
 pub(crate) struct Json<T>(pub(crate) T);
@@ -46,8 +49,9 @@ pub(crate) async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<
     if !is_json(&request) {
         return Err(Problem::not_json());
     }
-    Bytes::from_request(request, state)
+    timeout(BODY, Bytes::from_request(request, state))
         .await
+        .map_err(|_| Problem::too_slow())?
         .map_err(|rejection| {
             if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
                 Problem::too_large()

@@ -1,7 +1,8 @@
 //! Lists in pages, with `Link` (RFC 8288) to the next one, the one before and the first.
 //!
 //! A page begins behind a row or ends before one, which is named by what the list is in order of: rows that are added or
-//! removed elsewhere move nothing, and page 1,000 costs what the first does. Clients follow the links and need not know.
+//! removed elsewhere move nothing, and page 1,000 costs what the first does. A row whose own place changes (a course that
+//! becomes more popular) is where it is when its page is asked for. Clients follow the links and need not know.
 
 use std::fmt;
 
@@ -38,7 +39,7 @@ impl<const MOST: i64> IntoParams for Paging<MOST> {
         let place = || {
             ObjectBuilder::new()
                 .schema_type(Type::String)
-                .pattern(Some("^[0-9]{1,18}_[0-9]{1,18}$"))
+                .pattern(Some("^[0-9]{1,18}_([0-9]{1,18}|[1-8][0-9]{18})$"))
         };
         let parameters = [
             ("limit", limit, "how many"),
@@ -80,7 +81,7 @@ impl Cursor {
             digits
                 .parse()
                 .ok()
-                .filter(|_| is_number && digits.len() <= 18)
+                .filter(|_| is_number && digits.len() <= 19)
         };
         let (rank, id) = text.split_once('_')?;
         Some(Self {
@@ -145,6 +146,11 @@ impl Page {
     /// How many rows to fetch: one more than are shown tells whether there is another page.
     pub(crate) fn fetch(&self) -> i64 {
         self.limit as i64 + 1
+    }
+
+    /// Shows no more than so many rows, such as an answer has room for; one at least.
+    pub(crate) fn at_most(&mut self, rows: usize) {
+        self.limit = self.limit.min(rows.max(1));
     }
 
     /// Whether rows are fetched from the end, to be turned round.

@@ -26,7 +26,7 @@ use crate::{
         paging::{Cursor, Paging, Start},
     },
     postgres::{
-        replicas::{Reader, Servers},
+        replicas::{Reader, Reading, Servers},
         writer::{Write, Writer},
     },
 };
@@ -181,14 +181,14 @@ fn check_price(price: Decimal) -> Result<Decimal, Problem> {
     amount("price", price)
 }
 
-/// Lists published courses, the most popular first.
+/// Lists published courses, the most popular first. A course that gains or loses students meanwhile changes its place.
 #[utoipa::path(get, path = "/courses", tag = "courses", params(Listing, Paging<MOST>), responses(
     (status = 200, body = Vec<Course>, headers(("Link" = String, description = "next, prev, first"))), (status = 304),
     (status = 422, body = Problem)))]
 pub(crate) async fn list(
     Query(listing): Query<Listing>,
     Query(paging): Query<Paging<MOST>>,
-    mut reader: Reader,
+    reading: Reading,
     uri: Uri,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -206,6 +206,7 @@ pub(crate) async fn list(
             (i32::try_from(rank).unwrap_or(i32::MAX), id)
         }
     };
+    let mut reader = reading.begin().await?;
     let mut courses = if page.is_backwards() {
         sqlx::query_as!(
             Course,
@@ -213,11 +214,12 @@ pub(crate) async fn list(
                  current_enrollment, price, is_published, created_at, updated_at
              FROM courses WHERE is_published AND ($1::text IS NULL OR category = $1)
                  AND current_enrollment >= $2 AND (current_enrollment > $2 OR id < $3)
-             ORDER BY current_enrollment, id DESC LIMIT $4",
+             ORDER BY current_enrollment, id DESC LIMIT $4 OFFSET $5",
             listing.category,
             cursor.0,
             cursor.1,
-            page.fetch()
+            page.fetch(),
+            listing.offset
         )
         .fetch_all(&mut *reader)
         .await?

@@ -26,7 +26,7 @@ use crate::{
     },
     learning::courses::{absent, missing, taught_by},
     postgres::{
-        replicas::{Reader, Servers},
+        replicas::{Reader, Reading, Servers},
         writer::{Write, Writer},
     },
     relay::outbox::announce,
@@ -124,12 +124,13 @@ pub(crate) async fn of_user(
     asker: Asker,
     Path(id): Path<i64>,
     Query(paging): Query<Paging>,
-    mut reader: Reader,
+    reading: Reading,
     uri: Uri,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     asker.must_be(id)?;
     let page = paging.page(PAGE)?;
+    let mut reader = reading.begin().await?;
     // Few rows are one user's: they are put in order either way.
     let mut enrollments = sqlx::query_as!(
         Enrollment,
@@ -169,27 +170,40 @@ pub(crate) async fn students(
     asker: Asker,
     Path(id): Path<i64>,
     Query(paging): Query<Paging>,
-    mut reader: Reader,
+    reading: Reading,
     uri: Uri,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     let page = paging.page(PAGE)?;
+    let mut reader = reading.begin().await?;
     taught(&mut reader, asker, id).await?;
-    let mut students = sqlx::query_as!(
-        Student,
-        "SELECT enrollments.id AS enrollment_id, users.id AS user_id, username, full_name, enrolled_at,
-             progress_percentage
-         FROM enrollments JOIN users ON users.id = enrollments.user_id
-         WHERE course_id = $1
-             AND ($2::bigint IS NULL OR CASE WHEN $3 THEN enrollments.id < $2 ELSE enrollments.id > $2 END)
-         ORDER BY CASE WHEN $3 THEN -enrollments.id ELSE enrollments.id END LIMIT $4",
-        id,
-        page.id(),
-        page.is_backwards(),
-        page.fetch()
-    )
-    .fetch_all(&mut *reader)
-    .await?;
+    let mut students = if page.is_backwards() {
+        sqlx::query_as!(
+            Student,
+            "SELECT enrollments.id AS enrollment_id, users.id AS user_id, username, full_name, enrolled_at,
+                 progress_percentage
+             FROM enrollments JOIN users ON users.id = enrollments.user_id
+             WHERE course_id = $1 AND enrollments.id < $2 ORDER BY enrollments.id DESC LIMIT $3",
+            id,
+            page.id().unwrap_or(i64::MAX),
+            page.fetch()
+        )
+        .fetch_all(&mut *reader)
+        .await?
+    } else {
+        sqlx::query_as!(
+            Student,
+            "SELECT enrollments.id AS enrollment_id, users.id AS user_id, username, full_name, enrolled_at,
+                 progress_percentage
+             FROM enrollments JOIN users ON users.id = enrollments.user_id
+             WHERE course_id = $1 AND enrollments.id > $2 ORDER BY enrollments.id LIMIT $3",
+            id,
+            page.id().unwrap_or(i64::MIN),
+            page.fetch()
+        )
+        .fetch_all(&mut *reader)
+        .await?
+    };
     let link = page.cut(&mut students, &uri, |student| Cursor {
         rank: 0,
         id: student.enrollment_id,

@@ -19,13 +19,17 @@ use std::{
 };
 
 use sqlx::{PgPool, postgres::types::PgInterval};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::{
     embedding::{NotEmbedded, beginning},
     vectors::{Indexed, Vectors},
 };
-use crate::{observe::metrics::Metrics, relay::outbox::announce};
+use crate::{
+    observe::metrics::Metrics,
+    postgres::held::{LONGEST, in_time},
+    relay::outbox::announce,
+};
 
 /// The tag by which searches fall that vectors have answered.
 pub(crate) const TAG: &str = "course-vectors";
@@ -107,29 +111,31 @@ impl Indexer {
         shutdown: &mut Pin<&mut (dyn Future<Output = ()> + Send)>,
     ) -> Result<Flow, sqlx::Error> {
         if !self.vectors.is_ready() {
-            let is_ready = self.vectors.prepare(&self.pool, false).await?;
+            let is_ready = soon(self.vectors.prepare(&self.pool, false)).await?;
             return Ok(Flow::GoOn(if is_ready { Duration::ZERO } else { LOOK }));
         }
-        let rows = self.take().await?;
-        self.metrics.courses_waiting.set(self.waiting().await?);
+        let rows = soon(self.take()).await?;
+        self.metrics
+            .courses_waiting
+            .set(soon(self.waiting()).await?);
         if rows.is_empty() {
             return Ok(Flow::GoOn(EVERY));
         }
-        let (courses, texts): (Vec<_>, Vec<_>) = self.texts(&rows).await?.into_iter().unzip();
+        let (courses, texts): (Vec<_>, Vec<_>) = soon(self.texts(&rows)).await?.into_iter().unzip();
         let asked = match texts.is_empty() {
             true => Ok(Vec::new()),
             false => tokio::select! {
                 biased;
                 asked = self.vectors.provider().embed(texts) => asked,
                 () = shutdown => {
-                    self.put_back(&rows).await?;
+                    soon(self.put_back(&rows)).await?;
                     return Ok(Flow::Stop);
                 }
             },
         };
         match asked {
             Ok(found) => {
-                self.keep(&rows, &courses, found).await?;
+                soon(self.keep(&rows, &courses, found)).await?;
                 self.metrics.courses_indexed.inc_by(courses.len() as u64);
                 if !courses.is_empty() {
                     self.size = (self.size * 2).min(BATCH);
@@ -138,7 +144,7 @@ impl Indexer {
                 }
                 Ok(Flow::GoOn(Duration::ZERO))
             }
-            Err(reason) => self.failed(&rows, &reason).await.map(Flow::GoOn),
+            Err(reason) => soon(self.failed(&rows, &reason)).await.map(Flow::GoOn),
         }
     }
 
@@ -283,6 +289,11 @@ impl Indexer {
         self.pause = (pause * 2).min(BACK_OFF.1);
         pause
     }
+}
+
+/// Waits for what the database is asked, and no longer than it may take.
+async fn soon<T>(asked: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+    in_time(Instant::now() + LONGEST, asked).await
 }
 
 fn interval(microseconds: i64) -> PgInterval {

@@ -33,6 +33,8 @@ use crate::{
 };
 
 const POLICY: Policy = Policy::Private { browser: 60 };
+/// How often a removal begins anew because the user has got another course meanwhile.
+const ATTEMPTS: usize = 5;
 const ROLES: [&str; 3] = ["student", "instructor", "admin"];
 
 /// A user. The password's hash never leaves the database.
@@ -267,6 +269,46 @@ pub(crate) async fn edit(
     changed(&user)
 }
 
+/// Locks the courses that a user takes or teaches, and then the user.
+///
+/// Whoever enrols a user, or lets one teach, locks the course before the user. So does this, since else each might wait for
+/// the other. A course that was added before the user was locked is found, and all is begun anew.
+async fn lock_courses(write: &mut Write, id: i64) -> Result<(), Problem> {
+    for _ in 0..ATTEMPTS {
+        sqlx::raw_sql("SAVEPOINT unlocked")
+            .execute(&mut **write)
+            .await?;
+        // In one order for all, so that two removals do not wait for each other.
+        let locked = sqlx::query_scalar!(
+            "SELECT id FROM courses
+             WHERE instructor_id = $1 OR id IN (SELECT course_id FROM enrollments WHERE user_id = $1)
+             ORDER BY id FOR UPDATE",
+            id
+        )
+        .fetch_all(&mut **write)
+        .await?;
+        sqlx::query_scalar!("SELECT id FROM users WHERE id = $1 FOR UPDATE", id)
+            .fetch_optional(&mut **write)
+            .await?
+            .ok_or_else(|| absent(id))?;
+        let is_more = sqlx::query_scalar!(
+            r#"SELECT EXISTS (SELECT FROM courses WHERE id <> ALL ($2) AND (instructor_id = $1
+                   OR id IN (SELECT course_id FROM enrollments WHERE user_id = $1))) AS "is_more!""#,
+            id,
+            &locked
+        )
+        .fetch_one(&mut **write)
+        .await?;
+        if !is_more {
+            return Ok(());
+        }
+        sqlx::raw_sql("ROLLBACK TO SAVEPOINT unlocked")
+            .execute(&mut **write)
+            .await?;
+    }
+    Err(Problem::contended())
+}
+
 /// Locks the user, and refuses a write that demands another state.
 async fn require(write: &mut Write, id: i64) -> Result<(), Problem> {
     if write.conditions.is_empty() {
@@ -298,20 +340,8 @@ pub(crate) async fn remove(
 ) -> Result<Response, Problem> {
     asker.must_be(id)?;
     let mut write = writer.begin().await?;
+    lock_courses(&mut write, id).await?;
     require(&mut write, id).await?;
-    // The user first, so that no enrollment is added meanwhile; then the courses in one order for all, so that two
-    // removals do not wait for each other.
-    sqlx::query_scalar!("SELECT id FROM users WHERE id = $1 FOR UPDATE", id)
-        .fetch_optional(&mut *write)
-        .await?
-        .ok_or_else(|| absent(id))?;
-    sqlx::query_scalar!(
-        "SELECT id FROM courses WHERE id IN (SELECT course_id FROM enrollments WHERE user_id = $1)
-         ORDER BY id FOR UPDATE",
-        id
-    )
-    .fetch_all(&mut *write)
-    .await?;
     // Seats that were given back while this waited for a course are no longer the user's.
     let courses = sqlx::query_scalar!(
         "DELETE FROM enrollments WHERE user_id = $1 RETURNING course_id",

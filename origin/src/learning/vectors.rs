@@ -16,13 +16,6 @@ use sqlx::{PgConnection, PgPool};
 
 use super::embedding::Provider;
 
-/// Of no meaning to a server without vectors. A search looks at as many neighbours as it may answer with, and goes on
-/// where filters have taken some of them away.
-pub(crate) const SETTINGS: [(&str, &str); 2] = [
-    ("hnsw.ef_search", "100"),
-    ("hnsw.iterative_scan", "strict_order"),
-];
-
 /// The index of courses by what they mean. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Vectors {

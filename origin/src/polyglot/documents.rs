@@ -13,16 +13,15 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::{
-    activity::drafts,
     http::{
-        access::{Asker, Whoever},
+        access::Asker,
         answer::{Policy, Representation, changed, tag},
         error::Problem,
         idempotency::{Begun, Once},
         input::{Path, text},
     },
     postgres::{
-        replicas::{Reader, Servers},
+        replicas::{Reading, Servers},
         writer::Write,
     },
 };
@@ -87,10 +86,6 @@ pub(crate) async fn write(
 ) -> Result<Response, Problem> {
     asker.must_be_instructor()?;
     text("key", &new.key, LONGEST_KEY)?;
-    if new.key.starts_with(drafts::DOCUMENTS) && !asker.is_admin() {
-        let detail = "documents of drafts are written by saving the drafts for good";
-        return Err(Problem::forbidden(detail).field("key"));
-    }
     match attempt.begin().await? {
         Begun::Answered(answer) => Ok(answer),
         Begun::First(mut first) => {
@@ -153,23 +148,12 @@ async fn replace(write: &mut Write, new: &NewDocument) -> Result<Value, Problem>
     (status = 200, body = Document), (status = 304), (status = 404, body = Problem)))]
 pub(crate) async fn read(
     Path(key): Path<String>,
-    whoever: Whoever,
-    mut reader: Reader,
+    reading: Reading,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     text("key", &key, LONGEST_KEY)?;
-    if key.starts_with(drafts::DOCUMENTS) {
-        let asker = whoever.is().await?.ok_or_else(Problem::anonymous)?;
-        match drafts::owner(&key) {
-            Some(owner) => asker.must_be(owner)?,
-            None => asker.must_be_admin()?,
-        }
-    }
     let tags = [tag("document", &key), "table:documents".to_owned()];
-    let policy = match key.starts_with(drafts::DOCUMENTS) {
-        true => Policy::Private { browser: 30 },
-        false => POLICY,
-    };
+    let mut reader = reading.begin().await?;
     let found = sqlx::query!("SELECT data, updated_at FROM documents WHERE key = $1", key)
         .fetch_optional(&mut *reader)
         .await?;
@@ -178,7 +162,7 @@ pub(crate) async fn read(
         Some(found) => {
             let document = Document::new(key, found.data);
             Ok(Representation::of(&document)?
-                .policy(policy)
+                .policy(POLICY)
                 .tags(tags)
                 .modified(found.updated_at)
                 .answer(&request))

@@ -22,7 +22,7 @@ use crate::{
         paging::{Cursor, Paging, Start},
     },
     postgres::{
-        replicas::{Reader, Servers},
+        replicas::{Reading, Servers},
         writer::Write,
     },
     relay::outbox::announce,
@@ -136,12 +136,13 @@ pub(crate) async fn read(
     asker: Asker,
     Path(user): Path<i64>,
     Query(paging): Query<Paging>,
-    mut reader: Reader,
+    reading: Reading,
     uri: Uri,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     asker.must_be(user)?;
     let page = paging.page(PAGE)?;
+    let mut reader = reading.begin().await?;
     let mut value = match page.start {
         Start::First => {
             sqlx::query_as!(

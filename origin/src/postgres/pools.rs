@@ -9,7 +9,6 @@ use sqlx::{
 
 use crate::{
     config::{Activity, Config},
-    learning::vectors,
     postgres::{connect::ConnectError, held::Background},
 };
 
@@ -25,15 +24,21 @@ const LOCK: Duration = Duration::from_secs(3);
 const SILENCE: Duration = Duration::from_secs(15);
 /// From which similarity on a title is found by a misspelt word. Of no meaning to a server without trigrams.
 const ALIKE: (&str, &str) = ("pg_trgm.word_similarity_threshold", "0.4");
+/// Of no meaning to a server without vectors. A search looks at as many neighbours as it may answer with, and goes on
+/// where filters have taken some of them away.
+const NEIGHBOURS: [(&str, &str); 2] = [
+    ("hnsw.ef_search", "100"),
+    ("hnsw.iterative_scan", "strict_order"),
+];
 /// How long a statement may run on the replica, before the primary is asked instead.
 const REPLICA_STATEMENT: Duration = Duration::from_secs(2);
 /// Connections of a relay: one delivers, one listens, one tells how many rows wait.
 const RELAY_CONNECTIONS: u32 = 3;
-/// Connections of what indexes courses.
-const INDEX_CONNECTIONS: u32 = 1;
 /// Connections of what works on Redis, beside one for each worker: one keeps the days of events in order, one folds
 /// reactions, one writes drafts.
 const BEHIND_CONNECTIONS: u32 = 3;
+/// Connections of what indexes courses.
+const INDEX_CONNECTIONS: u32 = 1;
 
 /// How to connect to a primary.
 ///
@@ -55,7 +60,7 @@ pub(crate) fn of_requests(options: PgConnectOptions, config: &Config) -> PgPool 
         .connect_lazy_with(
             options
                 .options([("lock_timeout", lock.as_str()), ALIKE])
-                .options(vectors::SETTINGS),
+                .options(NEIGHBOURS),
         )
 }
 
@@ -93,5 +98,5 @@ pub(crate) fn of_a_replica(url: &str, config: &Config) -> Result<PgPool, Connect
         .max_connections(config.pool_max)
         .acquire_timeout(config.replica_deadline)
         .test_before_acquire(false)
-        .connect_lazy_with(options.options([ALIKE]).options(vectors::SETTINGS)))
+        .connect_lazy_with(options.options([ALIKE]).options(NEIGHBOURS)))
 }

@@ -46,9 +46,11 @@ pub(crate) fn is_turned_away(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Whether a statement ran for as long as one may, so that a smaller one may end in time (`query_canceled`).
+/// Whether a statement was too large for the server, for what carries it, or for the time that one may take, so that a
+/// smaller one may do: `query_canceled`, `out_of_memory`, `program_limit_exceeded`, and a message that cannot be sent.
 pub(crate) fn is_too_much(error: &sqlx::Error) -> bool {
-    code(error).is_some_and(|code| code == "57014")
+    matches!(error, sqlx::Error::Protocol(_))
+        || code(error).is_some_and(|code| ["57014", "53200", "54000"].contains(&code.as_str()))
 }
 
 /// Whether it is what rows hold that made the database fail, and not the state it is in.

@@ -232,17 +232,13 @@ impl Servers {
             .then(|| written.position.saturating_sub(replayed.position) as f64)
     }
 
-    async fn reader(&self, request: &HeaderMap, until: Instant) -> Result<Held, Fallback> {
+    async fn reader(
+        &self,
+        needed: Result<Lsn, Fallback>,
+        until: Instant,
+    ) -> Result<Held, Fallback> {
         let replica = self.replica.as_ref().ok_or(Fallback::Unavailable)?;
-        let mut given = request.get_all(TIDEGATE_LSN).iter();
-        let needed = match (given.next(), given.next()) {
-            (None, _) => return Err(Fallback::NoPosition),
-            (Some(one), None) => one.to_str().ok().and_then(|text| text.parse().ok()),
-            (Some(_), Some(_)) => None,
-        };
-        replica
-            .reader(needed.ok_or(Fallback::Unreadable)?, until)
-            .await
+        replica.reader(needed?, until).await
     }
 }
 
@@ -357,21 +353,66 @@ impl FromRequestParts<Servers> for Reader {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, servers: &Servers) -> Result<Self, Problem> {
-        if let Some(attempt) = parts.extensions.get::<Attempt>() {
-            match servers.reader(&parts.headers, attempt.until).await {
+        Reading::new(servers, parts).begin().await
+    }
+}
+
+/// A read that has not begun: what is refused before costs no connection.
+pub(crate) struct Reading {
+    servers: Servers,
+    /// Where a replica may answer, and how far that must have come.
+    replica: Option<(Attempt, Result<Lsn, Fallback>)>,
+    primary: PrimaryReader,
+}
+
+impl Reading {
+    fn new(servers: &Servers, parts: &Parts) -> Self {
+        let attempt = parts.extensions.get::<Attempt>().cloned();
+        Self {
+            servers: servers.clone(),
+            replica: attempt.map(|attempt| (attempt, needed(&parts.headers))),
+            primary: PrimaryReader::new(servers, parts),
+        }
+    }
+
+    pub(crate) async fn begin(self) -> Result<Reader, Problem> {
+        if let Some((attempt, needed)) = self.replica {
+            let metrics = &self.servers.metrics;
+            match self.servers.reader(needed, attempt.until).await {
                 Ok(held) => {
-                    servers.metrics.replica_reads.inc();
+                    metrics.replica_reads.inc();
                     attempt.is_asked.store(true, Ordering::Relaxed);
-                    return Ok(Self {
+                    return Ok(Reader {
                         held,
-                        _slot: Slot::free(Use::ReplicaRead, &servers.metrics),
+                        _slot: Slot::free(Use::ReplicaRead, metrics),
                         _working: None,
                     });
                 }
-                Err(reason) => servers.metrics.fell_back(reason),
+                Err(reason) => metrics.fell_back(reason),
             }
         }
-        PrimaryReader::new(servers, parts).begin().await
+        self.primary.begin().await
+    }
+}
+
+impl FromRequestParts<Servers> for Reading {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, servers: &Servers) -> Result<Self, Problem> {
+        Ok(Self::new(servers, parts))
+    }
+}
+
+/// How far a replica must have come to answer a request.
+fn needed(request: &HeaderMap) -> Result<Lsn, Fallback> {
+    let mut given = request.get_all(TIDEGATE_LSN).iter();
+    match (given.next(), given.next()) {
+        (None, _) => Err(Fallback::NoPosition),
+        (Some(one), None) => {
+            let position = one.to_str().ok().and_then(|text| text.parse().ok());
+            position.ok_or(Fallback::Unreadable)
+        }
+        (Some(_), Some(_)) => Err(Fallback::Unreadable),
     }
 }
 
@@ -411,6 +452,12 @@ impl FromRequestParts<Servers> for PrimaryReader {
 impl FromRef<Servers> for PgPool {
     fn from_ref(servers: &Servers) -> PgPool {
         servers.primary.pool().clone()
+    }
+}
+
+impl FromRef<Servers> for Clock {
+    fn from_ref(servers: &Servers) -> Clock {
+        servers.clock.clone()
     }
 }
 

@@ -28,7 +28,8 @@ impl OnRedis {
             None => None,
             Some(url) => {
                 let redis = Arc::new(Redis::new(url, settings.redis_deadline)?);
-                let stream = Arc::new(Stream::new(redis.clone(), settings.events_limit));
+                let (limit, memory) = (settings.events_limit, settings.events_memory);
+                let stream = Arc::new(Stream::new(redis.clone(), limit, memory));
                 Some((redis, stream))
             }
         };

@@ -76,9 +76,18 @@ async fn events_are_found_by_user_by_type_and_by_window() {
         ("limit=0", StatusCode::UNPROCESSABLE_ENTITY),
         ("limit=1001", StatusCode::UNPROCESSABLE_ENTITY),
         ("from=yesterday", StatusCode::BAD_REQUEST),
-        ("before=1", StatusCode::BAD_REQUEST),
+        ("before=1", StatusCode::UNPROCESSABLE_ENTITY),
     ] {
         house.get(&format!("/events?{query}")).await.problem(status);
+    }
+    // Not more than so many days are looked through.
+    for path in ["/events", "/courses/1/views"] {
+        let path = format!("{path}?from={}", ago(32 * 24 * 60));
+        let field = house.get(&path).await;
+        let field = field.problem(StatusCode::UNPROCESSABLE_ENTITY);
+        assert_eq!(field.as_deref(), Some("from"));
+        let path = format!("{path}&to={}", ago(24 * 60));
+        house.get(&path).await.expect(StatusCode::OK);
     }
 }
 
@@ -90,20 +99,70 @@ async fn pages_follow_each_other_to_the_end() {
     let house = with(&redis, house, &events).await;
     let mut path = "/events?event_type=a%20b&limit=2".to_owned();
     let mut seen = Vec::new();
-    loop {
+    let last = loop {
         let answer = house.get(&path).await.expect(StatusCode::OK);
         seen.extend(users(&answer));
-        let link = answer.header("link").to_owned();
-        let Some(next) = link
-            .strip_prefix('<')
-            .and_then(|link| link.strip_suffix(">; rel=\"next\""))
-        else {
-            assert_eq!((link.as_str(), &answer.json()["next"]), ("", &Value::Null));
-            break;
-        };
-        path = next.to_owned();
-    }
+        match link(&answer, "next") {
+            Some(next) => path = next,
+            None => break answer,
+        }
+    };
     assert_eq!(seen, [0, 1, 2, 3, 4]);
+    let back = house.get(&link(&last, "prev").unwrap()).await;
+    assert_eq!(users(&back), [2, 3]);
+    let first = house.get(&link(&back, "prev").unwrap()).await;
+    assert_eq!(users(&first), [0, 1]);
+    assert_eq!(link(&first, "prev"), None);
+    // By any of the indexes, in either direction.
+    for filter in ["", "user_id=3&", "user_id=3&event_type=a%20b&"] {
+        let place = link(&back, "prev").unwrap();
+        let (_, place) = place.split_once("before=").unwrap();
+        for (direction, expected) in [("after", vec![3]), ("before", vec![])] {
+            let page = house
+                .get(&format!("/events?{filter}{direction}={place}"))
+                .await;
+            let users = users(&page.expect(StatusCode::OK));
+            if !filter.is_empty() {
+                assert_eq!(users, expected, "{filter}{direction}");
+            }
+        }
+    }
+}
+
+/// Where a link of the relation leads.
+fn link(answer: &Answer, relation: &str) -> Option<String> {
+    let end = format!(">; rel=\"{relation}\"");
+    let mut links = answer.header("link").split(", ");
+    let link = links.find_map(|link| link.strip_prefix('<')?.strip_suffix(&end))?;
+    Some(link.to_owned())
+}
+
+#[tokio::test]
+async fn a_page_has_no_more_events_than_bytes_for_them() {
+    let redis = Redis::ephemeral().unwrap();
+    let house = House::with_activity(activity(&redis)).await;
+    for half in 0..2 {
+        let events: Vec<_> = (0..10)
+            .map(|user| {
+                json!({"user_id": half * 10 + user, "event_type": "a", "event_data": "x".repeat(60_000),
+                    "timestamp": ago(half * 10 + user)})
+            })
+            .collect();
+        house
+            .post("/events", Value::Array(events))
+            .await
+            .expect(StatusCode::ACCEPTED);
+    }
+    patiently("they are in the table", || async {
+        house.metric("tidegate_events_inserted_total").await == Some(20.0)
+    })
+    .await;
+    let first = house.get("/events").await.expect(StatusCode::OK);
+    let second = house.get(&link(&first, "next").unwrap()).await;
+    assert_eq!((users(&first).len(), users(&second).len()), (17, 3));
+    assert_eq!(link(&second, "next"), None);
+    let all: Vec<_> = users(&first).into_iter().chain(users(&second)).collect();
+    assert!(all.into_iter().eq(0..20));
 }
 
 #[tokio::test]

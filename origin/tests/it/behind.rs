@@ -1,37 +1,17 @@
-//! What is gathered in Redis and written behind: sums that no crash makes wrong, drafts that do not come back.
+//! What is gathered in Redis and written behind: sums that no crash makes wrong. Sessions and presence, which never are.
 
 use std::time::Duration;
 
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
-use tidegate_origin::{Activity, Config};
 use tidegate_services::Redis;
 
-use crate::support::{Answer, House, TOKEN, activity, config, database, patiently, told};
+use crate::support::{
+    Answer, House, TOKEN, activity, database, exists, gathering, patiently, told, writing,
+};
 
 const OPEN: &str = "{tidegate-origin:reactions}:open";
-const CLOSED: &str = "{tidegate-origin:reactions}:closed";
-const DIRTY: &str = "{tidegate-origin:drafts}:dirty";
-
-/// An origin that writes nothing behind by itself.
-async fn gathering(redis: &Redis, url: &str) -> House {
-    House::told(Config {
-        activity: Activity {
-            events_workers: 0,
-            ..activity(redis)
-        },
-        ..config(url.to_owned())
-    })
-    .await
-}
-
-async fn writing(redis: &Redis, url: &str) -> House {
-    House::told(Config {
-        activity: activity(redis),
-        ..config(url.to_owned())
-    })
-    .await
-}
+const CLOSED: &str = "{tidegate-origin:reactions}:closed-batches";
 
 async fn react(house: &House, target: &str, reaction: &str, delta: i64) -> Answer {
     let path = format!("/reactions/{target}");
@@ -45,8 +25,21 @@ async fn reactions(house: &House, target: &str) -> Value {
     answer.expect(StatusCode::OK).json()["reactions"].clone()
 }
 
-async fn exists(redis: &Redis, key: &str) -> bool {
-    told(redis, redis::cmd("EXISTS").arg(key)).await == redis::Value::Int(1)
+/// Closes the open batch, as a worker does, and returns its number.
+async fn close(redis: &Redis) -> String {
+    let number = told(redis, redis::cmd("HGET").arg(OPEN).arg("batch")).await;
+    let number: String = redis::from_redis_value(number).unwrap();
+    let closed = format!("{{tidegate-origin:reactions}}:closed:{number}");
+    told(redis, redis::cmd("RENAME").arg(OPEN).arg(closed)).await;
+    told(redis, redis::cmd("RPUSH").arg(CLOSED).arg(&number)).await;
+    number
+}
+
+async fn are_folded(redis: &Redis) {
+    patiently("all is folded", || async {
+        !exists(redis, OPEN).await && !exists(redis, CLOSED).await
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -96,6 +89,7 @@ async fn reactions_are_counted_at_once_and_written_behind() {
     for (body, field) in [
         (json!({"reaction": "shrug"}), "reaction"),
         (json!({"reaction": "like", "delta": 2}), "delta"),
+        (json!({"reaction": "like", "delta": i64::MIN}), "delta"),
         (json!({}), "reaction"),
     ] {
         let answer = house.post("/reactions/message:1", body).await;
@@ -117,14 +111,12 @@ async fn a_batch_that_was_folded_before_a_crash_is_not_folded_again() {
             .expect(StatusCode::ACCEPTED);
     }
     // A worker has closed the batch, and crashed before it was folded.
-    told(&redis, redis::cmd("RENAME").arg(OPEN).arg(CLOSED)).await;
+    let number = close(&redis).await;
     react(&house, "a", "like", 1)
         .await
         .expect(StatusCode::ACCEPTED);
     assert_eq!(reactions(&house, "a").await, json!({"like": 4}));
     // Another has folded it, and crashed before Redis was told.
-    let number = told(&redis, redis::cmd("HGET").arg(CLOSED).arg("batch")).await;
-    let number: String = redis::from_redis_value(number).unwrap();
     sqlx::query("WITH batch AS (INSERT INTO reaction_batches (id) VALUES ($1::uuid)) INSERT INTO reactions VALUES ('a', 'like', 3)")
         .bind(number)
         .execute(&house.pool)
@@ -132,10 +124,7 @@ async fn a_batch_that_was_folded_before_a_crash_is_not_folded_again() {
         .unwrap();
     assert_eq!(reactions(&house, "a").await, json!({"like": 4}));
     let worker = writing(&redis, &url).await;
-    patiently("all is folded", || async {
-        !exists(&redis, OPEN).await && !exists(&redis, CLOSED).await
-    })
-    .await;
+    are_folded(&redis).await;
     assert_eq!(reactions(&worker, "a").await, json!({"like": 4}));
     let sum: i64 = sqlx::query_scalar("SELECT count FROM reactions")
         .fetch_one(&house.pool)
@@ -158,103 +147,95 @@ async fn without_redis_sums_are_shown_as_the_table_has_them() {
     refused.problem(StatusCode::SERVICE_UNAVAILABLE);
 }
 
-async fn save(house: &House, path: &str, data: Value) -> i64 {
-    let headers = [
-        ("x-service-token", TOKEN),
-        ("content-type", "application/json"),
-    ];
-    let body = json!({"data": data}).to_string();
-    let answer = house.send(Method::PUT, path, &headers, body).await;
-    answer.expect(StatusCode::OK).json()["revision"]
-        .as_i64()
-        .unwrap()
-}
-
 #[tokio::test]
-async fn a_draft_is_saved_with_every_change_and_written_now_and_then() {
-    let redis = Redis::ephemeral().unwrap();
+async fn what_is_added_after_a_restart_of_redis_is_in_no_batch_of_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut redis = Redis::start_in(folder.path()).unwrap();
     let url = database().await;
     let house = gathering(&redis, &url).await;
-    let path = "/drafts/7/journal";
-    house.get(path).await.problem(StatusCode::NOT_FOUND);
-    let first = save(&house, path, json!({"text": "I"})).await;
-    let second = save(&house, path, json!({"text": "I was"})).await;
-    assert!(second > first);
-    let draft = house.get(path).await.expect(StatusCode::OK);
-    assert_eq!(draft.header("cache-control"), "no-store");
-    assert_eq!(draft.json()["data"], json!({"text": "I was"}));
-    let lives = told(
-        &redis,
-        redis::cmd("TTL").arg("{tidegate-origin:drafts}:of:7:journal"),
-    )
+    for _ in 0..3 {
+        react(&house, "a", "like", 1)
+            .await
+            .expect(StatusCode::ACCEPTED);
+    }
+    // The batch was closed and folded, and that is what Redis has not kept.
+    let number = told(&redis, redis::cmd("HGET").arg(OPEN).arg("batch")).await;
+    let number: String = redis::from_redis_value(number).unwrap();
+    sqlx::query("WITH batch AS (INSERT INTO reaction_batches (id) VALUES ($1::uuid)) INSERT INTO reactions VALUES ('a', 'like', 3)")
+        .bind(number)
+        .execute(&house.pool)
+        .await
+        .unwrap();
+    let wrote = redis::cmd("INFO").arg("persistence").clone();
+    patiently("what was answered is on disk", || async {
+        let told = told(&redis, &mut wrote.clone()).await;
+        let told: String = redis::from_redis_value(told).unwrap();
+        told.contains("aof_pending_bio_fsync:0") && told.contains("aof_buffer_length:0")
+    })
     .await;
-    let lives: u64 = redis::from_redis_value(lives).unwrap();
-    assert!((3_000..=3_600).contains(&lives), "{lives}");
-
-    let _worker = writing(&redis, &url).await;
-    patiently(
-        "the draft is in the table, once, and waits no more",
-        || async {
-            let written: Option<(i64, Value)> =
-                sqlx::query_as("SELECT revision, data FROM drafts WHERE user_id = 7")
-                    .fetch_optional(&house.pool)
-                    .await
-                    .unwrap();
-            written == Some((second, json!({"text": "I was"}))) && !exists(&redis, DIRTY).await
-        },
-    )
+    redis.kill();
+    redis.restart().unwrap();
+    assert!(exists(&redis, OPEN).await);
+    patiently("reactions are accepted again", || async {
+        react(&house, "a", "sad", 1).await.status == StatusCode::ACCEPTED
+    })
     .await;
-    // As if its hour was over.
-    told(
-        &redis,
-        redis::cmd("DEL").arg("{tidegate-origin:drafts}:of:7:journal"),
-    )
-    .await;
-    let draft = house.get(path).await.expect(StatusCode::OK).json();
+    let after = reactions(&house, "a").await;
+    assert_eq!(after["like"], 3);
+    let sad = after["sad"].as_i64().unwrap();
+    assert!(sad >= 1);
+    let worker = writing(&redis, &url).await;
+    are_folded(&redis).await;
     assert_eq!(
-        (&draft["data"], &draft["revision"]),
-        (&json!({"text": "I was"}), &json!(second))
+        reactions(&worker, "a").await,
+        json!({"like": 3, "sad": sad})
     );
 }
 
 #[tokio::test]
-async fn a_draft_that_was_saved_for_good_does_not_come_back() {
+async fn a_batch_has_so_many_counters_and_one_that_fails_is_gone_past() {
     let redis = Redis::ephemeral().unwrap();
     let url = database().await;
     let house = gathering(&redis, &url).await;
-    let path = "/drafts/7/a b";
-    let path = path.replace(' ', "%20");
-    let old = save(&house, &path, json!("draft")).await;
-    let done = house
-        .post(&format!("{path}/final"), json!({"data": "done"}))
+    house
+        .sql(
+            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$
+             BEGIN RAISE EXCEPTION 'too slow' USING ERRCODE = 'query_canceled'; END $$;
+             CREATE TRIGGER slow BEFORE INSERT ON reactions FOR EACH ROW WHEN (new.target = 'slow')
+                 EXECUTE FUNCTION slow();",
+        )
+        .await;
+    react(&house, "slow", "like", 1)
         .await
-        .expect(StatusCode::OK);
-    assert_eq!(done.json(), json!({"document": "draft/7:a b"}));
-    house.get(&path).await.problem(StatusCode::NOT_FOUND);
-    let document = house.get("/read/document/draft%2F7%3Aa%20b").await;
-    let document = document.expect(StatusCode::OK);
-    assert_eq!(document.header("cache-control"), "private, max-age=30");
-    assert_eq!(document.json()["data"], json!("done"));
-    // A write of the older draft was on its way.
-    let mut late = redis::cmd("HSET");
-    let late = late.arg("{tidegate-origin:drafts}:of:7:a b");
-    told(
-        &redis,
-        late.arg("revision").arg(old).arg("data").arg("\"draft\""),
-    )
-    .await;
-    told(&redis, redis::cmd("ZADD").arg(DIRTY).arg(old).arg("7:a b")).await;
+        .expect(StatusCode::ACCEPTED);
+    let mut more = redis::cmd("HSET");
+    more.arg(OPEN);
+    for number in 0..999 {
+        more.arg(json!([number.to_string(), "like"]).to_string())
+            .arg(1);
+    }
+    told(&redis, &mut more).await;
+    // One more of what there is needs no room.
+    for (target, closed) in [("slow", 0), ("a", 1), ("b", 1)] {
+        react(&house, target, "like", 1)
+            .await
+            .expect(StatusCode::ACCEPTED);
+        let batches = told(&redis, redis::cmd("LLEN").arg(CLOSED)).await;
+        assert_eq!(batches, redis::Value::Int(closed));
+    }
     let worker = writing(&redis, &url).await;
-    patiently("the late write is done", || async {
-        !exists(&redis, DIRTY).await
+    patiently("the batch behind it is folded", || async {
+        house.number("SELECT count(*) FROM reactions").await == 2
     })
     .await;
-    worker.get(&path).await.problem(StatusCode::NOT_FOUND);
-    // A new draft of the name is another matter.
-    save(&house, &path, json!("anew")).await;
+    assert_eq!(reactions(&worker, "slow").await, json!({"like": 2}));
+    house.sql("DROP TRIGGER slow ON reactions").await;
+    are_folded(&redis).await;
     assert_eq!(
-        house.get(&path).await.expect(StatusCode::OK).json()["data"],
-        json!("anew")
+        house
+            .number("SELECT sum(count)::bigint FROM reactions")
+            .await,
+        1_003
     );
 }
 

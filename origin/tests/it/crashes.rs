@@ -282,8 +282,9 @@ async fn whatever_is_killed_what_was_answered_is_in_the_table_once() {
         (counted..=sent).contains(&sum),
         "{counted}..={sent}, and not {sum}"
     );
-    println!(
-        "events answered 202: {}, rows: {}; reactions answered 202: {counted}, sum: {sum}, sent: {sent}",
+    eprintln!(
+        "origin, Redis and PostgreSQL killed: events answered 202: {}, rows: {}; reactions answered 202: {counted}, \
+         sum: {sum}, sent: {sent}",
         answered.len(),
         rows.len()
     );
@@ -331,4 +332,9 @@ async fn a_worker_that_is_dropped_in_the_midst_loses_nothing() {
     .await;
     let rows = table(&postgres.url()).await.unwrap();
     assert!(rows.iter().copied().eq(answered.iter().copied()));
+    eprintln!(
+        "workers dropped: events answered 202: {}, rows: {}",
+        answered.len(),
+        rows.len()
+    );
 }

@@ -291,3 +291,59 @@ async fn a_seat_that_changes_hands_while_its_user_is_removed_is_not_given_back_t
     let course = house.get(&format!("/courses/{course}")).await;
     assert_eq!(course.json()["current_enrollment"], 1, "ben's seat");
 }
+
+#[tokio::test]
+async fn removing_a_user_who_teaches_waits_for_whoever_enrols_them_and_not_each_for_the_other() {
+    let house = House::open().await;
+    let (user, course) = (house.user("ada").await, house.course(5).await);
+    house
+        .patch(
+            &format!("/courses/{course}"),
+            json!({"instructor_id": user}),
+        )
+        .await
+        .expect(StatusCode::OK);
+    // As an enrolment does it: the course first.
+    let mut enrolling = house.pool.begin().await.unwrap();
+    sqlx::query("UPDATE courses SET current_enrollment = current_enrollment + 1")
+        .execute(&mut *enrolling)
+        .await
+        .unwrap();
+    let path = format!("/users/{user}");
+    let (removed, enrolled) = tokio::join!(
+        async {
+            // A lock that is waited for too long is asked for again.
+            loop {
+                let answer = house.delete(&path).await;
+                if answer.status != StatusCode::SERVICE_UNAVAILABLE {
+                    return answer.status;
+                }
+            }
+        },
+        async {
+            patiently("the removal waits for the course", || async {
+                house
+                    .number(
+                        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+                         AND application_name = 'tidegate-origin' AND wait_event_type = 'Lock'",
+                    )
+                    .await
+                    > 0
+            })
+            .await;
+            sqlx::query("INSERT INTO enrollments (user_id, course_id) VALUES ($1, $2)")
+                .bind(user)
+                .bind(course)
+                .execute(&mut *enrolling)
+                .await?;
+            enrolling.commit().await
+        }
+    );
+    enrolled.unwrap();
+    assert_eq!(removed, StatusCode::NO_CONTENT);
+    let course = house.get(&format!("/courses/{course}")).await.json();
+    assert_eq!(
+        (&course["current_enrollment"], &course["instructor_id"]),
+        (&json!(0), &json!(null))
+    );
+}

@@ -8,7 +8,7 @@ use tidegate_origin::Activity;
 use tidegate_services::{Postgres, Redis};
 use uuid::Uuid;
 
-use crate::support::{House, activity, config, database, patiently, told};
+use crate::support::{House, activity, config, database, gathering, patiently, told, writing};
 
 const STREAM: &str = "{tidegate-origin:events}";
 const DEAD: &str = "{tidegate-origin:events}:dead";
@@ -198,6 +198,28 @@ async fn past_its_length_the_stream_takes_nothing_and_says_so() {
 }
 
 #[tokio::test]
+async fn past_its_memory_the_stream_takes_nothing_either() {
+    let redis = Redis::ephemeral().unwrap();
+    let house = House::with_activity(Activity {
+        events_memory: 100,
+        events_workers: 0,
+        ..activity(&redis)
+    })
+    .await;
+    let event = json!({"user_id": 1, "event_type": "a"});
+    house
+        .post("/events", event.clone())
+        .await
+        .expect(StatusCode::ACCEPTED);
+    let full = house.post("/events", event).await;
+    full.problem(StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(
+        house.metric("tidegate_events_stream_length").await,
+        Some(1.0)
+    );
+}
+
+#[tokio::test]
 async fn without_redis_events_are_refused_and_all_else_goes_on() {
     let event = json!({"user_id": 1, "event_type": "a"});
     let house = House::open().await;
@@ -316,6 +338,20 @@ async fn a_poisoned_event_becomes_a_dead_letter_and_its_batch_is_inserted() {
         .post("/events", batch(6))
         .await
         .expect(StatusCode::ACCEPTED);
+    // All of it has been with readers that were killed, more often than it may fail.
+    let mut group = redis::cmd("XGROUP");
+    group.arg("CREATE").arg(STREAM).arg("table").arg("0");
+    told(&redis, &mut group).await;
+    let mut read = redis::cmd("XREADGROUP");
+    read.arg("GROUP").arg("table").arg("a reader that crashed");
+    let read = told(&redis, read.arg("STREAMS").arg(STREAM).arg(">")).await;
+    let read: redis::streams::StreamReadReply = redis::from_redis_value(read).unwrap();
+    let mut claim = redis::cmd("XCLAIM");
+    claim.arg(STREAM).arg("table").arg("another").arg(0);
+    for entry in &read.keys[0].ids {
+        claim.arg(&entry.id);
+    }
+    told(&redis, claim.arg("RETRYCOUNT").arg(9)).await;
 
     let worker = House::told(tidegate_origin::Config {
         activity: settings,
@@ -495,4 +531,92 @@ async fn workers_that_wait_for_the_database_take_no_request_its_connection() {
         .await
         .expect(StatusCode::OK);
     holder.rollback().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_batch_that_takes_too_long_is_halved_and_an_event_that_does_is_gone_past() {
+    let redis = Redis::ephemeral().unwrap();
+    let url = database().await;
+    let house = gathering(&redis, &url).await;
+    house
+        .sql(
+            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 IF (SELECT count(*) > 3 OR bool_or(event_type = 'slow') FROM new_events) THEN
+                     RAISE EXCEPTION 'too slow' USING ERRCODE = 'query_canceled';
+                 END IF;
+                 RETURN NULL;
+             END $$;
+             CREATE TRIGGER slow AFTER INSERT ON events REFERENCING NEW TABLE AS new_events
+                 FOR EACH STATEMENT EXECUTE FUNCTION slow();",
+        )
+        .await;
+    let event =
+        |event_type: &str| json!({"id": Uuid::now_v7(), "user_id": 1, "event_type": event_type});
+    let mut batch = vec![event("slow")];
+    batch.extend((0..20).map(|_| event("quick")));
+    house
+        .post("/events", Value::Array(batch))
+        .await
+        .expect(StatusCode::ACCEPTED);
+    let worker = writing(&redis, &url).await;
+    rows(&house, 20).await;
+    house.sql("DROP TRIGGER slow ON events").await;
+    rows(&house, 21).await;
+    assert_eq!(worker.metric("tidegate_events_dead_total").await, Some(0.0));
+}
+
+#[tokio::test]
+async fn a_day_that_was_detached_takes_no_events_and_is_in_nobodys_way() {
+    let redis = Redis::ephemeral().unwrap();
+    let url = database().await;
+    let house = gathering(&redis, &url).await;
+    house
+        .sql(
+            "DO $$ DECLARE day text; BEGIN
+                 FOR day IN SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'events'::regclass LOOP
+                     EXECUTE 'ALTER TABLE events DETACH PARTITION ' || day;
+                 END LOOP;
+             END $$",
+        )
+        .await;
+    let event = json!({"user_id": 1, "event_type": "a"});
+    house
+        .post("/events", event)
+        .await
+        .expect(StatusCode::ACCEPTED);
+    let worker = writing(&redis, &url).await;
+    rows(&house, 1).await;
+    assert_eq!(worker.metric("tidegate_events_dead_total").await, Some(0.0));
+    // One of another name that has the days is as good.
+    house
+        .sql(
+            "SELECT tidegate_drop_event_days(now() + interval '30 days');
+             CREATE TABLE everything PARTITION OF events DEFAULT;
+             ALTER TABLE events DETACH PARTITION everything;
+             ALTER TABLE events ATTACH PARTITION everything FOR VALUES FROM (MINVALUE) TO (MAXVALUE);
+             DO $$ BEGIN ASSERT tidegate_make_event_days(now(), now()) = 0; END $$",
+        )
+        .await;
+}
+
+#[tokio::test]
+async fn an_event_is_of_the_last_days_however_long_events_are_kept() {
+    let redis = Redis::ephemeral().unwrap();
+    let house = House::with_activity(Activity {
+        events_retention_days: u16::MAX,
+        events_workers: 0,
+        ..activity(&redis)
+    })
+    .await;
+    for (days, status) in [
+        (30, StatusCode::ACCEPTED),
+        (32, StatusCode::UNPROCESSABLE_ENTITY),
+    ] {
+        let moment = time::OffsetDateTime::now_utc() - time::Duration::days(days);
+        let moment = moment
+            .format(&time::format_description::well_known::Rfc3339)
+            .unwrap();
+        let event = json!({"user_id": 1, "event_type": "a", "timestamp": moment});
+        house.post("/events", event).await.expect(status);
+    }
 }

@@ -387,3 +387,42 @@ async fn without_a_key_nothing_is_recorded() {
         0
     );
 }
+
+#[tokio::test]
+async fn what_a_request_demands_is_part_of_what_its_key_stands_for() {
+    let house = House::open().await;
+    let document = json!({"key": "k", "data": 1});
+    let first = house.post("/write/document", document.clone()).await;
+    let write = async |condition: &str| {
+        let fields = [("idempotency-key", "one"), ("if-match", condition)];
+        let document = document.clone();
+        house
+            .ask_with(Method::POST, "/write/document", &fields, document)
+            .await
+    };
+    write("\"another\"")
+        .await
+        .problem(StatusCode::PRECONDITION_FAILED);
+    // The same key with the right condition is another request, and is not given the old refusal.
+    let field = write(first.header("etag"))
+        .await
+        .problem(StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(field.as_deref(), Some("idempotency-key"));
+    let again = write("\"another\"").await;
+    assert_eq!(again.header(REPLAYED), "true");
+    again.problem(StatusCode::PRECONDITION_FAILED);
+}
+
+#[tokio::test]
+async fn what_is_kept_with_a_key_is_bounded() {
+    let house = House::open().await;
+    let long = json!({"key": "k", "data": "x".repeat(300 * 1024)});
+    house
+        .post_as("one", "/write/document", long.clone())
+        .await
+        .problem(StatusCode::PAYLOAD_TOO_LARGE);
+    house
+        .post("/write/document", long)
+        .await
+        .expect(StatusCode::OK);
+}

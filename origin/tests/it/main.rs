@@ -14,6 +14,7 @@ mod conditions;
 mod crashes;
 mod description;
 mod documents;
+mod drafts;
 mod enrolling;
 mod events;
 mod idempotency;

@@ -31,6 +31,29 @@ async fn a_request_without_a_database_is_told_to_come_back() {
 }
 
 #[tokio::test]
+async fn what_makes_no_sense_is_refused_as_such_without_a_database() {
+    let postgres = Postgres::ephemeral().unwrap();
+    let house = House::before(postgres.url()).await;
+    postgres.stop();
+    let long = format!("/read/document/{}", "k".repeat(201));
+    for path in [
+        "/courses?limit=0",
+        "/courses/1/students?after=x",
+        "/users/1/enrollments?limit=0",
+        "/courses/search?q=%20",
+        "/courses/popular?top_k=0",
+        "/read/transaction/1?limit=0",
+        "/events?limit=0",
+        "/trending?limit=0",
+        &long,
+    ] {
+        let answer = house.get(path).await;
+        assert_eq!(answer.header("retry-after"), "", "{path}");
+        answer.problem(StatusCode::UNPROCESSABLE_ENTITY);
+    }
+}
+
+#[tokio::test]
 async fn a_migration_waits_in_turns_for_who_reads_the_tables() {
     let url = database().await;
     let house = House::before(url.clone()).await;

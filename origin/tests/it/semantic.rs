@@ -604,11 +604,11 @@ async fn a_service_that_does_not_answer_keeps_no_writer_waiting_and_searches_for
     // Whoever stops in the midst of asking leaves the courses to the next, at once.
     house.origin.shutdown().await;
     let leased = "SELECT count(*) FROM course_index_queue WHERE due_at > clock_timestamp()";
-    let left: i64 = sqlx::query_scalar(leased)
+    let leased: i64 = sqlx::query_scalar(leased)
         .fetch_one(&house.pool)
         .await
         .unwrap();
-    assert_eq!(left, 0);
+    assert_eq!(leased, 0);
 }
 
 #[tokio::test]

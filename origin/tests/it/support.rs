@@ -103,6 +103,31 @@ pub(crate) async fn told(redis: &Redis, command: &mut redis::Cmd) -> redis::Valu
     command.query_async(&mut connection).await.unwrap()
 }
 
+pub(crate) async fn exists(redis: &Redis, key: &str) -> bool {
+    told(redis, redis::cmd("EXISTS").arg(key)).await == redis::Value::Int(1)
+}
+
+/// An origin that takes nothing from Redis to the database by itself.
+pub(crate) async fn gathering(redis: &Redis, url: &str) -> House {
+    House::told(Config {
+        activity: Activity {
+            events_workers: 0,
+            ..activity(redis)
+        },
+        ..config(url.to_owned())
+    })
+    .await
+}
+
+/// One that does.
+pub(crate) async fn writing(redis: &Redis, url: &str) -> House {
+    House::told(Config {
+        activity: activity(redis),
+        ..config(url.to_owned())
+    })
+    .await
+}
+
 /// Where tags go. It can fail a number of times, or refuse: then the outbox keeps its rows.
 pub(crate) struct Sink {
     pub(crate) failures: AtomicUsize,

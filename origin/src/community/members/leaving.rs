@@ -26,7 +26,7 @@ const ROLES: [&str; 2] = [OWNER, "member"];
 /// What a member becomes.
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct Appointment {
-    /// `owner` or `member`.
+    #[schema(pattern = "^(owner|member)$")]
     role: String,
 }
 

@@ -37,7 +37,7 @@ use crate::{
     postgres::{
         held::in_time,
         primary::Primary,
-        replicas::{Reader, Servers},
+        replicas::{Reading, Servers},
     },
 };
 
@@ -265,11 +265,12 @@ fn check_top(top_k: i64) -> Result<(), Problem> {
 pub(crate) async fn search(
     Query(search): Query<Search>,
     State(servers): State<Servers>,
-    mut reader: Reader,
+    reading: Reading,
     uri: Uri,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     search.check()?;
+    let mut reader = reading.begin().await?;
     let begun = Instant::now();
     let (search_type, mut results) = search.by_text(&mut reader).await?;
     let duration = begun.elapsed();
@@ -331,10 +332,11 @@ pub(crate) async fn click(
     (status = 200, body = Vec<Course>), (status = 304), (status = 422, body = Problem)))]
 pub(crate) async fn popular(
     Query(Top { top_k }): Query<Top>,
-    mut reader: Reader,
+    reading: Reading,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     check_top(top_k)?;
+    let mut reader = reading.begin().await?;
     let courses = sqlx::query_as!(
         Course,
         "SELECT id, title, description, instructor_id, category, difficulty_level, max_students, current_enrollment,

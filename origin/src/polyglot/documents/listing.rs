@@ -22,7 +22,7 @@ use crate::{
         input::{Query, no_zero_within},
         paging::{Cursor, Paging},
     },
-    postgres::replicas::Reader,
+    postgres::replicas::Reading,
 };
 
 /// How many documents a page has unless it is said otherwise, and how many it may have.
@@ -31,11 +31,10 @@ const MOST: i64 = 100;
 /// The longest filter, in bytes: each value in it is looked up in the index.
 const LONGEST_FILTER: usize = 2_048;
 
-/// Without the documents that drafts became, which are personal.
 const FORWARDS: &str = "SELECT id, key, data, created_at, updated_at FROM documents
-    WHERE ($1::jsonb IS NULL OR data @> $1) AND id > $2 AND key NOT LIKE 'draft/%' ORDER BY id LIMIT $3";
+    WHERE ($1::jsonb IS NULL OR data @> $1) AND id > $2 ORDER BY id LIMIT $3";
 const BACKWARDS: &str = "SELECT id, key, data, created_at, updated_at FROM documents
-    WHERE ($1::jsonb IS NULL OR data @> $1) AND id < $2 AND key NOT LIKE 'draft/%' ORDER BY id DESC LIMIT $3";
+    WHERE ($1::jsonb IS NULL OR data @> $1) AND id < $2 ORDER BY id DESC LIMIT $3";
 
 /// Which documents to list.
 #[derive(Deserialize, IntoParams)]
@@ -91,12 +90,13 @@ pub(crate) struct Documents {
 pub(crate) async fn list(
     Query(listing): Query<Listing>,
     Query(paging): Query<Paging<MOST>>,
-    mut reader: Reader,
+    reading: Reading,
     uri: Uri,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     let filter = listing.filter()?;
     let page = paging.page(PAGE)?;
+    let mut reader = reading.begin().await?;
     let (statement, end) = match page.is_backwards() {
         true => (BACKWARDS, i64::MAX),
         false => (FORWARDS, i64::MIN),

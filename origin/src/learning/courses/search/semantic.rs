@@ -93,6 +93,8 @@ impl Question {
         meaning: &[f32],
         reader: &mut PgConnection,
     ) -> Result<Vec<Found>, sqlx::Error> {
+        // Planned anew each time: where a category has few courses it is they that are compared, and not the neighbours
+        // of the question that are looked through for them.
         let mut found: Vec<Found> = sqlx::query_as(
             "SELECT id, title, description, instructor_id, category, difficulty_level, max_students,
                  current_enrollment, price, created_at, updated_at,
@@ -105,6 +107,7 @@ impl Question {
         .bind(vectors.provider().model())
         .bind(&self.category)
         .bind(self.top_k)
+        .persistent(false)
         .fetch_all(reader)
         .await?;
         // What is at right angles to the question, or beyond, has nothing to do with it.
