@@ -46,7 +46,9 @@ const LONGEST_NAME: usize = 254;
 /// A session to begin: who it is, by either name, and how they prove it.
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct NewSession {
+    #[schema(min_length = 1, max_length = 254)]
     email: Option<String>,
+    #[schema(min_length = 1, max_length = 254)]
     username: Option<String>,
     password: Password,
     /// Anything to remember; up to 10,000 bytes.
@@ -79,7 +81,7 @@ pub(crate) struct Session {
 
 /// A session as it is shown.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct Shown {
+pub(crate) struct ShownSession {
     #[serde(flatten)]
     session: Session,
     /// Says who asks for fifteen minutes; none where the origin has no key.
@@ -182,7 +184,7 @@ async fn keep(redis: &Redis, session: Session) -> Result<String, Problem> {
 
 /// Shows the session of the token, which lives for another 24 hours.
 #[utoipa::path(get, path = "/session", tag = "presence", params(("authorization" = String, Header)), responses(
-    (status = 200, body = Shown), (status = 401, body = Problem), (status = 503, body = Problem)))]
+    (status = 200, body = ShownSession), (status = 401, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn show(
     State(servers): State<Servers>,
     request: HeaderMap,
@@ -190,7 +192,7 @@ pub(crate) async fn show(
     let token = bearer(&request)?.ok_or_else(Problem::anonymous)?;
     let session = session(servers.on_redis(), token).await?;
     let jwt = jwt(&servers, &session);
-    written(StatusCode::OK, &Shown { session, jwt })
+    written(StatusCode::OK, &ShownSession { session, jwt })
 }
 
 /// Says for a while what the session says. It cannot be called back, so that it is a short while.

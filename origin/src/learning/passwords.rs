@@ -41,7 +41,7 @@ use crate::{
     relay::outbox::announce,
 };
 
-/// How many bytes a password has.
+/// How many characters a password has.
 const LENGTH: std::ops::RangeInclusive<usize> = 8..=128;
 /// How many hashes are made at once: with 19 MiB each, 152 MiB.
 const AT_ONCE: usize = 8;
@@ -59,7 +59,7 @@ const NOBODYS: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5J3Mgc2FsdC4uLg$AAA
 /// A password as it comes. It is never shown.
 #[derive(Clone, Deserialize, ToSchema)]
 #[serde(transparent)]
-#[schema(value_type = String)]
+#[schema(value_type = String, min_length = 8, max_length = 128)]
 pub(crate) struct Password(String);
 
 impl fmt::Debug for Password {
@@ -71,11 +71,14 @@ impl fmt::Debug for Password {
 impl Password {
     /// Refuses one that is too short to be chosen, or longer than is read.
     pub(crate) fn check(&self, field: &'static str) -> Result<(), Problem> {
-        if LENGTH.contains(&self.0.len()) {
+        if LENGTH.contains(&self.0.chars().count()) {
             return Ok(());
         }
         let (least, most) = (LENGTH.start(), LENGTH.end());
-        Err(Problem::invalid(format!("{field} must have {least} to {most} bytes")).field(field))
+        Err(
+            Problem::invalid(format!("{field} must have {least} to {most} characters"))
+                .field(field),
+        )
     }
 }
 
@@ -158,7 +161,7 @@ impl FromRef<Servers> for Hashing {
 pub(crate) struct PasswordChange {
     /// The present one; an admin may leave it out for others.
     current_password: Option<Password>,
-    /// 8 to 128 bytes.
+    /// 8 to 128 characters.
     password: Password,
 }
 
@@ -196,7 +199,9 @@ pub(crate) async fn change(
         None if is_for_another => {}
         None => return Err(wrong()),
         Some(current) => {
-            if current.0.len() > *LENGTH.end() || !hashing.fits(current, kept.as_ref()).await? {
+            if current.0.chars().count() > *LENGTH.end()
+                || !hashing.fits(current, kept.as_ref()).await?
+            {
                 return Err(wrong());
             }
         }
@@ -274,7 +279,7 @@ mod tests {
     #[test]
     fn a_password_has_its_length() {
         for (length, is_right) in [(0, false), (7, false), (8, true), (128, true), (129, false)] {
-            let checked = password(&"x".repeat(length)).check("password");
+            let checked = password(&"ü".repeat(length)).check("password");
             assert_eq!(checked.is_ok(), is_right, "{length}");
         }
     }

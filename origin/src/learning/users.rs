@@ -68,7 +68,7 @@ pub(crate) struct NewUser {
     #[serde(default = "student")]
     #[schema(pattern = "^(student|instructor|admin)$")]
     role: String,
-    /// 8 to 128 bytes. Without one nobody can begin a session of the user.
+    /// 8 to 128 characters. Without one nobody can begin a session of the user.
     password: Option<Password>,
 }
 

@@ -154,6 +154,8 @@ async fn everybody_may_do_what_they_may_and_nothing_else() {
         (get("/courses/search?q=tides"), "++++++"),
         (get("/courses/semantic?query=tides"), "++++++"),
         (get("/courses/popular"), "++++++"),
+        (get("/courses/semantic?q=tides"), "++++++"),
+        (get("/documents"), "++++++"),
         (get("/trending"), "++++++"),
         (get(&format!("/courses/{course}")), "++++++"),
         (get(&format!("/courses/{draft}")), "nnn+n+"),
