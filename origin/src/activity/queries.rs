@@ -72,6 +72,7 @@ pub(crate) struct Window {
 
 /// An event that happened.
 #[derive(Serialize, ToSchema)]
+#[schema(as = Event)]
 pub(crate) struct Shown {
     id: Uuid,
     /// Nobody, where it was not known who it was.

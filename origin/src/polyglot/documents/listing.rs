@@ -67,7 +67,6 @@ pub(crate) struct Listed {
     #[serde(skip)]
     id: i64,
     key: String,
-    #[schema(value_type = Object)]
     data: Value,
     #[serde(with = "time::serde::rfc3339")]
     created_at: OffsetDateTime,

@@ -44,11 +44,14 @@ const STOPGAP: Policy = Policy::Brief { seconds: 10 };
 pub(crate) struct Question {
     /// In words of one's own; 1 to 200 characters.
     #[serde(alias = "q")]
+    #[param(min_length = 1, max_length = 200)]
     query: String,
     /// How many results, 1 to 100.
     #[serde(default = "ten")]
+    #[param(minimum = 1, maximum = 100)]
     top_k: i64,
     /// Only those of a category.
+    #[param(min_length = 1, max_length = 100)]
     category: Option<String>,
 }
 
