@@ -136,7 +136,7 @@ async fn users(origin: &Origin, tokens: &Tokens) -> Result<guide::Users, Failure
     };
     let (ada, ben) = (number("ada").await?, number("ben").await?);
     let expires = SystemTime::now() + DAY;
-    let token = |user, role| access::sign(&tokens.jwt, user, role, expires.into());
+    let token = |user, role| access::sign(&tokens.jwt, user, role, expires);
     Ok(guide::Users {
         ada: token(ada, Role::Instructor),
         ben: token(ben, Role::Student),
