@@ -387,7 +387,7 @@ fn field(is_required: bool, schema: Value, description: &str) -> Value {
 }
 
 fn etag(is_required: bool) -> Value {
-    let schema = json!({"type": "string", "pattern": "^\"[0-9a-f]{32}\"$"});
+    let schema = json!({"type": "string", "pattern": "^\"[0-9a-f]{1,32}\"$"});
     field(
         is_required,
         schema,
