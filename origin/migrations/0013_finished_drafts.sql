@@ -16,4 +16,5 @@ WITH moved AS (
 INSERT INTO finished_drafts (user_id, name, revision, data, finished_at)
 SELECT substring(key FROM '^draft/(-?\d+):')::bigint, substring(key FROM ':(.*)$'),
     (extract(epoch FROM updated_at) * 1000000)::bigint, data, updated_at
-FROM moved;
+FROM moved ORDER BY updated_at DESC
+ON CONFLICT DO NOTHING;

@@ -9,8 +9,10 @@
 //! # How long answers may be used
 //!
 //! Public data is for everyone. The edge may keep it for as long as its kind seldom changes, since a change purges it;
-//! browsers, which nobody can purge, for a minute. Personal data is `private`: an edge that cannot tell users apart does
-//! not store it, and a browser keeps it briefly.
+//! browsers, which nobody can purge, for a minute. Personal data is `private`: shared
+//! caches do not store it, and a browser keeps it briefly. What only its owner may see, and falls when it changes, a
+//! Tidegate keeps for whoever shows the same token (`Tidegate-Cache-Control`, `Vary: Authorization`), and no longer than
+//! that is good; a session may end at any moment, and nothing is kept for its token.
 //!
 //! | kind | `Cache-Control` | `CDN-Cache-Control` | `Surrogate-Key` |
 //! |---|---|---|---|
@@ -22,10 +24,11 @@
 //! | the same by words, while meaning cannot be had | `public, max-age=10` | `public, max-age=10` | the same |
 //! | documents that contain a filter | `public, max-age=60` | `public, max-age=300, …` | `documents table:documents` |
 //! | a course (by who asks: `Vary`) or document that is not there | `public, max-age=10` | `public, max-age=10` | that of the missing one |
-//! | user | `private, max-age=60` | | `user:ID` |
-//! | a user's enrollments, or one of them | `private, max-age=30` | | `user-enrollments:ID` |
+//! | user | `private, max-age=60` | by token: 1 h | `user:ID` |
+//! | a user's enrollments | `private, max-age=30` | by token: 5 min | `user-enrollments:ID` |
+//! | one of them | `private, max-age=30` | | `user-enrollments:ID` |
 //! | a course's students | `private, max-age=30` | | `course-students:ID` |
-//! | a user's transactions | `private, max-age=10` | | `user-transactions:ID` |
+//! | a user's transactions | `private, max-age=10` | by token: 60 s | `user-transactions:ID` |
 //! | circle | `public, max-age=60` | `public, max-age=1800, …` | `circle:ID table:circles` |
 //! | list of circles | `public, max-age=60` | `public, max-age=900, …` | `circles table:circles` |
 //! | a private circle, for its members | `private, max-age=30` | | `circle:ID table:circles` |

@@ -163,6 +163,39 @@ fn users_are_limited_each_by_what_they_do() {
 }
 
 #[test]
+fn what_is_a_users_own_is_kept_for_their_token_alone_and_falls_when_it_changes() {
+    let folder = folder();
+    let demo = Demo::start(folder.path());
+    let edge = demo.edge();
+    let ask = |user: &str| send(&edge, "GET", "/users/2", &[("authorization", user)], "");
+    let (ben, root) = (demo.user("BEN"), demo.user("ROOT"));
+    let mut answers = (0..10_000).map(|_| ask(&ben));
+    let kept = answers.find(Answer::is_hit).expect("it is kept for Ben");
+    assert_eq!(kept.status, 200);
+    assert!(kept.field("cache-control").starts_with("private"));
+
+    let other = ask(&root);
+    assert!(other.status == 200 && !other.is_hit());
+    assert_eq!(get(&edge, "/users/2").status, 401);
+    assert_eq!(ask(&demo.user("ADA")).status, 403);
+    assert_eq!(ask("Bearer of.no.good").status, 401);
+
+    let change = r#"{"full_name":"Ben of the Quay"}"#;
+    let json = [
+        ("authorization", &*ben),
+        ("content-type", "application/json"),
+    ];
+    assert_eq!(send(&edge, "PATCH", "/users/2", &json, change).status, 200);
+    for user in [&ben, &root] {
+        let mut answers = (0..10_000).map(|_| ask(user));
+        assert!(
+            answers.any(|answer| answer.body.contains("Quay")),
+            "the old name stays"
+        );
+    }
+}
+
+#[test]
 fn a_port_in_use_is_one_clear_line() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();

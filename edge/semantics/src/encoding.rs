@@ -203,17 +203,13 @@ pub fn strengthen_demanded_tags(request: &mut HeaderMap) {
     if !fields::list(request, &header::IF_MATCH).any(is_weak) {
         return;
     }
-    let strong: Vec<&[u8]> = fields::list(request, &header::IF_MATCH)
-        .map(|member| {
-            if is_weak(member) {
-                &member[2..]
-            } else {
-                member
-            }
-        })
-        .collect();
-    if let Ok(strong) = HeaderValue::from_bytes(&strong.join(&b", "[..])) {
-        request.insert(header::IF_MATCH, strong);
+    let given = fields::list(request, &header::IF_MATCH);
+    let strong = fields::list(request, &header::IF_MATCH)
+        .filter(|member| is_weak(member))
+        .map(|member| &member[2..]);
+    let all: Vec<&[u8]> = given.chain(strong).collect();
+    if let Ok(all) = HeaderValue::from_bytes(&all.join(&b", "[..])) {
+        request.insert(header::IF_MATCH, all);
     }
 }
 

@@ -11,7 +11,7 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::PgConnection;
-use time::{Duration, OffsetDateTime};
+use time::{Duration, OffsetDateTime, UtcOffset};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
@@ -144,7 +144,12 @@ impl Range {
     ) -> Result<Self, Problem> {
         // The latest that an event may be of.
         let ahead = AHEAD + APART;
-        let to = to.unwrap_or(now + ahead);
+        let in_utc = |moment: OffsetDateTime, field: &'static str| {
+            let beyond = || Problem::invalid("the year must be 0 to 9999 in UTC").field(field);
+            moment.checked_to_offset(UtcOffset::UTC).ok_or_else(beyond)
+        };
+        let from = from.map(|from| in_utc(from, "from")).transpose()?;
+        let to = in_utc(to.unwrap_or(now + ahead), "to")?;
         let from = from.or(to.checked_sub(WINDOW)).unwrap_or(to);
         if to - from > WINDOW + ahead {
             let detail = format!("from and to may be {} days apart", WINDOW.whole_days());

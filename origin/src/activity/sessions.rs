@@ -200,6 +200,7 @@ fn jwt(servers: &Servers, session: &Session) -> Option<String> {
     let user = Asker {
         id: session.user_id,
         role: session.role,
+        until: None,
     };
     let expires = servers.clock().now() + JWT_LIFETIME;
     Some(servers.jwt_key()?.sign(user, expires))
@@ -226,6 +227,7 @@ pub(crate) async fn asker(on_redis: &OnRedis, token: &str) -> Result<Asker, Prob
     Ok(Asker {
         id: session.user_id,
         role: session.role,
+        until: None,
     })
 }
 

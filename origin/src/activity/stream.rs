@@ -5,7 +5,7 @@
 //! its reader says that it is inserted; one that cannot be inserted moves to a stream of dead letters, where it stays until
 //! someone looks. Entries are deleted as they are done with, so the stream's length is the number of those that wait.
 //! Both streams are bounded: of events that wait by their number and by the memory that they take, where no more are
-//! taken; of dead letters by their number, where the oldest goes.
+//! taken; of dead letters by their number, where those that come after wait in the stream of events until that is full.
 //!
 //! What Redis has answered for is as safe as its configuration says. With `appendonly yes` and `appendfsync always`
 //! neither a crash of Redis nor one of its machine loses an answered event; with `appendfsync everysec` either may lose
@@ -32,7 +32,7 @@ const GROUP: &str = "table";
 const FIELD: &str = "event";
 /// How often entries have been refused that wait for another try: a hash of numbers by entry.
 const FAILURES: &str = "{tidegate-origin:events}:failures";
-/// How many dead letters are kept.
+/// How many dead letters there may be.
 const LETTERS: u32 = 10_000;
 /// How long a reader waits for an entry before it looks at other things.
 const WAIT: Duration = Duration::from_secs(1);
@@ -51,8 +51,8 @@ static APPEND: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Counts a failure of an entry, and moves it to the dead letters when it has failed often enough: 1, or 2 where the
-/// oldest of those made room for it. It may be with somebody else by now, or gone. How often it was delivered says
+/// Counts a failure of an entry, and moves it to the dead letters when it has failed often enough: 1; or 2 where those have
+/// no room, so that it stays where it is. It may be with somebody else by now, or gone. How often it was delivered says
 /// nothing: a reader may have been killed, or have waited for the database.
 static FAIL: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
@@ -61,19 +61,19 @@ static FAIL: LazyLock<Script> = LazyLock::new(|| {
          local failures = redis.call('HINCRBY', KEYS[3], ARGV[2], 1)
          redis.call('EXPIRE', KEYS[3], 604800)
          if failures < tonumber(ARGV[3]) then return 0 end
-         local entry, fate = redis.call('XRANGE', KEYS[1], ARGV[2], ARGV[2])[1], 1
+         if redis.call('XLEN', KEYS[2]) >= tonumber(ARGV[5]) then return 2 end
+         local entry = redis.call('XRANGE', KEYS[1], ARGV[2], ARGV[2])[1]
          if entry then
              local letter = entry[2]
              for _, word in ipairs({'entry', ARGV[2], 'tries', failures, 'error', ARGV[4]}) do
                  letter[#letter + 1] = word
              end
-             if redis.call('XLEN', KEYS[2]) >= tonumber(ARGV[5]) then fate = 2 end
-             redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[5], '*', unpack(letter))
+             redis.call('XADD', KEYS[2], '*', unpack(letter))
          end
          redis.call('HDEL', KEYS[3], ARGV[2])
          redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
          redis.call('XDEL', KEYS[1], ARGV[2])
-         return fate",
+         return 1",
     )
 });
 
@@ -122,8 +122,8 @@ pub(crate) enum Fate {
     Waits,
     /// It is a dead letter.
     Dead,
-    /// It is a dead letter, in place of the oldest one.
-    DeadInPlaceOfOldest,
+    /// It would be a dead letter, and there are too many: it waits where it is.
+    NoRoom,
 }
 
 /// An entry of the stream.
@@ -302,7 +302,7 @@ impl Consumer {
         Ok(match fate {
             0 => Fate::Waits,
             1 => Fate::Dead,
-            _ => Fate::DeadInPlaceOfOldest,
+            _ => Fate::NoRoom,
         })
     }
 

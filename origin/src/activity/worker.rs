@@ -258,13 +258,13 @@ impl Worker {
         match fate {
             Fate::Waits => tracing::warn!(entry, reason, "an event is left for later"),
             Fate::Dead => tracing::error!(entry, reason, "an event became a dead letter"),
-            Fate::DeadInPlaceOfOldest => tracing::error!(
+            Fate::NoRoom => tracing::error!(
                 entry,
                 reason,
-                "an event became a dead letter, and the oldest of too many was dropped"
+                "an event waits: there are too many dead letters already"
             ),
         }
-        if fate != Fate::Waits {
+        if fate == Fate::Dead {
             self.metrics.events_dead.inc();
         }
         Ok(())

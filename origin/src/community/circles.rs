@@ -14,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::{
     community::members::{OWNER, role},
     http::{
-        access::Asker,
+        access::{Asker, Whoever},
         answer::{Policy, Representation, created, tag},
         error::Problem,
         idempotency::{Begun, Once},
@@ -280,7 +280,7 @@ async fn insert(write: &mut Write, owner: i64, new: NewCircle) -> Result<Respons
 #[utoipa::path(get, path = "/circles/{id}", tag = "circles", params(("id" = i64, Path)), responses(
     (status = 200, body = Circle), (status = 304), (status = 404, body = Problem)))]
 pub(crate) async fn show(
-    asker: Option<Asker>,
+    whoever: Whoever,
     Path(id): Path<i64>,
     mut reader: Reader,
     request: HeaderMap,
@@ -295,7 +295,7 @@ pub(crate) async fn show(
     .await?
     .ok_or_else(|| absent(id))?;
     let policy = if circle.is_private {
-        let asker = asker.ok_or_else(|| absent(id))?;
+        let asker = whoever.is().await?.ok_or_else(|| absent(id))?;
         role(&mut reader, id, asker.id)
             .await?
             .ok_or_else(|| absent(id))?;

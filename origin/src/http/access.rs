@@ -77,6 +77,8 @@ impl fmt::Display for Role {
 pub(crate) struct Asker {
     pub(crate) id: i64,
     pub(crate) role: Role,
+    /// When the token ends by itself, in seconds since 1970; a session's may be ended at any moment.
+    pub(crate) until: Option<i64>,
 }
 
 impl Asker {

@@ -10,11 +10,14 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::http::{
+    access::Asker,
     conditions::{listed, names},
     error::Problem,
 };
 
 const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
+/// Heeded by Tidegate alone (RFC 9213 section 2.2), which heeds `Vary` as well; other shared caches may not.
+const TIDEGATE_CACHE_CONTROL: HeaderName = HeaderName::from_static("tidegate-cache-control");
 const SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
 
 /// Who may use an answer, and for how many seconds.
@@ -22,12 +25,31 @@ pub(crate) enum Policy {
     /// Everyone. Browsers for `browser` seconds; the edge, which can be purged, for `edge` seconds, a minute longer while
     /// it asks again, and ten while we fail.
     Public { browser: u32, edge: u32 },
-    /// Everyone, briefly, and never past that.
+    /// Everyone, briefly.
     Brief { seconds: u32 },
     /// The user's own browser (RFC 9111 section 5.2.2.7).
     Private { browser: u32 },
+    /// The user's own browser; and the edge, for whoever shows the same token, which is as long as that is good.
+    Owned { browser: u32, edge: u32 },
     /// Nobody.
     NoStore,
+}
+
+impl Policy {
+    /// What only `asker` may see, and falls when it changes: the edge may keep it for `edge` seconds, but never longer than
+    /// the asker's token is good. A session may end at any moment, so nothing is kept for one.
+    pub(crate) fn of_owner(asker: Asker, now: OffsetDateTime, browser: u32, edge: u32) -> Self {
+        let left = asker
+            .until
+            .map(|until| until.saturating_sub(now.unix_timestamp()));
+        match left {
+            Some(left @ 1..) => Self::Owned {
+                browser,
+                edge: u32::try_from(left).map_or(edge, |left| edge.min(left)),
+            },
+            _ => Self::Private { browser },
+        }
+    }
 }
 
 /// What is not there, which may be made at any moment: its making purges it, and ten seconds heal what that misses.
@@ -47,7 +69,17 @@ pub(crate) fn cache_headers(headers: &mut HeaderMap, policy: &Policy, tags: &[St
             format!("public, max-age={seconds}"),
             Some(format!("public, max-age={seconds}")),
         ),
-        Policy::Private { browser } => (format!("private, max-age={browser}"), None),
+        Policy::Private { browser } => {
+            // A browser may be another's next.
+            headers.insert(header::VARY, HeaderValue::from_static("authorization"));
+            (format!("private, max-age={browser}"), None)
+        }
+        Policy::Owned { browser, edge } => {
+            let owned = format!("public, max-age={edge}");
+            headers.insert(TIDEGATE_CACHE_CONTROL, ascii(owned));
+            headers.insert(header::VARY, HeaderValue::from_static("authorization"));
+            (format!("private, max-age={browser}"), None)
+        }
         Policy::NoStore => ("no-store".to_owned(), None),
     };
     headers.insert(header::CACHE_CONTROL, ascii(everyone));
@@ -231,6 +263,7 @@ fn ascii(value: String) -> HeaderValue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::access::Role;
 
     #[test]
     fn a_tag_is_one_word_whatever_the_key() {
@@ -243,6 +276,32 @@ mod tests {
             ("", "document:"),
         ] {
             assert_eq!(tag("document", key), expected);
+        }
+    }
+
+    #[test]
+    fn nothing_is_kept_for_longer_than_its_owners_token_is_good() {
+        let now = OffsetDateTime::from_unix_timestamp(1_000).unwrap();
+        for (until, kept) in [
+            (None, None),
+            (Some(999), None),
+            (Some(1_000), None),
+            (Some(1_010), Some("public, max-age=10")),
+            (Some(1_400), Some("public, max-age=300")),
+            (Some(i64::MAX), Some("public, max-age=300")),
+        ] {
+            let asker = Asker {
+                id: 7,
+                role: Role::Student,
+                until,
+            };
+            let mut headers = HeaderMap::new();
+            cache_headers(&mut headers, &Policy::of_owner(asker, now, 30, 300), &[]);
+            let field = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+            assert_eq!(field(&TIDEGATE_CACHE_CONTROL), kept, "{until:?}");
+            assert_eq!(field(&header::VARY), Some("authorization"));
+            assert_eq!(field(&header::CACHE_CONTROL), Some("private, max-age=30"));
+            assert_eq!(field(&CDN_CACHE_CONTROL), None);
         }
     }
 }

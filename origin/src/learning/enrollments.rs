@@ -6,6 +6,7 @@
 
 use axum::{
     Router,
+    extract::State,
     http::{HeaderMap, Uri},
     response::Response,
     routing::{get, post},
@@ -16,6 +17,7 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use crate::{
+    clock::Clock,
     http::{
         access::Asker,
         answer::{Policy, Representation, changed, created, gone, tag},
@@ -32,7 +34,10 @@ use crate::{
     relay::outbox::announce,
 };
 
-const POLICY: Policy = Policy::Private { browser: 30 };
+/// For how many seconds enrollments may be used: by the browser, which nobody can purge, and by the edge.
+const BROWSER: u32 = 30;
+const EDGE: u32 = 300;
+const POLICY: Policy = Policy::Private { browser: BROWSER };
 /// How many rows a page has unless it is said otherwise.
 const PAGE: i64 = 100;
 
@@ -122,6 +127,7 @@ fn fallen(users: &[i64], course: i64) -> Vec<String> {
     (status = 304), (status = 404, body = Problem), (status = 422, body = Problem)))]
 pub(crate) async fn of_user(
     asker: Asker,
+    State(clock): State<Clock>,
     Path(id): Path<i64>,
     Query(paging): Query<Paging>,
     reading: Reading,
@@ -157,7 +163,7 @@ pub(crate) async fn of_user(
     });
     Ok(Representation::of(&enrollments)?
         .link(link)
-        .policy(POLICY)
+        .policy(Policy::of_owner(asker, clock.now(), BROWSER, EDGE))
         .tags([tag("user-enrollments", id)])
         .answer(&request))
 }

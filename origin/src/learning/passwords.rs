@@ -192,9 +192,12 @@ pub(crate) async fn change(
         .await?
         .ok_or_else(|| users::absent(id))?
         .map(Hash);
+    let is_for_another = asker.is_admin() && asker.id != id;
+    if is_for_another {
+        users::is_admin_still(&mut reader, asker).await?;
+    }
     // Nobody else waits for a connection while hashes are made.
     drop(reader);
-    let is_for_another = asker.is_admin() && asker.id != id;
     match change.current_password {
         None if is_for_another => {}
         None => return Err(wrong()),

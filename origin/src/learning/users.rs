@@ -10,14 +10,16 @@ use axum::{
     routing::{get, post},
 };
 use serde::{Deserialize, Serialize};
+use sqlx::PgConnection;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use crate::{
     activity::{drafts, sessions},
+    clock::Clock,
     community::members::leaving,
     http::{
-        access::{Asker, Role, scope},
+        access::{Asker, Role, allowed, scope},
         answer::{Policy, Representation, changed, created, gone, tag},
         error::Problem,
         idempotency::{Begun, Once},
@@ -32,7 +34,9 @@ use crate::{
     relay::outbox::announce,
 };
 
-const POLICY: Policy = Policy::Private { browser: 60 };
+/// For how many seconds a profile may be used: by the browser, which nobody can purge, and by the edge.
+const BROWSER: u32 = 60;
+const EDGE: u32 = 3_600;
 /// How often a removal begins anew because the user has got another course meanwhile.
 const ATTEMPTS: usize = 5;
 const ROLES: [&str; 3] = ["student", "instructor", "admin"];
@@ -157,7 +161,13 @@ pub(crate) async fn create(
     match attempt.begin().await? {
         Begun::Answered(answer) => Ok(answer),
         Begun::First(mut first) => {
-            let outcome = insert(&mut first.write, new, hash).await;
+            let outcome = async {
+                if let Some(asker) = asker.filter(|_| new.role != Role::Student.name()) {
+                    is_admin_still(&mut first.write, asker).await?;
+                }
+                insert(&mut first.write, new, hash).await
+            };
+            let outcome = outcome.await;
             first.end(outcome).await
         }
     }
@@ -185,6 +195,7 @@ async fn insert(write: &mut Write, new: NewUser, hash: Option<Hash>) -> Result<R
     (status = 200, body = User), (status = 304), (status = 404, body = Problem)))]
 pub(crate) async fn show(
     asker: Asker,
+    State(clock): State<Clock>,
     Path(id): Path<i64>,
     mut reader: Reader,
     request: HeaderMap,
@@ -199,7 +210,7 @@ pub(crate) async fn show(
     .await?
     .ok_or_else(|| absent(id))?;
     Ok(Representation::of(&user)?
-        .policy(POLICY)
+        .policy(Policy::of_owner(asker, clock.now(), BROWSER, EDGE))
         .tags([tag("user", id)])
         .modified(user.updated_at)
         .answer(&request))
@@ -234,6 +245,7 @@ pub(crate) async fn edit(
     let mut write = writer.begin().await?;
     require(&mut write, id).await?;
     if let Some(role) = &change.role {
+        is_admin_still(&mut write, asker).await?;
         let now = sqlx::query_scalar!("SELECT role FROM users WHERE id = $1 FOR UPDATE", id)
             .fetch_optional(&mut *write)
             .await?;
@@ -373,11 +385,25 @@ pub(crate) async fn remove(
     Ok(gone())
 }
 
+/// Refuses an admin of yesterday, whose token says that they are one until it ends: nobody makes themselves an admin again.
+pub(super) async fn is_admin_still(
+    connection: &mut PgConnection,
+    asker: Asker,
+) -> Result<(), Problem> {
+    let role = sqlx::query_scalar!("SELECT role FROM users WHERE id = $1", asker.id)
+        .fetch_optional(connection)
+        .await?;
+    // Who issues tokens may have admins that the table does not know.
+    let is_one = role.is_none_or(|role| role == Role::Admin.name());
+    allowed(is_one, "only an admin may")
+}
+
 /// Takes away what tells of a user who is gone, beside what the tables' keys take with the row.
 async fn forget(write: &mut Write, id: i64) -> Result<(), Problem> {
     let own = Asker {
         id,
         role: Role::Student,
+        until: None,
     };
     sqlx::query!(
         "DELETE FROM idempotency_keys WHERE scope = $1 OR (scope = $2 AND location = $3)",

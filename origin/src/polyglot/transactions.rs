@@ -2,6 +2,7 @@
 
 use axum::{
     Router,
+    extract::State,
     http::{HeaderMap, StatusCode, Uri},
     response::Response,
     routing::{get, post},
@@ -12,6 +13,7 @@ use time::{OffsetDateTime, PrimitiveDateTime};
 use utoipa::ToSchema;
 
 use crate::{
+    clock::Clock,
     http::{
         access::Asker,
         amount::{amount, exact, in_full, money},
@@ -28,7 +30,9 @@ use crate::{
     relay::outbox::announce,
 };
 
-const POLICY: Policy = Policy::Private { browser: 10 };
+/// For how many seconds a ledger may be used: by the browser, which nobody can purge, and by the edge.
+const BROWSER: u32 = 10;
+const EDGE: u32 = 60;
 /// How many rows a page has unless it is said otherwise.
 const PAGE: i64 = 100;
 const STORE: &str = "PostgreSQL";
@@ -134,6 +138,7 @@ async fn insert(
     headers(("Link" = String, description = "next, prev, first"))), (status = 304), (status = 422, body = Problem)))]
 pub(crate) async fn read(
     asker: Asker,
+    State(clock): State<Clock>,
     Path(user): Path<i64>,
     Query(paging): Query<Paging>,
     reading: Reading,
@@ -196,7 +201,7 @@ pub(crate) async fn read(
         source: STORE,
     };
     let mut representation = Representation::of(&ledger)?
-        .policy(POLICY)
+        .policy(Policy::of_owner(asker, clock.now(), BROWSER, EDGE))
         .link(link)
         .tags([tag("user-transactions", user)]);
     if let Some(newest) = newest {

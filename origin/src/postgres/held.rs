@@ -89,15 +89,21 @@ impl Drop for Held {
         };
         if Instant::now() >= self.until {
             close(connection);
-        } else if self.in_transaction {
+            return;
+        }
+        let in_transaction = self.in_transaction;
+        tokio::spawn(async move {
             // The pool has it back once it is as it was.
-            tokio::spawn(async move {
+            if in_transaction {
                 let rolling = raw_sql("ROLLBACK").execute(&mut *connection);
                 if !matches!(timeout(LONGEST, rolling).await, Ok(Ok(_))) {
                     close(connection);
+                    return;
                 }
-            });
-        }
+            }
+            // The pool asks whether it lives. One that does not answer keeps nobody's place for long.
+            let _ = timeout(LONGEST, connection.return_to_pool()).await;
+        });
     }
 }
 

@@ -230,3 +230,17 @@ async fn views_are_counted_and_the_last_hour_says_what_is_trending() {
     );
     assert_eq!(views("/courses/99/views".to_owned()).await, (0, 0));
 }
+
+#[tokio::test]
+async fn a_moment_beyond_the_years_that_have_four_digits_is_refused() {
+    let house = House::open().await;
+    for (field, moment) in [
+        ("to", "9999-12-31T23:59:59-23:59"),
+        ("from", "9999-12-31T23:59:59-00:01"),
+    ] {
+        let path = format!("/courses/1/views?{field}={moment}");
+        let refused = house.get(&path).await;
+        let named = refused.problem(StatusCode::UNPROCESSABLE_ENTITY);
+        assert_eq!(named.as_deref(), Some(field), "{moment}");
+    }
+}

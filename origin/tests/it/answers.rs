@@ -105,6 +105,8 @@ async fn each_kind_of_data_has_its_lifetimes_and_tags() {
             "cdn-cache-control",
             "surrogate-key",
             "last-modified",
+            "tidegate-cache-control",
+            "vary",
         ] {
             assert_eq!(same.header(name), answer.header(name), "{path}: {name}");
         }
@@ -198,5 +200,23 @@ async fn what_is_personal_is_not_kept_when_it_is_absent() {
         assert_eq!(answer.header("cache-control"), "no-store", "{path}");
         assert_eq!(answer.header("surrogate-key"), "", "{path}");
         answer.problem(StatusCode::NOT_FOUND);
+    }
+}
+
+#[tokio::test]
+async fn what_is_a_users_own_may_be_kept_for_their_token() {
+    let house = House::open().await;
+    let user = house.user("ada").await;
+    for (path, seconds) in [
+        (format!("/users/{user}"), 3_600),
+        (format!("/users/{user}/enrollments"), 300),
+        (format!("/read/transaction/{user}"), 60),
+    ] {
+        let answer = house.get(&path).await.expect(StatusCode::OK);
+        let kept = format!("public, max-age={seconds}");
+        assert_eq!(answer.header("tidegate-cache-control"), kept, "{path}");
+        assert_eq!(answer.header("vary"), "authorization", "{path}");
+        assert!(answer.header("cache-control").starts_with("private"));
+        assert_eq!(answer.header("cdn-cache-control"), "", "{path}");
     }
 }

@@ -271,7 +271,7 @@ async fn whatever_is_killed_what_was_answered_is_in_the_table_once() {
     patiently("all reactions are folded", || async {
         let mut left = redis::cmd("EXISTS");
         let left = left.arg("{tidegate-origin:reactions}:open");
-        let left = left.arg("{tidegate-origin:reactions}:closed");
+        let left = left.arg("{tidegate-origin:reactions}:closed-batches");
         told(&redis, left).await == redis::Value::Int(0)
     })
     .await;

@@ -105,7 +105,14 @@ async fn a_draft_that_was_saved_for_good_does_not_come_back() {
     assert_eq!(house.number("SELECT count(*) FROM documents").await, 0);
     // Redis could not be told.
     let mut late = redis::cmd("HSET");
-    let late = late.arg(JOURNAL).arg("revision").arg(old);
+    let end = ended.json()["revision"].to_string();
+    let late = late
+        .arg(JOURNAL)
+        .arg("revision")
+        .arg(old)
+        .arg("last")
+        .arg(end);
+    let late = late.arg("is_new").arg(1);
     told(&redis, late.arg("data").arg("\"draft\"")).await;
     let member = "7:journal";
     told(&redis, redis::cmd("ZADD").arg(DIRTY).arg(old).arg(member)).await;

@@ -64,7 +64,7 @@ static FORGET: LazyLock<Script> = LazyLock::new(|| {
 
 /// Takes drafts from those that are to be written, unless they have changed since. Where the table has a newer revision,
 /// the draft has ended, or was newer than what Redis remembers: it is forgotten here. A new one is given a higher number
-/// instead, and is to be written again.
+/// instead, and is to be written again, unless the table's is one that was given out here: then it is the draft's end.
 static WRITTEN: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "for i = 2, #KEYS do
@@ -73,7 +73,7 @@ static WRITTEN: LazyLock<Script> = LazyLock::new(|| {
              if not of[1] then
                  redis.call('ZREM', KEYS[1], member)
              elseif of[1] == seen then
-                 if has > tonumber(seen) and of[3] then
+                 if has > tonumber(seen) and of[3] and has > tonumber(of[2] or 0) then
                      local revision = string.format('%.0f', math.max(has, of[2] or 0) + 1)
                      redis.call('HSET', KEYS[i], 'last', revision, 'revision', revision)
                      redis.call('HDEL', KEYS[i], 'is_new')
