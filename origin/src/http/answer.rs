@@ -281,7 +281,7 @@ mod tests {
 
     #[test]
     fn nothing_is_kept_for_longer_than_its_owners_token_is_good() {
-        let now = OffsetDateTime::from_unix_timestamp(1_000).unwrap();
+        let now = OffsetDateTime::from_unix_timestamp(1_000).expect("it is a moment");
         for (until, kept) in [
             (None, None),
             (Some(999), None),

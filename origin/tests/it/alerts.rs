@@ -76,19 +76,21 @@ async fn every_alert_speaks_of_metrics_that_there_are() {
 
 #[test]
 fn promtool_takes_the_alerts_and_sees_each_fire_where_it_is_installed() {
+    let Some(promtool) = tidegate_services::promtool() else {
+        println!("SKIPPED: no promtool");
+        return;
+    };
     let origin = env!("CARGO_MANIFEST_DIR");
     for arguments in [
         ["check", "rules", &format!("{origin}/alerts.yml")],
         ["test", "rules", &format!("{origin}/tests/alerts.yml")],
     ] {
-        match Command::new("promtool").args(arguments).output() {
-            Ok(output) => assert!(
-                output.status.success(),
-                "{}{}",
-                String::from_utf8_lossy(&output.stdout),
-                String::from_utf8_lossy(&output.stderr)
-            ),
-            Err(error) => println!("not checked by promtool: {error}"),
-        }
+        let output = Command::new(&promtool).args(arguments).output().unwrap();
+        assert!(
+            output.status.success(),
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 }
