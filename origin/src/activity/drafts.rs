@@ -251,6 +251,13 @@ pub(crate) async fn finish(
         Begun::First(first) => first,
     };
     let member = member(user_id, &name);
+    // Of those who end one draft, one after the other: the table may have no row of it to lock.
+    sqlx::query_scalar!(
+        r#"SELECT pg_advisory_xact_lock(hashtextextended($1, 0)) IS NULL AS "locked!""#,
+        member
+    )
+    .fetch_one(&mut *first.write)
+    .await?;
     let kept = kept::look(redis, &member).await?;
     let row = sqlx::query!(
         r#"SELECT revision, data IS NOT NULL AS "is_draft!" FROM drafts WHERE user_id = $1 AND name = $2 FOR UPDATE"#,

@@ -32,8 +32,8 @@ const NEIGHBOURS: [(&str, &str); 2] = [
 ];
 /// How long a statement may run on the replica, before the primary is asked instead.
 const REPLICA_STATEMENT: Duration = Duration::from_secs(2);
-/// Connections of a relay: one delivers, one listens, one tells how many rows wait.
-const RELAY_CONNECTIONS: u32 = 3;
+/// Connections of a relay: one delivers, one listens, one tells how many rows wait, one says whether the database is well.
+const RELAY_CONNECTIONS: u32 = 4;
 /// Connections of what works on Redis, beside one for each worker: one keeps the days of events in order, one folds
 /// reactions, one writes drafts.
 const BEHIND_CONNECTIONS: u32 = 3;

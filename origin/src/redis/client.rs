@@ -9,8 +9,8 @@ use std::{
 };
 
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, FromRedisValue, IntoConnectionInfo, Pipeline, RedisError,
-    ScriptInvocation,
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo, Pipeline,
+    RedisError, ScriptInvocation, ServerErrorKind,
     aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection},
     io::tcp::TcpSettings,
 };
@@ -90,9 +90,16 @@ impl Redis {
         answer: impl Future<Output = Result<T, RedisError>>,
     ) -> Result<T, Away> {
         match timeout(self.deadline, answer).await {
-            Ok(answer) => Ok(answer?),
+            Ok(Err(error)) => {
+                // After a fail-over the server that we know is a replica, and may stay there for long.
+                if error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly) {
+                    self.replace();
+                }
+                Err(Away::Server(error))
+            }
+            Ok(Ok(answer)) => Ok(answer),
             Err(_) => {
-                self.replace_silent();
+                self.replace();
                 Err(Away::Deadline(self.deadline))
             }
         }
@@ -103,14 +110,14 @@ impl Redis {
     }
 
     /// Gives the connection up for a new one, unless it is so new that it may be connecting still.
-    fn replace_silent(&self) {
+    fn replace(&self) {
         let mut held = self.held();
         if held.1.elapsed() < CONNECT {
             return;
         }
         match lazy(&self.client) {
             Ok(connection) => *held = (connection, Instant::now()),
-            Err(error) => tracing::warn!(%error, "a silent connection to redis stays"),
+            Err(error) => tracing::warn!(%error, "a connection to redis stays that is of no use"),
         }
     }
 

@@ -216,3 +216,20 @@ async fn a_draft_that_fails_is_gone_past_by_those_behind_it() {
     are_written(&redis).await;
     assert_eq!(house.number("SELECT count(*) FROM drafts").await, 41);
 }
+
+#[tokio::test]
+async fn of_two_who_save_for_good_what_both_have_seen_one_does() {
+    let redis = Redis::ephemeral().unwrap();
+    let house = gathering(&redis, &database().await).await;
+    for _ in 0..8 {
+        let seen = save(&house, PATH, json!("one")).await;
+        let demand = [("if-match", seen.as_str())];
+        let (one, other) = tokio::join!(finish(&house, &demand, "a"), finish(&house, &demand, "b"));
+        let mut statuses = [one.status.as_u16(), other.status.as_u16()];
+        statuses.sort_unstable();
+        assert_eq!(statuses, [200, 412]);
+        let won = if one.status.is_success() { "a" } else { "b" };
+        let kept = house.get(FINAL).await.expect(StatusCode::OK);
+        assert_eq!(kept.json()["data"], json!(won));
+    }
+}

@@ -15,6 +15,7 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
+use tokio::sync::Semaphore;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{Found, LONGEST_QUERY, Note, Search, check_top, ten};
@@ -35,6 +36,8 @@ use crate::{
 
 /// How long a provider that failed is left alone by searches.
 const REST: Duration = Duration::from_secs(1);
+/// How many searches ask a provider at once; others search by words, so that nobody has a provider asked without bound.
+const AT_ONCE: usize = 8;
 /// For how long results stand in for others that may be had at any moment.
 const STOPGAP: Policy = Policy::Brief { seconds: 10 };
 
@@ -161,6 +164,7 @@ fn is_of_the_index(code: Option<&str>) -> bool {
 pub(crate) struct Meaning {
     vectors: Vectors,
     rests_until: Arc<Mutex<Option<Duration>>>,
+    places: Arc<Semaphore>,
 }
 
 impl Meaning {
@@ -168,6 +172,7 @@ impl Meaning {
         Self {
             vectors,
             rests_until: Arc::default(),
+            places: Arc::new(Semaphore::new(AT_ONCE)),
         }
     }
 
@@ -180,6 +185,9 @@ impl Meaning {
         if self.rests_until().is_some_and(|until| now < until) {
             return Err(Reason::ProviderFailed);
         }
+        let Ok(_place) = self.places.try_acquire() else {
+            return Err(Reason::ProviderFailed);
+        };
         let asked = self.vectors.provider().embed(vec![question.to_owned()]);
         let reason = match asked.await.map(|mut vectors| vectors.pop()) {
             Ok(Some(vector)) => return Ok(vector),
